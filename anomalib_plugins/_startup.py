@@ -1,0 +1,99 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Notice, from the end of ``import torch`` on, when anomalib has been imported, and register the plugins then.
+
+Every program that imports torch runs this module, so it imports nothing but the standard library's import system.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+# The modules that hold anomalib's lookups; see `registry.KINDS`.
+HOSTS = ("anomalib.models", "anomalib.data", "anomalib.callbacks", "anomalib.cli.pipelines")
+_PACKAGES = ("anomalib", "anomalib_plugins")
+
+
+class _WatchedSpec(ModuleSpec):
+    """A module's spec that calls `open_doors` at the moment the module's import has ended.
+
+    A loader wrapped around the module would come too late for a module whose import is already running, which is how
+    anomalib is met when it is what imports torch. The import system clears ``_initializing`` on the spec in both cases.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            self.__class__ = ModuleSpec
+            open_doors()
+
+
+class _HostFinder(MetaPathFinder):
+    """Puts a watched spec on each of anomalib's `HOSTS` that is imported after us."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the spec the other finders give for a host, watched; ``None`` for any other module."""
+        if fullname not in HOSTS:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(fullname, path, target) if find and finder is not self else None
+            if spec is not None:
+                spec.__class__ = _WatchedSpec
+                return spec
+        return None
+
+
+_FINDER = _HostFinder()
+
+
+def _in_progress() -> ModuleSpec | None:
+    """The outermost module of anomalib or ours whose import is still running.
+
+    Its import of ours would meet half a module, and ours of it too: whatever we do has to wait for its end.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in _PACKAGES:
+            spec = getattr(module, "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                return spec
+    return None
+
+
+def open_doors() -> None:
+    """Register the plugins now, or when the import that is running has ended. Never raises: it runs inside imports."""
+    try:
+        running = _in_progress()
+        if running is not None:
+            running.__class__ = _WatchedSpec
+            return
+        loaded = [host for host in HOSTS if host in sys.modules]
+        if len(loaded) == len(HOSTS) and _FINDER in sys.meta_path:
+            sys.meta_path.remove(_FINDER)
+        if loaded:
+            from anomalib_plugins.registry import register
+
+            register()
+    except Exception as error:  # noqa: BLE001  # an exception here would break the user's import of torch or anomalib
+        import logging
+
+        logging.getLogger("anomalib_plugins").warning(
+            "anomalib_plugins is not registered with anomalib (%s: %s). Run `python -m anomalib_plugins doctor`.",
+            type(error).__name__,
+            error,
+        )
+
+
+def install() -> None:
+    """Watch for anomalib. The entry point of group ``torch.backends`` and ``import anomalib_plugins`` call it."""
+    if _FINDER not in sys.meta_path and not all(host in sys.modules for host in HOSTS):
+        sys.meta_path.insert(0, _FINDER)
+    open_doors()

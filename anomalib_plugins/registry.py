@@ -1,0 +1,151 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The table of everything this package adds to anomalib, and the code that makes anomalib find it."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Literal
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One thing anomalib is to find by name.
+
+    Args:
+        path: Where it is, ``package.module:Class``. A string, so that the table costs no import.
+        kind: Which of anomalib's lookups it belongs to, a key of `KINDS`.
+        paper: What it implements, for tables and documentation.
+    """
+
+    path: str
+    kind: Literal["model", "datamodule", "callback", "pipeline"] = "model"
+    paper: str = ""
+
+    @property
+    def module(self) -> str:
+        """Module that defines the class."""
+        return self.path.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """Class name, which is its name in anomalib too."""
+        return self.path.partition(":")[2]
+
+    def load(self) -> type:
+        """Import the class."""
+        return getattr(import_module(self.module), self.name)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where anomalib looks for one kind of thing.
+
+    Args:
+        host: Module of anomalib whose attributes are looked up by short name.
+        base: Base class, ``module:Class``, whose imported subclasses the command line knows.
+    """
+
+    host: str
+    base: str
+
+
+KINDS = {
+    "model": Kind("anomalib.models", "anomalib.models:AnomalibModule"),
+    "datamodule": Kind("anomalib.data", "anomalib.data:AnomalibDataModule"),
+    "callback": Kind("anomalib.callbacks", "lightning.pytorch:Callback"),
+    "pipeline": Kind("anomalib.cli.pipelines", "anomalib.pipelines.components:Pipeline"),
+}
+
+PLUGINS: tuple[Plugin, ...] = (
+    Plugin("anomalib_plugins.models.slsg:Slsg", paper="Yang et al., SLSG, Pattern Recognition 2024"),
+    Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
+    Plugin("anomalib_plugins.data.demo:DemoParts", "datamodule"),
+    Plugin("anomalib_plugins.callbacks.phases:PhaseSchedule", "callback"),
+    Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
+    Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
+)
+
+# Plugins that have been dealt with: the class, or the error its import ended in.
+_done: dict[Plugin, type | Exception] = {}
+
+
+def register() -> None:
+    """Make every plugin visible to anomalib's CLI, ``get_model`` and ``get_datamodule``. Safe to call twice.
+
+    Kinds whose part of anomalib is not imported yet are registered when it is, see `anomalib_plugins._startup`.
+    A plugin that cannot be imported costs one warning; the others are registered all the same.
+
+    Raises:
+        ValueError: If two plugins have the same name, or one has a name that anomalib already has.
+    """
+    _refuse_duplicates(PLUGINS)
+    for plugin in PLUGINS:
+        host = sys.modules.get(KINDS[plugin.kind].host)
+        if host is None or plugin in _done:
+            continue
+        try:
+            cls = plugin.load()
+        except Exception as error:  # noqa: BLE001  # whatever its import raises, anomalib and the others must live
+            _done[plugin] = error
+            logger.warning(
+                "%s %s is not available: %s: %s. Everything else of anomalib and anomalib_plugins works.",
+                plugin.kind,
+                plugin.path,
+                type(error).__name__,
+                error,
+            )
+            continue
+        _refuse_taken_name(plugin, cls, host)
+        _open_doors(plugin, cls, host)
+        _done[plugin] = cls
+
+
+def import_errors() -> dict[str, Exception]:
+    """What the import of each broken plugin raised, by the plugin's path."""
+    return {plugin.path: result for plugin, result in _done.items() if isinstance(result, Exception)}
+
+
+def _open_doors(plugin: Plugin, cls: type, host: ModuleType) -> None:
+    """Put the class where anomalib looks names up; its command line knows it from having been imported."""
+    if plugin.kind == "pipeline":
+        if host.PIPELINE_REGISTRY is not None:
+            host.PIPELINE_REGISTRY[plugin.name.lower()] = cls
+        return
+    setattr(host, plugin.name, cls)
+    if plugin.kind == "model":
+        host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
+
+
+def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
+    """Raise if two rows of the table would answer to the same name; anomalib compares without case."""
+    first: dict[tuple[str, str], Plugin] = {}
+    for plugin in plugins:
+        other = first.setdefault((plugin.kind, plugin.name.lower()), plugin)
+        if other is not plugin:
+            msg = f"{plugin.kind} {plugin.name!r} is defined by both {other.module} and {plugin.module}: rename one"
+            raise ValueError(msg)
+
+
+def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
+    """Raise if anomalib has the name: the command line would then refuse both as ambiguous."""
+    module, _, attribute = KINDS[plugin.kind].base.partition(":")
+    known: list[Any] = [*_subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
+    for other in known:
+        if other is not cls and getattr(other, "__name__", plugin.name).lower() == plugin.name.lower():
+            taken_by = getattr(other, "__module__", host.__name__)
+            msg = f"{plugin.kind} {plugin.name!r} is defined by both {taken_by} and {plugin.module}: rename ours"
+            raise ValueError(msg)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    """All imported subclasses, at any depth."""
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
