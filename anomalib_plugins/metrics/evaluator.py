@@ -1,0 +1,163 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""An evaluator whose threshold-free metrics see what the model said, not what post-processing left of it."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from anomalib.metrics import AnomalibMetric, Evaluator, F1Score
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+
+from .ranking import AUPRO, AUROC, AveragePrecision
+
+logger = logging.getLogger(__name__)
+
+THRESHOLDED_FIELDS = {"pred_label", "pred_mask"}
+
+
+class RawScoreEvaluator(Evaluator):
+    """Evaluator that updates threshold-free test metrics before post-processing, and the others after it.
+
+    anomalib's post-processor rewrites the scores of a test batch: it clamps them to ``[0, 1]`` around the validation
+    range, so scores beyond it become ties and AUROC, AP and AUPRO change. Metrics that read ``pred_label`` or
+    ``pred_mask`` need the post-processor; all others are updated by :attr:`raw_scores`, a callback that must stand in
+    front of it. A model arranges that with :func:`with_raw_scores`; any other model takes it through the engine:
+    ``Engine(callbacks=[evaluator.raw_scores])``.
+
+    Metrics that never met the fields they need (pixel metrics without masks) are left out of the results, with one
+    warning.
+
+    Args:
+        val_metrics: Metrics of validation, where scores are raw and no labels are predicted.
+        test_metrics: Metrics of the test.
+        compute_on_cpu: Keep scores and maps in CPU memory when there is one device.
+    """
+
+    def __init__(
+        self,
+        val_metrics: AnomalibMetric | Sequence[AnomalibMetric] | None = None,
+        test_metrics: AnomalibMetric | Sequence[AnomalibMetric] | None = None,
+        compute_on_cpu: bool = True,
+    ) -> None:
+        super().__init__(val_metrics, test_metrics, compute_on_cpu)
+        self.raw_scores = RawScoreUpdate(self)
+        self._raw_scores_attached = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that raw scores will be seen; warn where post-processed ones have to do."""
+        super().setup(trainer, pl_module, stage)
+        self._raw_scores_attached = self.raw_scores in trainer.callbacks
+        if stage == "test" and not self._raw_scores_attached:
+            logger.warning(
+                "AUROC, AP and AUPRO are computed on post-processed scores, where ranks can be lost. "
+                "Pass Engine(callbacks=[evaluator.raw_scores]) to compute them on raw scores.",
+            )
+
+    def test_metrics_on(self, thresholded: bool) -> Iterator[AnomalibMetric]:
+        """Test metrics that need predicted labels or masks (``thresholded``), or those that do not."""
+        return (
+            metric
+            for metric in self.test_metrics
+            if bool(THRESHOLDED_FIELDS.intersection(metric.fields)) == thresholded
+        )
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Update what comes after post-processing."""
+        if not self._raw_scores_attached:
+            super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+            return
+        for metric in self.test_metrics_on(thresholded=True):
+            metric.update(batch)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the metrics that have data, and say once which ones have none."""
+        del pl_module
+        for metric in self.test_metrics:
+            if not metric.update_called:
+                continue
+            self.log(metric.name, metric)
+            if trainer.barebones:  # logging is off there, results are not
+                trainer.callback_metrics[metric.name] = trainer.logged_metrics[metric.name] = metric.compute()
+        missing = [metric.name for metric in self.test_metrics if not metric.update_called]
+        if missing:
+            logger.warning("No ground truth or prediction for %s: left out of the results.", ", ".join(missing))
+
+
+class RawScoreUpdate(Callback):
+    """Feeds a test batch to the threshold-free metrics of ``evaluator``; stands in front of the post-processor.
+
+    Args:
+        evaluator: Owner of the metrics.
+    """
+
+    def __init__(self, evaluator: RawScoreEvaluator) -> None:
+        self.evaluator = evaluator
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Update the threshold-free metrics with raw scores and maps."""
+        del trainer, pl_module, outputs, batch_idx, dataloader_idx
+        for metric in self.evaluator.test_metrics_on(thresholded=False):
+            metric.update(batch)
+
+
+def with_raw_scores(callbacks: Iterable[Callback]) -> list[Callback]:
+    """Put the raw-score callback of every :class:`RawScoreEvaluator` in front of the others.
+
+    For a model's ``configure_callbacks``: ``return with_raw_scores(super().configure_callbacks())``.
+
+    Args:
+        callbacks: Callbacks of a model in anomalib's order (pre-processor, post-processor, evaluator, visualizer).
+
+    Returns:
+        The same callbacks, preceded by one :class:`RawScoreUpdate` per such evaluator.
+    """
+    callbacks = list(callbacks)
+    return [callback.raw_scores for callback in callbacks if isinstance(callback, RawScoreEvaluator)] + callbacks
+
+
+def threshold_free_metrics() -> list[AnomalibMetric]:
+    """Image AUROC and pixel AUROC, AUPRO and average precision: what needs no threshold and no validation set."""
+    pixel = {"fields": ("anomaly_map", "gt_mask"), "prefix": "pixel_", "strict": False}
+    return [
+        AUROC(fields=("pred_score", "gt_label"), prefix="image_", strict=False),
+        AUROC(**pixel),
+        AUPRO(**pixel),
+        AveragePrecision(**pixel),
+    ]
+
+
+def default_evaluator() -> RawScoreEvaluator:
+    """Evaluator with the threshold-free metrics on raw scores and image and pixel F1 of the predicted labels.
+
+    Logged as ``image_AUROC``, ``pixel_AUROC``, ``pixel_AUPRO``, ``pixel_AveragePrecision``, ``image_F1Score`` and
+    ``pixel_F1Score``.
+
+    Returns:
+        A new evaluator with test metrics only.
+    """
+    return RawScoreEvaluator(
+        test_metrics=[
+            *threshold_free_metrics(),
+            F1Score(fields=("pred_label", "gt_label"), prefix="image_", strict=False),
+            F1Score(fields=("pred_mask", "gt_mask"), prefix="pixel_", strict=False),
+        ],
+    )
