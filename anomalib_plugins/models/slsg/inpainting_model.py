@@ -1,0 +1,74 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""GPT-Net and D-Net, the pair that pre-trains the encoder by inpainting."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .decoder import BottleneckHead, Decoder
+from .encoder import Features
+
+
+class InpaintingDecoder(nn.Module):
+    """GPT-Net without its encoder: paints masked images, in the encoder's input space.
+
+    Together with the encoder it is the generator: ``decoder(encoder(masked))``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = Decoder(out_channels=3)
+        self.aux_head = BottleneckHead(out_channels=3)
+
+    def forward(self, features: Features, size: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstruct.
+
+        Args:
+            features: From the encoder.
+            size: Height and width of the image; twice the first skip's by default, which is right for even sizes.
+
+        Returns:
+            Reconstruction, and reconstruction from the bottleneck alone; both ``(N, 3, H, W)``, linear.
+        """
+        *skips, bottleneck = features
+        size = size or [2 * side for side in features.s0.shape[-2:]]
+        return self.decoder(bottleneck, skips, size), self.aux_head(bottleneck, size)[0]
+
+
+class PatchDiscriminator(nn.Module):
+    """D-Net: the 70x70 PatchGAN of pix2pix (Isola et al., 2017), unconditional and for least squares.
+
+    Says of each 70 x 70 px patch, 8 px apart, whether it is real; needs at least 24 px.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 64, 4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            *self._group(64, 128, stride=2),
+            *self._group(128, 256, stride=2),
+            *self._group(256, 512, stride=1),
+            nn.Conv2d(512, 1, 4, padding=1),
+        )
+
+    @staticmethod
+    def _group(in_channels: int, out_channels: int, stride: int) -> tuple[nn.Module, ...]:
+        return (
+            nn.Conv2d(in_channels, out_channels, 4, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Judge patches.
+
+        Args:
+            images: ``(N, 3, H, W)`` in the encoder's input space.
+
+        Returns:
+            ``(N, 1, H/8 - 2, W/8 - 2)``, linear: near 1 for real, near 0 for painted ones.
+        """
+        return self.layers(images)

@@ -1,0 +1,169 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""SegNet, the network that detects."""
+
+import torch
+from anomalib.data import InferenceBatch
+from torch import Tensor, nn
+
+from anomalib_plugins.components.inference import never_normal, top_k_score
+
+from .decoder import BottleneckHead, Decoder
+from .encoder import SlsgEncoder, Stem
+from .sg_block import AttnScale, SelfAttentiveGraphBlock, ValueConv
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SkipRefinement(nn.Module):
+    """Large-kernel attention on a skip connection (LKA), in the authors' release but not in the paper.
+
+    Args:
+        channels: Channels of the skip.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels),
+            nn.Conv2d(channels, channels, 3, padding=3, dilation=3, groups=channels),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.project = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weigh features by their surroundings.
+
+        Args:
+            features: ``(N, C, H, W)``.
+
+        Returns:
+            ``(N, C, H, W)``.
+        """
+        return features + self.project(features * self.attention(features))
+
+
+class SlsgModel(nn.Module):
+    """SegNet: encoder, self-attentive graph block and decoder, one anomaly probability per pixel.
+
+    Images of any size from 32 px on are taken: up-sampling aims at the size of the next skip. Below 96 px the graph has
+    fewer than ``k * knn_dilation`` = 27 patches, so that each has fewer than ``k`` neighbours (2 at 32 px).
+
+    In the paper only the rest learns to segment: freeze :attr:`encoder` with ``requires_grad_(False)``.
+
+    Args:
+        stem: What the encoder's first stage reads, see :class:`SlsgEncoder`.
+        skip_refine: Large-kernel attention on the skips.
+        bottleneck_skip: Feed the reduced bottleneck into the decoder's second and third block.
+        use_attention: Attention part of the SG block.
+        use_gcn: Graph part of the SG block. With neither part the network is a U-Net.
+        remove_pos_sim: Keep position out of the choice of neighbours.
+        k: Neighbours in the graph, K.
+        knn_dilation: Neighbours are every ``knn_dilation``-th of the most similar patches.
+        attn_scale: Whether attention divides by the root of its dimension (``"sqrt"``) or not (``"none"``).
+        value_conv: Form of the attention's value layer, see :class:`SelfAttentiveGraphBlock`.
+        top_k: The score of an image is the mean of so many largest pixels; all of them where it has fewer.
+
+    Raises:
+        ValueError: If ``top_k`` is less than 1, or an option of the encoder or the SG block is unknown.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        stem: Stem = "reference",
+        skip_refine: bool = True,
+        bottleneck_skip: bool = True,
+        use_attention: bool = True,
+        use_gcn: bool = True,
+        remove_pos_sim: bool = True,
+        k: int = 9,
+        knn_dilation: int = 3,
+        attn_scale: AttnScale = "none",
+        value_conv: ValueConv = "reference",
+        top_k: int = 100,
+    ) -> None:
+        super().__init__()
+        if top_k < 1:
+            msg = f"top_k must be at least 1 pixel, got {top_k}"
+            raise ValueError(msg)
+        self.bottleneck_skip = bottleneck_skip
+        self.top_k = top_k
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.encoder = SlsgEncoder(stem)
+        self.sg_block = SelfAttentiveGraphBlock(
+            use_attention=use_attention,
+            use_gcn=use_gcn,
+            remove_pos_sim=remove_pos_sim,
+            k=k,
+            knn_dilation=knn_dilation,
+            attn_scale=attn_scale,
+            value_conv=value_conv,
+        )
+        self.refine = nn.ModuleList(SkipRefinement(c) if skip_refine else nn.Identity() for c in (64, 128, 256))
+        self.aux_head = BottleneckHead(out_channels=2)
+        self.decoder = Decoder(out_channels=2, context_channels=32 if bottleneck_skip else 0)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bring images to ImageNet's statistics, the input of the encoder.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            ``(N, 3, H, W)``.
+        """
+        return (images - self.mean) / self.std
+
+    def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the logits of normal and anomalous.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            Logits, which include the second, and auxiliary logits from the bottleneck; both ``(N, 2, H, W)``.
+        """
+        size = images.shape[-2:]
+        s0, f1, f2, f3, f4 = self.encoder(self.normalize(images))
+        bottleneck = self.sg_block(f4)
+        aux_logits, context = self.aux_head(bottleneck, size)
+        skips = [s0, *(refine(f) for refine, f in zip(self.refine, (f1, f2, f3), strict=True))]
+        logits = self.decoder(bottleneck, skips, size, context if self.bottleneck_skip else None)
+        return logits + aux_logits, aux_logits
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor] | InferenceBatch:
+        """Segment, and score if not training.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            In training, logits and auxiliary logits, both ``(N, 2, H, W)``. Else probabilities of anomaly
+            ``(N, 1, H, W)`` and scores ``(N,)``, both in ``[0, 1]`` except for images that hold a NaN or an infinity:
+            these get 2 everywhere, see :func:`~anomalib_plugins.components.inference.never_normal`.
+        """
+        logits, aux_logits = self.segment(images)
+        if self.training:
+            return logits, aux_logits
+        anomaly_map = anomaly_probability(logits)
+        pred_score, anomaly_map = never_normal(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
+        return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)
+
+
+def anomaly_probability(logits: Tensor) -> Tensor:
+    """Softmax over normal and anomalous, of which the anomalous share is kept.
+
+    Args:
+        logits: ``(N, 2, H, W)``.
+
+    Returns:
+        ``(N, 1, H, W)`` in float32.
+    """
+    normal, anomalous = logits.float().split(1, dim=1)
+    return (anomalous - normal).sigmoid()
