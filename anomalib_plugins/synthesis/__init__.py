@@ -1,0 +1,27 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Simulated anomalies, made on batches, on any device, from one seeded generator."""
+
+from anomalib_plugins.synthesis.base import LOGICAL, NORMAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
+from anomalib_plugins.synthesis.colour import colour_jitter
+from anomalib_plugins.synthesis.foreground import Foreground
+from anomalib_plugins.synthesis.perlin import perlin_noise
+from anomalib_plugins.synthesis.simulated import SimulatedAnomaly
+from anomalib_plugins.synthesis.textures import ProceduralTextures, TextureFolder, TextureSource, texture_source
+
+__all__ = [
+    "LOGICAL",
+    "NORMAL",
+    "STRUCTURAL",
+    "AnomalyGenerator",
+    "Foreground",
+    "ProceduralTextures",
+    "SimulatedAnomaly",
+    "SyntheticBatch",
+    "TextureFolder",
+    "TextureSource",
+    "colour_jitter",
+    "perlin_noise",
+    "texture_source",
+]

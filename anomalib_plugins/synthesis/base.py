@@ -1,0 +1,68 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What every generator of simulated anomalies takes and gives."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MIN_SIZE = 32
+NORMAL, STRUCTURAL, LOGICAL = 0, 1, 2
+
+
+class SyntheticBatch(NamedTuple):
+    """Images with one simulated anomaly each.
+
+    Attributes:
+        image: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+        mask: ``(N, 1, H, W)``, 1 on exactly the pixels that differ from the input image, 0 elsewhere.
+        kind: ``(N,)``, 0 for normal, 1 for a structural and 2 for a logical anomaly.
+    """
+
+    image: Tensor
+    mask: Tensor
+    kind: Tensor
+
+
+class AnomalyGenerator(ABC):
+    """Puts one simulated anomaly into every image of a batch."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        pool: Tensor | None = None,
+    ) -> SyntheticBatch:
+        """Make every image anomalous; who stays normal is the caller's choice.
+
+        Args:
+            images: Normal RGB images ``(N, 3, H, W)`` in ``[0, 1]``, 32 pixels a side or more; not modified.
+            generator: Source of all randomness: the same seed gives the same anomalies, on any device.
+            pool: Normal images ``(M, 3, H, W)`` that anomalies may copy from; default ``images``.
+
+        Returns:
+            The anomalous images with masks and kinds, on the device of ``images``.
+
+        Raises:
+            ValueError: If the images or the pool do not have these shapes, or the images are no floats.
+        """
+
+
+def check_images(images: Tensor, pool: Tensor | None = None) -> None:
+    """Raise a ``ValueError`` that says what is wrong with a generator's input, if anything is."""
+    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+        msg = f"expected RGB images (N, 3, H, W) with N >= 1, got shape {tuple(images.shape)}"
+        raise ValueError(msg)
+    if not images.is_floating_point():
+        msg = f"expected float images in [0, 1], got {images.dtype}; divide 8-bit images by 255"
+        raise ValueError(msg)
+    if min(images.shape[-2:]) < MIN_SIZE:
+        msg = f"images must be at least {MIN_SIZE} pixels a side, got {tuple(images.shape[-2:])}"
+        raise ValueError(msg)
+    if pool is not None and (pool.shape[1:] != images.shape[1:] or len(pool) == 0):
+        msg = f"the pool must hold images of the batch's shape {tuple(images.shape[1:])}, got {tuple(pool.shape)}"
+        raise ValueError(msg)

@@ -1,0 +1,31 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Random numbers from one CPU generator, so that every device sees the same anomalies."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def uniform(
+    shape: Sequence[int],
+    low: float = 0.0,
+    high: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Floats in ``[low, high)`` of the given shape, on the CPU wherever ``generator`` lives."""
+    device = generator.device if generator is not None else "cpu"
+    return torch.rand(tuple(shape), generator=generator, device=device).cpu() * (high - low) + low
+
+
+def integers(shape: Sequence[int], low: int, high: int, generator: torch.Generator | None = None) -> Tensor:
+    """Integers in ``[low, high)`` of the given shape, on the CPU wherever ``generator`` lives."""
+    device = generator.device if generator is not None else "cpu"
+    return torch.randint(low, high, tuple(shape), generator=generator, device=device).cpu()
+
+
+def chance(count: int, probability: float, generator: torch.Generator | None = None) -> Tensor:
+    """``count`` booleans ``(count,)``, each true with ``probability``, on the CPU."""
+    return uniform((count,), generator=generator) < probability

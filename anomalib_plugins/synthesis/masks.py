@@ -1,0 +1,128 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Shapes of simulated anomalies: thresholded Perlin noise or rectangles, kept to the object."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis.draws import integers, uniform
+from anomalib_plugins.synthesis.geometry import rotate
+from anomalib_plugins.synthesis.perlin import perlin_noise
+
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class MaskStyle:
+    """How large and how scattered the masks of one kind of anomaly are.
+
+    Attributes:
+        octaves: Perlin lattices have ``2 ** u`` cells, ``u`` drawn from ``0`` to ``octaves - 1`` for each axis.
+        threshold: Noise above it is mask.
+        rectangles: Most rectangles in a rectangular mask, at least one.
+        side: Smallest and largest side of a rectangle as a share of the image's side.
+    """
+
+    octaves: int
+    threshold: float
+    rectangles: int
+    side: tuple[float, float]
+
+
+STRUCTURAL_STYLE = MaskStyle(octaves=4, threshold=0.5, rectangles=4, side=(0.02, 0.30))
+LOGICAL_STYLE = MaskStyle(octaves=3, threshold=0.4, rectangles=2, side=(0.15, 0.50))
+
+
+def perlin_masks(
+    styles: Sequence[MaskStyle],
+    size: Sequence[int],
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Perlin noise, rotated by -90 to 90 degrees and thresholded: one mask per style.
+
+    Args:
+        styles: Style of each mask.
+        size: Height and width.
+        generator: Source of the lattices, gradients and angles.
+        device: Where the masks are made.
+
+    Returns:
+        Masks ``(N, 1, H, W)`` of 0 and 1; about one in ten is empty or almost so.
+    """
+    octaves = torch.tensor([style.octaves for style in styles])
+    threshold = torch.tensor([style.threshold for style in styles], device=device)
+    exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()
+    noise = perlin_noise(size, 2**exponents, generator, device)
+    noise = rotate(noise, uniform((len(styles),), -90, 90, generator))
+    return (noise > threshold[:, None, None, None]).float()
+
+
+def rectangle_masks(
+    styles: Sequence[MaskStyle],
+    size: Sequence[int],
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Union of random rectangles inside the image: one mask per style.
+
+    Args:
+        styles: Style of each mask.
+        size: Height and width.
+        generator: Source of the number, sizes and places of the rectangles.
+        device: Where the masks are made.
+
+    Returns:
+        Masks ``(N, 1, H, W)`` of 0 and 1, never empty.
+    """
+    most = torch.tensor([style.rectangles for style in styles])
+    low, high = torch.tensor([style.side for style in styles]).T[..., None, None]  # (N, 1, 1) each
+    slots = int(most.max())
+    number = 1 + (uniform((len(styles),), generator=generator) * most).long()
+    used = torch.arange(slots) < number[:, None]  # (N, slots)
+    shape = torch.tensor(list(size))
+    sides = (torch.lerp(low, high, uniform((len(styles), slots, 2), generator=generator)) * shape).round().clamp(min=1)
+    start = (uniform((len(styles), slots, 2), generator=generator) * (shape - sides + 1)).floor()
+    spans = []
+    for axis, length in enumerate(size):
+        position = torch.arange(length)
+        first, last = start[..., axis, None], (start + sides)[..., axis, None]
+        spans.append(((position >= first) & (position < last)).float().to(device))  # (N, slots, length)
+    rows = spans[0] * used[..., None].to(spans[0])
+    return (rows.transpose(1, 2) @ spans[1] > 0).float().unsqueeze(1)
+
+
+def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: float) -> Tensor:
+    """Draw masks until each covers enough of its object, 20 times at most.
+
+    An image whose object is never covered (it is tiny, or the masks are) gets a mask that ignores the object.
+
+    Args:
+        draw: Gives new masks ``(K, 1, H, W)`` for the images of indices ``(K,)``.
+        foreground: Objects ``(N, 1, H, W)`` of 0 and 1.
+        minimum: Fewest pixels a mask may have.
+
+    Returns:
+        Masks ``(N, 1, H, W)`` of 0 and 1 with at least ``minimum`` pixels, on the object unless that failed.
+    """
+    height, width = foreground.shape[-2:]
+    masks = torch.zeros_like(foreground)
+    # Were every draw too small even without the object, the middle of the image would be left.
+    masks[..., height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1
+    pending = torch.arange(len(foreground))
+    for _ in range(ATTEMPTS):
+        where = pending.to(foreground.device)
+        drawn = draw(pending)
+        placed = drawn * foreground[where]
+        accepted = placed.sum(dim=(1, 2, 3)) >= minimum
+        usable = drawn.sum(dim=(1, 2, 3)) >= minimum
+        masks[where[usable]] = drawn[usable]
+        masks[where[accepted]] = placed[accepted]
+        pending = pending[~accepted.cpu()]
+        if len(pending) == 0:
+            break
+    return masks

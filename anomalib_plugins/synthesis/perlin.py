@@ -1,0 +1,89 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Perlin noise for a whole batch as small matrix products, for any image size and lattice."""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis.draws import uniform
+
+
+@lru_cache(maxsize=128)
+def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
+    """Slope and interpolation weights of every lattice node at every pixel of one axis.
+
+    Along one axis the noise is a sum over nodes of ``weight`` and ``weight * offset`` (offset = distance from pixel
+    to node, in cells). The weight ``1 - fade(|offset|)`` is zero from one cell away, so extra nodes cost nothing but
+    zeros: lattices of different sizes fit one batched product.
+
+    Returns:
+        ``(2, size, nodes)``: slope ``weight * offset``, then ``weight``.
+    """
+    position = torch.arange(size, dtype=torch.float64) * cells / size
+    offset = position[:, None] - torch.arange(nodes)  # (size, nodes)
+    distance = offset.abs().clamp(max=1)
+    weight = 1 - distance**3 * (6 * distance**2 - 15 * distance + 10)
+    return torch.stack((weight * offset, weight)).float().to(device)
+
+
+def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Tensor:
+    """Perlin noise of given gradient directions.
+
+    With the slope and weight matrices ``D``, ``A`` of each axis and unit gradients ``(cos, sin)`` this is
+    ``sqrt(2) (D_y cos A_x^T + A_y sin D_x^T)``.
+
+    Args:
+        angles: Gradient direction at each lattice node in radians, ``(N, K, K)`` with ``K > cells.max()``; an image
+            with fewer cells reads the first ``cells + 1`` rows and columns.
+        cells: Lattice cells per image along height and width ``(N, 2)``, at least 1.
+        size: Height and width of the noise.
+
+    Returns:
+        Noise ``(N, 1, H, W)`` in about ``[-1, 1]``, zero at the lattice nodes, on the device of ``angles``.
+
+    Raises:
+        ValueError: If ``angles`` has too few nodes for ``cells``.
+    """
+    count, nodes = angles.shape[:2]
+    if int(cells.max()) >= nodes:
+        msg = f"{int(cells.max())} cells need {int(cells.max()) + 1} angles along each axis, got {nodes}"
+        raise ValueError(msg)
+    rows, columns = (
+        torch.stack([_basis(length, number, nodes, angles.device) for number in axis])  # (N, 2, length, K)
+        for length, axis in zip(size, cells.T.tolist(), strict=True)
+    )
+    gradients = torch.stack((angles.cos(), angles.sin()), dim=1)  # (N, 2, K, K)
+    left = (rows @ gradients).transpose(1, 2).reshape(count, size[0], 2 * nodes)
+    right = columns.flip(1).transpose(2, 3).reshape(count, 2 * nodes, size[1])
+    return math.sqrt(2) * (left @ right).unsqueeze(1)
+
+
+def perlin_noise(
+    size: Sequence[int],
+    cells: Tensor,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Perlin noise with random gradients, one lattice per image.
+
+    Args:
+        size: Height and width of the noise.
+        cells: Lattice cells per image along height and width ``(N, 2)``.
+        generator: Source of the random directions.
+        device: Where the noise is made.
+
+    Returns:
+        Noise ``(N, 1, H, W)`` in about ``[-1, 1]``.
+
+    Example:
+        >>> perlin_noise((100, 60), torch.tensor([[4, 2], [8, 8]])).shape
+        torch.Size([2, 1, 100, 60])
+    """
+    nodes = int(cells.max()) + 1
+    angles = uniform((len(cells), nodes, nodes), high=2 * math.pi, generator=generator)
+    return perlin_from_angles(angles.to(device), cells, size)

@@ -1,0 +1,194 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Structural and logical anomalies as SLSG simulates them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch, check_images
+from anomalib_plugins.synthesis.colour import colour_jitter
+from anomalib_plugins.synthesis.draws import chance, uniform
+from anomalib_plugins.synthesis.foreground import Foreground
+from anomalib_plugins.synthesis.geometry import gaussian_blur, pixel_scale
+from anomalib_plugins.synthesis.masks import (
+    LOGICAL_STYLE,
+    STRUCTURAL_STYLE,
+    perlin_masks,
+    place_masks,
+    rectangle_masks,
+)
+from anomalib_plugins.synthesis.sources import change_some, other_images, self_patches, texture_patches, turned
+from anomalib_plugins.synthesis.textures import texture_source
+
+FAINT_OPACITY = 0.25
+SOURCE_CHANGE_PROBABILITY = 0.2
+BLUR_SIGMA = 2.0
+TEXTURE_SHARE = {"both": 0.5, "texture": 1.0, "self": 0.0}
+
+
+class SimulatedAnomaly(AnomalyGenerator):
+    """Simulated structural and logical anomalies of SLSG (Yang et al., 2024).
+
+    A structural anomaly paints a blob with a foreign texture or with the image's own tiles in disorder. A logical
+    anomaly replaces a larger region by the same region of another normal image.
+
+    Args:
+        texture_root: Folder of texture images; ``None`` makes procedural textures.
+        logical_probability: Share of logical anomalies, in ``[0, 1]``.
+        use_structural: ``False`` makes all anomalies logical.
+        use_logical: ``False`` makes all anomalies structural.
+        foreground: Where anomalies may be: ``"auto"``, ``"threshold"``, ``"none"`` or an MVTec AD object category.
+        foreground_threshold: Grey value, 0 to 255, for ``foreground="threshold"``.
+        foreground_polarity: Whether the object is brighter or darker than that value.
+        mask_shape: ``"perlin"`` blobs or ``"rect"`` rectangles.
+        structural_source: What structural anomalies are made of: ``"texture"``, the image it``self`` or ``"both"``.
+        logical_rotation: Whether the other image is turned by up to 5 degrees and, half the time, upside down.
+        structural_delta: Range of the opacity of structural anomalies, in ``[0, 1]``.
+        structural_faint: Share of structural anomalies whose opacity is 0.25 instead.
+        logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]``.
+        minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others.
+
+    Raises:
+        ValueError: If an option is outside its range or not among its choices, or both kinds are switched off.
+        FileNotFoundError: If ``texture_root`` is no folder with images.
+
+    Example:
+        >>> images = torch.rand(4, 3, 64, 64)
+        >>> batch = SimulatedAnomaly()(images, torch.Generator().manual_seed(0))
+        >>> bool(((batch.image != images).any(dim=1, keepdim=True) == batch.mask.bool()).all())
+        True
+    """
+
+    def __init__(
+        self,
+        texture_root: str | Path | None = None,
+        logical_probability: float = 0.5,
+        use_structural: bool = True,
+        use_logical: bool = True,
+        foreground: str = "auto",
+        foreground_threshold: int | None = None,
+        foreground_polarity: Literal["brighter", "darker"] = "brighter",
+        mask_shape: Literal["perlin", "rect"] = "perlin",
+        structural_source: Literal["both", "texture", "self"] = "both",
+        logical_rotation: bool = True,
+        structural_delta: Sequence[float] = (0.1, 1.0),
+        structural_faint: float = 0.25,
+        logical_delta: Sequence[float] = (0.75, 1.0),
+        minimum_area: int = 49,
+    ) -> None:
+        _check_share("logical_probability", logical_probability)
+        _check_share("structural_faint", structural_faint)
+        _check_range("structural_delta", structural_delta)
+        _check_range("logical_delta", logical_delta)
+        _check_choice("mask_shape", mask_shape, ("perlin", "rect"))
+        _check_choice("structural_source", structural_source, tuple(TEXTURE_SHARE))
+        if not (use_structural or use_logical):
+            msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
+            raise ValueError(msg)
+        if minimum_area < 1:
+            msg = f"minimum_area must be at least 1 pixel, got {minimum_area}"
+            raise ValueError(msg)
+        self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
+        self.foreground = Foreground(foreground, foreground_threshold, foreground_polarity)
+        self.draw_masks = perlin_masks if mask_shape == "perlin" else rectangle_masks
+        self.texture_share = TEXTURE_SHARE[structural_source]
+        self.textures = texture_source(texture_root)
+        self.logical_rotation = logical_rotation
+        self.structural_delta, self.structural_faint = structural_delta, structural_faint
+        self.logical_delta = logical_delta
+        self.minimum_area = minimum_area
+
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        pool: Tensor | None = None,
+    ) -> SyntheticBatch:
+        """Make every image anomalous, see ``AnomalyGenerator``."""
+        check_images(images, pool)
+        logical = chance(len(images), self.logical_probability, generator)
+        mask = self._masks(images, logical, generator)
+        source = self._sources(images, images if pool is None else pool, logical, generator)
+        image, changed = blend(images, source, mask * self._delta(logical, generator).to(images))
+        kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
+        # Where the source looks like the image too little has changed, so something that differs takes its place.
+        for make in (lambda some: texture_patches(some, self.textures, generator), opposite):
+            poor = (changed.sum(dim=(1, 2, 3)) < self._minimum(images)).nonzero()[:, 0]
+            if len(poor) == 0:
+                break
+            image[poor], changed[poor] = blend(images[poor], make(images[poor]), mask[poor])
+            kind[poor] = STRUCTURAL
+        return SyntheticBatch(image, changed, kind)
+
+    def _minimum(self, images: Tensor) -> float:
+        return max(1.0, self.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
+
+    def _masks(self, images: Tensor, logical: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Where to change each image ``(N, 1, H, W)``."""
+
+        def draw(which: Tensor) -> Tensor:
+            styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
+            return self.draw_masks(styles, images.shape[-2:], generator, images.device).to(images.dtype)
+
+        return place_masks(draw, self.foreground(images), self._minimum(images))
+
+    def _sources(self, images: Tensor, pool: Tensor, logical: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What to put there: an image ``(N, 3, H, W)`` for each image."""
+        texture = ~logical & chance(len(images), self.texture_share, generator)
+        source = change_some(images, texture, lambda some: texture_patches(some, self.textures, generator))
+        source = change_some(source, ~logical & ~texture, lambda some: self_patches(some, generator))
+        source = change_some(source, logical, lambda some: other_images(some, pool, generator))
+        if self.logical_rotation:
+            source = change_some(source, logical, lambda some: turned(some, generator))
+        recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
+        source = change_some(source, recoloured, lambda some: colour_jitter(some, generator, 0.2, 0.2, 0.2, 0.1))
+        blurred = logical & chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
+        sigma = BLUR_SIGMA * pixel_scale(images.shape[-2:])
+        return change_some(source, blurred, lambda some: gaussian_blur(some, sigma))
+
+    def _delta(self, logical: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Opacity of each anomaly ``(N, 1, 1, 1)``."""
+        share = 1 - uniform((len(logical),), generator=generator)  # (0, 1]: an opacity of 0 would change nothing
+        low, high = torch.tensor([self.structural_delta, self.logical_delta])[logical.long()].T
+        delta = torch.lerp(low, high, share)
+        delta[~logical & chance(len(logical), self.structural_faint, generator)] = FAINT_OPACITY
+        return delta[:, None, None, None]
+
+
+def blend(images: Tensor, source: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix ``source`` into ``images`` ``(N, 3, H, W)`` by ``weight`` ``(N, 1, H, W)`` in ``[0, 1]``.
+
+    Returns:
+        The mixture, exactly ``images`` where the weight is 0 and ``source`` where it is 1, and a mask ``(N, 1, H, W)``
+        that is 1 where the mixture differs from ``images``.
+    """
+    mixed = torch.lerp(images, source, weight)
+    return mixed, (mixed != images).any(dim=1, keepdim=True).to(images.dtype)
+
+
+def opposite(images: Tensor) -> Tensor:
+    """Values half the range away from those of ``images`` in ``[0, 1]``, so that every pixel differs."""
+    return torch.where(images < 0.5, images + 0.5, images - 0.5)
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        msg = f"{name} must be in [0, 1], got {value}"
+        raise ValueError(msg)
+
+
+def _check_range(name: str, value: Sequence[float]) -> None:
+    if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1 or value[1] == 0:
+        msg = f"{name} must be two numbers in [0, 1], the smaller first and the larger above 0, got {value}"
+        raise ValueError(msg)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        msg = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+        raise ValueError(msg)
