@@ -1,0 +1,153 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about the demo data."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from anomalib.data import MVTecAD
+
+from anomalib_plugins.data import DemoParts
+from anomalib_plugins.data.demo import RECIPE, draw_part
+from anomalib_plugins.data.flange_defects import LOGICAL, STRUCTURAL
+
+SMALL = {"num_train": 3, "num_test_good": 2, "num_per_defect": 1, "image_size": 64}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoParts:
+    datamodule = DemoParts(root=tmp_path_factory.mktemp("demo"), **SMALL)
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("defect", [*STRUCTURAL, *LOGICAL])
+def test_a_defect_changes_the_photo_only_inside_its_mask(defect: str):
+    good, nothing = draw_part(3, 128)
+    bad, mask = draw_part(3, 128, defect)
+    assert not nothing.any()
+    assert set(np.unique(mask)) == {0, 255}
+    assert (good[mask == 0] == bad[mask == 0]).all()
+    changed = (good != bad).any(axis=-1)
+    assert changed[mask > 0].mean() > 0.75  # the rest are pin holes that were closed
+
+
+@pytest.mark.parametrize("defect", [*STRUCTURAL, *LOGICAL])
+def test_every_defect_can_be_seen_and_is_small(defect: str):
+    for seed in range(4):
+        _, mask = draw_part([9, seed], 256, defect)
+        assert 0.001 < (mask > 0).mean() < 0.08
+
+
+def test_good_parts_vary_in_pose_and_light_but_stay_the_same_part():
+    parts = [draw_part(seed, 64)[0].astype(float) for seed in range(4)]
+    distances = [np.abs(a - b).mean() for i, a in enumerate(parts) for b in parts[:i]]
+    assert min(distances) > 2
+    assert max(distances) < 40
+
+
+def test_unknown_defects_are_refused():
+    with pytest.raises(ValueError, match=r"defect must be one of .*'melted'"):
+        draw_part(0, 64, "melted")
+
+
+def test_folders_are_those_of_mvtec_ad(demo: DemoParts):
+    theirs = MVTecAD(root=demo.root, category="flange")
+    theirs.setup()
+    assert theirs.train_data.samples.equals(demo.train_data.samples)
+    assert theirs.test_data.samples.equals(demo.test_data.samples)
+
+
+def test_counts_labels_and_masks_are_as_asked(demo: DemoParts):
+    test = demo.test_data.samples
+    assert len(demo.train_data) == 3
+    assert demo.train_data.samples.label_index.eq(0).all()
+    assert test.label.value_counts().to_dict() == {"good": 2, **dict.fromkeys((*STRUCTURAL, *LOGICAL), 1)}
+    for row in test[test.label_index == 1].itertuples():
+        assert cv2.imread(row.mask_path, cv2.IMREAD_GRAYSCALE).any()
+    item = next(iter(demo.test_dataloader()))
+    assert item.image.shape[1:] == (3, 64, 64)
+    assert item.gt_mask.shape[1:] == (64, 64)
+
+
+def test_no_two_photos_are_equal(demo: DemoParts):
+    photos = [data for name, data in contents(demo.folder).items() if not name.startswith("ground_truth")]
+    assert len(set(photos)) == len(photos)
+
+
+def test_equal_seeds_write_equal_files(demo: DemoParts, tmp_path: Path):
+    again = DemoParts(root=tmp_path, **SMALL)
+    again.prepare_data()
+    assert contents(again.folder) == contents(demo.folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["flange"]
+
+
+def test_photos_are_drawn_once_and_anew_only_for_another_recipe(tmp_path: Path):
+    first = DemoParts(root=tmp_path, **SMALL)
+    first.prepare_data()
+    photo = first.folder / "train" / "good" / "000.png"
+    before, written = photo.read_bytes(), photo.stat().st_mtime_ns
+    first.prepare_data()
+    assert photo.stat().st_mtime_ns == written
+    DemoParts(root=tmp_path, **SMALL, seed=1).prepare_data()
+    assert photo.read_bytes() != before
+
+
+def test_drawing_that_was_interrupted_leaves_the_old_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = DemoParts(root=tmp_path, **SMALL)
+    first.prepare_data()
+    before = contents(first.folder)
+    monkeypatch.setattr(cv2, "imwrite", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        DemoParts(root=tmp_path, **SMALL, seed=1).prepare_data()
+    assert contents(first.folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["flange"]
+
+
+def test_photos_another_process_finished_meanwhile_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    slow, fast = DemoParts(root=tmp_path, **SMALL), DemoParts(root=tmp_path, **SMALL)
+    draw = slow._draw_all
+    written = []
+
+    def draw_while_the_other_finishes(folder: Path) -> None:
+        draw(folder)
+        fast.prepare_data()
+        written.append((fast.folder / RECIPE).stat().st_ino)
+
+    monkeypatch.setattr(slow, "_draw_all", draw_while_the_other_finishes)
+    slow.prepare_data()
+    assert written == [(slow.folder / RECIPE).stat().st_ino]
+
+
+def test_files_of_others_are_never_overwritten(tmp_path: Path):
+    (tmp_path / "flange").mkdir()
+    (tmp_path / "flange" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match="did not write; choose another root"):
+        DemoParts(root=tmp_path, **SMALL).prepare_data()
+    assert (tmp_path / "flange" / "mine.png").read_bytes() == b"mine"
+
+
+def test_setup_without_a_trainer_draws_the_photos(tmp_path: Path):
+    datamodule = DemoParts(root=tmp_path, **SMALL)
+    datamodule.setup()
+    assert (datamodule.folder / RECIPE).is_file()
+    assert len(datamodule.val_data) == len(datamodule.test_data)
+
+
+@pytest.mark.parametrize("name", ["num_train", "num_test_good", "num_per_defect"])
+def test_counts_below_one_are_refused(name: str):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        DemoParts(**{name: 0})
+
+
+def test_images_too_small_to_see_the_part_are_refused():
+    with pytest.raises(ValueError, match="image_size must be at least 64 pixels"):
+        DemoParts(image_size=32)
