@@ -1,0 +1,51 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""``python -m anomalib_plugins COMMAND``."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Each module has ``main(argv) -> exit code`` and its own ``--help``.
+COMMANDS = {
+    "doctor": ("anomalib_plugins.doctor", "what works in this environment, what does not, and what to do about it"),
+    "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
+    "quickstart": ("anomalib_plugins.quickstart", "train, test, export and predict on demo images, start to finish"),
+}
+ANOMALIB = "fit, validate, test, train, predict, export, benchmark"
+
+HELP = """usage: python -m anomalib_plugins COMMAND [--help] [ARGUMENTS]
+
+commands of this package:
+{commands}
+
+anomalib's commands ({anomalib}) run as with `anomalib COMMAND`, with two
+differences: they know this package's models even where the start-up hook is switched off
+(TORCH_DEVICE_BACKEND_AUTOLOAD=0), and --seed_everything N seeds before anything is built.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of our commands or hand over to anomalib's.
+
+    Args:
+        argv: Command-line arguments; those of the process by default.
+
+    Returns:
+        Exit code.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in {"-h", "--help"}:
+        commands = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
+        sys.stdout.write(HELP.format(commands=commands, anomalib=ANOMALIB))
+        return 0 if argv else 2
+    if argv[0] in COMMANDS:
+        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    from anomalib_plugins import cli
+
+    return cli.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
