@@ -14,6 +14,10 @@ from anomalib_plugins.synthesis.colour import LUMA
 
 BORDER = 5
 COVERAGE = (0.05, 0.95)
+# Share of the variance that lies between object and background. Values spread evenly reach 3/4, so that less than this
+# is no object but shading or texture.
+SEPARABILITY = 0.75
+SQUARE = np.ones((3, 3), np.uint8)
 
 # Grey threshold and side of it on which the object lies, from the MIT-licensed TooTouch/MemSeg. Categories of MVTec AD
 # that are not listed (cable, all textures) use no foreground.
@@ -37,7 +41,7 @@ class Foreground:
     so that a defect always has somewhere to go.
 
     Args:
-        mode: ``"auto"`` separates the object by Otsu's threshold, taking the class that is rarer along the image border;
+        mode: ``"auto"`` finds what differs in colour from the image's border, and finds nothing in a texture;
             ``"threshold"`` uses ``threshold`` and ``polarity``; ``"none"`` calls every pixel object, for textures; the
             name of an MVTec AD object category uses that category's threshold.
         threshold: Grey value, 0 to 255, for ``mode="threshold"``.
@@ -73,27 +77,32 @@ class Foreground:
         """Masks ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, of images ``(N, 3, H, W)`` in ``[0, 1]``."""
         if self.mode == "none":
             return torch.ones_like(images[:, :1])
-        luma = images.new_tensor(LUMA)[:, None, None]
-        grey = (images * luma).sum(dim=1).mul(255).round().byte()
         if self.threshold is None:
-            masks = torch.from_numpy(np.stack([_otsu_object(image) for image in grey.cpu().numpy()])).to(images.device)
+            pixels = images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            masks = torch.from_numpy(np.stack([_standing_out(image) for image in pixels])).to(images.device)
         else:
+            grey = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)) * 255
             masks = grey > self.threshold if self.polarity == "brighter" else grey < self.threshold
         masks = masks.to(images.dtype)[:, None]
         empty = masks.sum(dim=(1, 2, 3), keepdim=True) == 0
         return torch.maximum(masks, empty.to(masks))
 
 
-def _otsu_object(grey: np.ndarray) -> np.ndarray:
-    """Object mask ``(H, W)`` of one grey 8-bit image by Otsu's threshold; all ones if it finds no object."""
-    blurred = cv2.GaussianBlur(grey, (5, 5), 0)
-    _, mask = cv2.threshold(blurred, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    inside = mask[BORDER:-BORDER, BORDER:-BORDER]
-    border_share = (mask.sum() - inside.sum()) / (mask.size - inside.size)
-    if border_share > 0.5:
-        mask = 1 - mask
-    kernel = np.ones((3, 3), np.uint8)
-    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
+def _standing_out(pixels: np.ndarray) -> np.ndarray:
+    """Mask ``(H, W)`` of what differs from the colour along the border of an 8-bit RGB image ``(H, W, 3)``.
+
+    Otsu's threshold on the distance from the border's median colour, opened, closed and filled. All ones if the two
+    classes are not clearly apart or one of them is almost the whole image: then nothing stands out.
+    """
+    border = (pixels[:BORDER], pixels[-BORDER:], pixels[:, :BORDER], pixels[:, -BORDER:])
+    background = np.median(np.concatenate([side.reshape(-1, 3) for side in border]), axis=0)
+    distance = cv2.absdiff(pixels, np.broadcast_to(background.astype(np.uint8), pixels.shape)).max(axis=-1)
+    distance = cv2.GaussianBlur(distance, (5, 5), 0)
+    _, mask = cv2.threshold(distance, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    share, gap = mask.mean(), cv2.mean(distance, mask)[0] - cv2.mean(distance, 1 - mask)[0]
+    if share * (1 - share) * gap**2 <= SEPARABILITY * distance.var():
+        return np.ones_like(mask)
+    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, SQUARE), cv2.MORPH_CLOSE, SQUARE)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(mask, outlines, -1, 1, thickness=cv2.FILLED)
     return mask if COVERAGE[0] <= mask.mean() <= COVERAGE[1] else np.ones_like(mask)
