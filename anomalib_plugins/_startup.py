@@ -3,7 +3,7 @@
 
 """Notice, from the end of ``import torch`` on, when anomalib has been imported, and register the plugins then.
 
-Every program that imports torch runs this module, so it imports nothing but the standard library's import system.
+Every program that imports torch runs this module, so it imports nothing but the standard library and the table.
 """
 
 import sys
@@ -27,7 +27,7 @@ class _WatchedSpec(ModuleSpec):
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
         if name == "_initializing" and not value:
-            self.__class__ = ModuleSpec
+            self.__class__ = ModuleSpec  # type: ignore[assignment]
             open_doors()
 
 

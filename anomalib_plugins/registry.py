@@ -5,7 +5,7 @@
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -107,6 +107,25 @@ def register() -> None:
         _done[plugin] = cls
 
 
+def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package that offers its plugins without importing them.
+
+    Eager imports would make one broken plugin break all, and every program that imports torch import anomalib.
+
+    Args:
+        package: Name of the package; it offers the plugins defined below it.
+    """
+    plugins = {plugin.name: plugin for plugin in PLUGINS if plugin.module.startswith(f"{package}.")}
+
+    def load(name: str) -> type:
+        if name not in plugins:
+            msg = f"module {package!r} has no attribute {name!r}; its plugins are {', '.join(plugins)}"
+            raise AttributeError(msg)
+        return plugins[name].load()
+
+    return load, lambda: sorted({*vars(sys.modules[package]), *plugins})
+
+
 def import_errors() -> dict[str, Exception]:
     """What the import of each broken plugin raised, by the plugin's path."""
     return {plugin.path: result for plugin, result in _done.items() if isinstance(result, Exception)}
@@ -146,6 +165,7 @@ def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
 
 def _subclasses(cls: type) -> Iterator[type]:
     """All imported subclasses, at any depth."""
-    for subclass in cls.__subclasses__():
+    subclasses: list[type] = cls.__subclasses__()
+    for subclass in subclasses:
         yield subclass
         yield from _subclasses(subclass)

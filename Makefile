@@ -1,0 +1,33 @@
+# make quickstart   from nothing to a trained, tested and exported model on demo images
+# make test         the tests, with pytest's summary
+# make lint         ruff and mypy
+# make venv         only the environment
+#
+# PYTHON is the interpreter the environment is made with:  make PYTHON=python3.12 test
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+.PHONY: quickstart test lint venv
+.DELETE_ON_ERROR:
+
+quickstart: venv
+	$(PY) -m anomalib_plugins quickstart
+
+test: venv
+	$(PY) -m pytest
+
+lint: venv
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+venv: $(VENV)/installed
+
+# Installed again when the requirements change; the package itself is editable.
+$(VENV)/installed: setup.cfg pyproject.toml
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): torch, anomalib and this package. A few GB; minutes."
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --editable '.[test,openvino]'
+	@touch $@

@@ -1,0 +1,8 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Anomaly detection models, one folder a method."""
+
+from anomalib_plugins.registry import lazy_names
+
+__getattr__, __dir__ = lazy_names(__name__)
