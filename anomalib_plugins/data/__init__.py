@@ -4,5 +4,6 @@
 """Data modules: a part drawn by the package, and synthetic anomalies on anyone's photos."""
 
 from .demo import DemoParts
+from .synthetic import SyntheticAnomaly
 
-__all__ = ["DemoParts"]
+__all__ = ["DemoParts", "SyntheticAnomaly"]

@@ -1,0 +1,225 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Wraps any anomalib datamodule and makes defects for users who own none."""
+
+import itertools
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data.utils import ValSplitMode
+from jsonargparse import ArgumentError, ArgumentParser
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import DataLoader
+
+from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
+
+from .synthetic_dataset import EpochSampler, SyntheticDataset
+from .synthetic_visualizer import show_synthetic_images
+
+logger = logging.getLogger(__name__)
+SPLITS = ("train", "val", "test")
+
+
+class SyntheticAnomaly(AnomalibDataModule):
+    """Another datamodule's photos with synthetic anomalies, made while they are read and written nowhere.
+
+    By default thresholds are calibrated on synthetic anomalies and the test set is the wrapped one, or synthetic too
+    where that has no defects. No photo is in two splits: a synthetic split is made of the normal photos of the
+    wrapped split that no other split uses or, if there are none, of photos held out of training.
+
+    Args:
+        datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
+        anomaly_ratio: Share of a synthetic split's images that get an anomaly, in ``[0, 1]``.
+        generator: What makes the anomalies, given like ``datamodule``; default ``SimulatedAnomaly``.
+        train: Whether the training split becomes synthetic, with new anomalies in every epoch. Only for models that
+            learn from defects: most models want normal images.
+        val: Whether the validation split becomes synthetic.
+        test: Whether the test split becomes synthetic; ``None`` if the wrapped one has no defects.
+        holdout_ratio: Share of the training photos a synthetic split takes where it has none of its own.
+        max_size: Photos whose longer side, in pixels, exceeds it are reduced to it before an anomaly is made.
+        seed: The same seed gives the same splits and anomalies, whatever the batch size and number of workers.
+
+    Raises:
+        ValueError: If there is no ``datamodule``, a ratio is out of range, a configuration does not fit its class, or
+            the wrapped datamodule makes anomalib's own synthetic split.
+        TypeError: If ``datamodule`` or ``generator`` is something else.
+
+    Example:
+        ``anomalib train --model Padim --data SyntheticAnomaly --data.datamodule MVTecAD
+        --data.datamodule.category screw``
+    """
+
+    train_data: AnomalibDataset
+
+    def __init__(
+        self,
+        datamodule: AnomalibDataModule | None = None,
+        anomaly_ratio: float = 0.5,
+        generator: AnomalyGenerator | None = None,
+        train: bool = False,
+        val: bool = True,
+        test: bool | None = None,
+        holdout_ratio: float = 0.2,
+        max_size: int | None = 512,
+        seed: int = 0,
+    ) -> None:
+        if datamodule is None:
+            msg = "SyntheticAnomaly wraps a datamodule: give datamodule, e.g. --data.datamodule Folder"
+            raise ValueError(msg)
+        wrapped = instantiate(AnomalibDataModule, datamodule)
+        _check(wrapped, anomaly_ratio, holdout_ratio, max_size)
+        super().__init__(
+            train_batch_size=wrapped.train_batch_size,
+            eval_batch_size=wrapped.eval_batch_size,
+            num_workers=wrapped.num_workers,
+            train_augmentations=wrapped.train_augmentations,
+            val_augmentations=wrapped.val_augmentations,
+            test_augmentations=wrapped.test_augmentations,
+            seed=seed,
+        )
+        self.datamodule, self.anomaly_ratio, self.max_size = wrapped, anomaly_ratio, max_size
+        self.generator = SimulatedAnomaly() if generator is None else instantiate(AnomalyGenerator, generator)
+        self.synthetic: dict[str, bool | None] = {"train": train, "val": val, "test": test}
+        self.holdout_ratio = holdout_ratio
+        self.category = wrapped.category
+        self._epochs = itertools.count()
+
+    @property
+    def name(self) -> str:
+        """Name of the wrapped datamodule and what was done to it, which names the results folder."""
+        return f"{self.datamodule.name}_synthetic"
+
+    def prepare_data(self) -> None:
+        """Prepare the wrapped datamodule."""
+        self.datamodule.prepare_data()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the splits, once."""
+        super().setup(stage)
+        if self.trainer is not None and isinstance(self.test_data, SyntheticDataset) and stage in {"test", "predict"}:
+            show_synthetic_images(self.trainer, self.test_data)
+
+    def _setup(self, stage: str | None = None) -> None:
+        wrapped = self.datamodule
+        wrapped.setup(stage)
+        for split in SPLITS:
+            data = getattr(wrapped, f"{split}_data", None)
+            if data is not None and not isinstance(data, AnomalibDataset):
+                msg = f"{wrapped.name}: the {split} data are {type(data).__name__}, not images of an AnomalibDataset"
+                raise TypeError(msg)
+            if data is not None:
+                setattr(self, f"{split}_data", data)
+        real_defects = hasattr(self, "test_data") and self.test_data.has_anomalous
+        synthetic = {split: bool(self.synthetic[split]) for split in SPLITS}
+        if self.synthetic["test"] is None:
+            synthetic["test"] = not real_defects
+        for split in ("test", "val"):
+            if synthetic[split]:
+                setattr(self, f"{split}_data", self._synthetic(split, self._normal(split)))
+        if synthetic["train"]:
+            samples = self.train_data.samples
+            self.train_data = self._synthetic("train", samples[samples.label_index == 0])
+
+    def _normal(self, split: str) -> pd.DataFrame:
+        """Normal photos of the wrapped split that no other split uses, else photos held out of training."""
+        others = {"train": self.train_data, "test": getattr(self, "test_data", None)} if split == "val" else {}
+        used = {path for data in others.values() if data is not None for path in data.samples.image_path}
+        data = getattr(self.datamodule, f"{split}_data", None)
+        if data is not None and len(data) > 0:
+            free = data.samples[(data.samples.label_index == 0) & ~data.samples.image_path.isin(used)]
+            if len(free) > 0:
+                return free
+        train = self.train_data.samples
+        normal = np.flatnonzero(train.label_index == 0)
+        if len(normal) < 2:
+            msg = f"{self.datamodule.name} has {len(normal)} normal training images, too few to hold out {split} images"
+            raise ValueError(msg)
+        count = min(max(1, round(self.holdout_ratio * len(normal))), len(normal) - 1)
+        held_out = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(normal)[:count]
+        logger.info(
+            "%s has no normal images for %s alone: %d of its %d training images are held out for it.",
+            self.datamodule.name,
+            split,
+            count,
+            len(train),
+        )
+        self.train_data = self.train_data.subsample(np.setdiff1d(np.arange(len(train)), held_out).tolist())
+        return train.iloc[np.sort(held_out)]
+
+    def _synthetic(self, split: str, samples: pd.DataFrame) -> SyntheticDataset:
+        seed = int(np.random.default_rng((self.seed, SPLITS.index(split))).integers(2**62))
+        dataset = SyntheticDataset(samples, self.generator, self.anomaly_ratio, seed, self.max_size)
+        dataset.category = self.category
+        anomalous = int(dataset.samples.label_index.sum())
+        logger.info("%s: %d images, %d of them with a synthetic anomaly.", split, len(dataset), anomalous)
+        return dataset
+
+    def _create_test_split(self) -> None:
+        """The wrapped datamodule has split already."""
+
+    def _create_val_split(self) -> None:
+        """The wrapped datamodule has split already."""
+
+    def train_dataloader(self) -> DataLoader:
+        """The wrapped training images; synthetic ones come in a seeded order that is new in every epoch."""
+        if not isinstance(self.train_data, SyntheticDataset):
+            return super().train_dataloader()
+        return DataLoader(
+            dataset=self.train_data,
+            sampler=EpochSampler(len(self.train_data), int(self.seed or 0), self._epoch),
+            batch_size=self.train_batch_size,
+            num_workers=self.num_workers,
+            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
+        )
+
+    def _epoch(self) -> int:
+        return next(self._epochs) if self.trainer is None else self.trainer.current_epoch
+
+
+def instantiate(base: Any, config: Any) -> Any:
+    """Make an object from ``class_path`` and ``init_args``, as anomalib's command line does.
+
+    Args:
+        base: What the object has to be.
+        config: The configuration, or a finished object, which is returned.
+
+    Raises:
+        ValueError: If the configuration does not fit the class.
+        TypeError: If ``config`` is neither.
+    """
+    if isinstance(config, base):
+        return config
+    if not isinstance(config, Mapping | DictConfig):
+        msg = f"expected a {base.__name__} or a mapping with class_path and init_args, got {config!r}"
+        raise TypeError(msg)
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(base, "object", required=True, fail_untyped=False)
+    try:
+        return parser.instantiate_classes(parser.parse_object({"object": plain})).object
+    except ArgumentError as error:
+        msg = f"cannot make a {base.__name__} from {plain}: {error}"
+        raise ValueError(msg) from error
+
+
+def _check(wrapped: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: float, max_size: int | None) -> None:
+    if not 0 <= anomaly_ratio <= 1:
+        msg = f"anomaly_ratio must be in [0, 1], got {anomaly_ratio}"
+        raise ValueError(msg)
+    if not 0 < holdout_ratio < 1:
+        msg = f"holdout_ratio must be between 0 and 1, got {holdout_ratio}"
+        raise ValueError(msg)
+    if max_size is not None and max_size < 64:
+        msg = f"max_size must be at least 64 pixels, got {max_size}"
+        raise ValueError(msg)
+    if ValSplitMode.SYNTHETIC in {wrapped.val_split_mode, wrapped.test_split_mode}:
+        msg = (
+            f"{wrapped.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
+            "set its val_split_mode to none and its test_split_mode to from_dir"
+        )
+        raise ValueError(msg)
