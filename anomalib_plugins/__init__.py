@@ -8,9 +8,23 @@ Nothing has to be imported for ``anomalib train --model Slsg`` to work. The name
     >>> from anomalib_plugins import Slsg, SyntheticAnomaly  # doctest: +SKIP
 """
 
-from anomalib_plugins import _startup, registry
+from anomalib_plugins import _startup
 
 __version__ = "0.1.0"
-__getattr__, __dir__ = registry.lazy_names(__name__)
+
+
+def __getattr__(name: str) -> type:
+    """Import a plugin when it is first asked for: torch imports this package in every program."""
+    from anomalib_plugins.registry import lazy_names
+
+    return lazy_names(__name__)[0](name)
+
+
+def __dir__() -> list[str]:
+    """Names of the plugins beside the module's own."""
+    from anomalib_plugins.registry import lazy_names
+
+    return lazy_names(__name__)[1]()
+
 
 _startup.install()

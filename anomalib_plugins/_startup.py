@@ -3,7 +3,7 @@
 
 """Notice, from the end of ``import torch`` on, when anomalib has been imported, and register the plugins then.
 
-Every program that imports torch runs this module, so it imports nothing but the standard library and the table.
+Every program that imports torch runs this module, so it imports nothing but the standard library.
 """
 
 import sys
@@ -70,18 +70,19 @@ def _in_progress() -> ModuleSpec | None:
 
 def open_doors() -> None:
     """Register the plugins now, or when the import that is running has ended. Never raises: it runs inside imports."""
+    loaded = [host for host in HOSTS if host in sys.modules]
+    if not loaded:
+        return
     try:
         running = _in_progress()
         if running is not None:
             running.__class__ = _WatchedSpec
             return
-        loaded = [host for host in HOSTS if host in sys.modules]
         if len(loaded) == len(HOSTS) and _FINDER in sys.meta_path:
             sys.meta_path.remove(_FINDER)
-        if loaded:
-            from anomalib_plugins.registry import register
+        from anomalib_plugins.registry import register
 
-            register()
+        register()
     except Exception as error:  # noqa: BLE001  # an exception here would break the user's import of torch or anomalib
         import logging
 

@@ -19,6 +19,7 @@ from anomalib_plugins.registry import PLUGINS
 # Distributions worth naming in a bug report; what is needed is what the package's own metadata asks for.
 VERSIONS = ("torch", "torchvision", "lightning", "anomalib", "timm")
 OPTIONAL = {"openvino": "openvino", "onnx": "openvino", "nncf": "openvino", "faiss": "faiss"}  # module: our extra
+PROBE = Path(__file__).with_name("_probe.py")
 REINSTALL = "reinstall: pip install --force-reinstall --no-deps anomalib_plugins"
 
 
@@ -86,11 +87,10 @@ def _version(distribution: str) -> str:
 def doors() -> Iterator[Check]:
     """Every lookup of anomalib for every plugin, tried in a fresh interpreter that does not import this package."""
     probe = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
-    script = str(Path(__file__).with_name("_probe.py"))
     table = json.dumps([(plugin.kind, plugin.name) for plugin in PLUGINS])
     # Not the current folder: a source checkout in it would be found even where nothing is installed.
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", probe, script, table],
+        [sys.executable, "-c", probe, str(PROBE), table],
         capture_output=True,
         text=True,
         check=False,

@@ -6,16 +6,14 @@
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One thing anomalib is to find by name.
 
     Args:
@@ -43,8 +41,7 @@ class Plugin:
         return getattr(import_module(self.module), self.name)
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """Where anomalib looks for one kind of thing.
 
     Args:

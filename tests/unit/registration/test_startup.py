@@ -1,0 +1,109 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What registration costs a program that never asks for it, and what it does when something is broken."""
+
+import pytest
+
+from anomalib_plugins import registry
+from anomalib_plugins.registry import Plugin
+
+BROKEN = """
+import json
+import anomalib_plugins.registry as registry
+from anomalib_plugins.registry import Plugin
+
+registry.PLUGINS = (
+    Plugin("anomalib_plugins.no_such_module:Nothing"),
+    *registry.PLUGINS,
+)
+from anomalib.models import list_models
+print(json.dumps(["padim" in list_models(), "slsg" in list_models(), list(registry.import_errors())]))
+"""
+
+# `Padim` by its own name, and by a name that differs in nothing but case.
+TAKEN = """
+import json, sys, types
+import anomalib.models
+import anomalib_plugins.registry as registry
+from anomalib_plugins.registry import Plugin
+
+other = types.ModuleType("other")
+other.PADIM = type("PADIM", (anomalib.models.Padim, anomalib.models.AnomalibModule), {"__module__": "other"})
+sys.modules["other"] = other
+registry.PLUGINS = (Plugin("other:PADIM"),)
+messages = []
+for _ in range(2):
+    try:
+        registry.register()
+    except ValueError as error:
+        messages.append(str(error))
+print(json.dumps([messages, hasattr(anomalib.models, "PADIM")]))
+"""
+
+
+def test_torch_alone_costs_two_small_modules(fresh):
+    code = "import json, sys, torch; print(json.dumps([sorted(sys.modules), list(sys.stdlib_module_names)]))"
+    with_us, standard = fresh(code).json
+    without_us, _ = fresh(code, TORCH_DEVICE_BACKEND_AUTOLOAD="0").json
+    added = {name for name in set(with_us) - set(without_us) if name.partition(".")[0] not in standard}
+    added = {name for name in added if not name.startswith("__editable__")}
+    assert added == {"anomalib_plugins", "anomalib_plugins._startup"}
+
+
+def test_importing_the_package_imports_neither_torch_nor_anomalib(fresh):
+    code = "import json, sys, anomalib_plugins; print(json.dumps([n in sys.modules for n in ('torch', 'anomalib')]))"
+    assert fresh(code).json == [False, False]
+
+
+def test_broken_plugin_costs_one_warning_that_names_it(fresh):
+    done = fresh(BROKEN)
+    assert done.json == [True, True, ["anomalib_plugins.no_such_module:Nothing"]]
+    assert len(done.warnings) == 1
+    assert "anomalib_plugins.no_such_module:Nothing" in done.warnings[0]
+
+
+def test_broken_registry_costs_one_warning_and_leaves_anomalib_alive(fresh):
+    code = (
+        "import sys, json\n"
+        "sys.modules['anomalib_plugins.registry'] = None\n"
+        "from anomalib.models import list_models\n"
+        "print(json.dumps('padim' in list_models()))"
+    )
+    done = fresh(code)
+    assert done.json is True
+    assert len(done.warnings) == 1
+    assert "python -m anomalib_plugins doctor" in done.warnings[0]
+
+
+def test_name_anomalib_has_is_refused_naming_both_modules(fresh):
+    messages, opened = fresh(TAKEN).json
+    assert len(messages) == 2
+    assert "anomalib.models.image.padim.lightning_model" in messages[0]
+    assert "other" in messages[0]
+    assert not opened
+
+
+def test_same_name_twice_is_refused_naming_both_modules(monkeypatch):
+    monkeypatch.setattr(registry, "PLUGINS", (Plugin("first.module:Model"), Plugin("second.module:MODEL")))
+    with pytest.raises(ValueError, match=r"first\.module and second\.module"):
+        registry.register()
+
+
+def test_same_name_for_different_kinds_is_fine(monkeypatch):
+    monkeypatch.setattr(registry, "KINDS", {kind: registry.Kind("not imported", "") for kind in registry.KINDS})
+    monkeypatch.setattr(registry, "PLUGINS", (Plugin("a.b:Parts"), Plugin("a.c:Parts", "datamodule")))
+    registry.register()
+
+
+def test_unknown_name_lists_what_there_is():
+    import anomalib_plugins.models
+
+    with pytest.raises(AttributeError, match="its plugins are Slsg"):
+        _ = anomalib_plugins.models.Slgs
+
+
+def test_hosts_are_those_of_the_table():
+    from anomalib_plugins._startup import HOSTS
+
+    assert set(HOSTS) == {kind.host for kind in registry.KINDS.values()}
