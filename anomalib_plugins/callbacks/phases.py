@@ -1,0 +1,283 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Named training phases inside Lightning's one fit loop."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+logger = logging.getLogger(__name__)
+
+LIGHTNING_DEFAULT_EPOCHS = 1000
+"""What Lightning sets ``max_epochs`` to when the user sets no limit at all."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own step.
+
+    Args:
+        name: What the log and the progress bar call it.
+        batch_size: Images an optimizer step takes; the loader's batches are cut to it.
+        epochs: Length in passes over the training set. Give this or ``steps``.
+        steps: Length in optimizer steps.
+
+    Raises:
+        ValueError: If not exactly one positive length is given, or ``batch_size`` is below 1.
+    """
+
+    name: str
+    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a phase without one clear length."""
+        lengths = [length for length in (self.epochs, self.steps) if length is not None]
+        if len(lengths) != 1 or lengths[0] < 1:
+            msg = f"phase {self.name!r} needs epochs or steps, at least 1: got epochs={self.epochs}, steps={self.steps}"
+            raise ValueError(msg)
+        if self.batch_size < 1:
+            msg = f"phase {self.name!r}: batch_size must be at least 1, got {self.batch_size}"
+            raise ValueError(msg)
+
+
+class Step(NamedTuple):
+    """What one optimizer step works on.
+
+    Attributes:
+        phase: Name of the phase it belongs to.
+        images: Its share of the loader's batch, ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
+        others: The rest of that batch, ``(N - n, C, H, W)``.
+        progress: Share of the phase that lies behind, in ``[0, 1)``; drives learning-rate schedules.
+        generator: Seeded by run and step, so that a resumed run draws what an unbroken one would.
+    """
+
+    phase: str
+    images: Tensor
+    others: Tensor
+    progress: float
+    generator: torch.Generator
+
+
+class PhaseSchedule(Callback):
+    """Walks a model through its phases, one optimizer step at a time, and ends the fit when the last one is over.
+
+    A phase has its own batch size, so the loader's batch size (the user's choice) changes how images are loaded, not
+    how the model learns: the model asks :meth:`steps_of` to cut every batch into optimizer steps.
+
+    The phases' own lengths are the default. The trainer's ``max_epochs``, ``max_steps`` (counted in optimizer steps of
+    this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of what is left,
+    and the log says so. Validation is off until the last phase and always runs on the final weights, which thresholds
+    are taken from.
+
+    Args:
+        phases: The phases in their order.
+        seed: Seeds every step's generator and the order of the images; ``None`` takes torch's initial seed.
+
+    Raises:
+        ValueError: If there are no phases or two share a name.
+    """
+
+    def __init__(self, phases: Sequence[Phase], seed: int | None = None) -> None:
+        names = [phase.name for phase in phases]
+        if not names or len(set(names)) != len(names):
+            msg = f"a schedule needs phases with different names, got {names}"
+            raise ValueError(msg)
+        self.phases = tuple(phases)
+        self.seed = torch.initial_seed() % 2**31 if seed is None else seed
+        self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
+        self.index = 0  # of the current phase
+        self.step_in_phase = 0
+        self.total_steps = 0
+        self._timer: Timer | None = None
+        self._rank_and_world = (0, 1)
+        self._user_limits = (-1, -1)
+        self._limit_val_batches: int | float = 1.0
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase; the last one when all are over."""
+        return self.phases[min(self.index, len(self.phases) - 1)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every phase is over."""
+        return self.index >= len(self.phases)
+
+    def steps_of(self, images: Tensor) -> Iterator[Step]:
+        """Cut a loader's batch into optimizer steps, changing phase in mid-batch where one ends.
+
+        Args:
+            images: Batch ``(N, C, H, W)``.
+
+        Yields:
+            The steps in their order; none once the schedule is over.
+        """
+        start = 0
+        while start < len(images):
+            self._leave_ended_phases()
+            if self.finished:
+                return
+            stop = start + self.phase.batch_size
+            others = torch.cat([images[:start], images[stop:]])
+            yield Step(self.phase.name, images[start:stop], others, self._progress(), self._generator())
+            self.step_in_phase += 1
+            self.total_steps += 1
+            start = stop
+        self._leave_ended_phases()
+
+    def _progress(self) -> float:
+        """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
+        by_steps = self.step_in_phase / self.lengths[self.index]
+        return max(by_steps, self._progress_by_time())
+
+    def _progress_by_time(self) -> float:
+        if self._timer is None:
+            return 0.0
+        elapsed, remaining = self._timer.time_elapsed(), self._timer.time_remaining()
+        if remaining is None or elapsed + remaining <= 0:
+            return 0.0
+        total = sum(self.lengths)
+        begin, share = sum(self.lengths[: self.index]) / total, self.lengths[self.index] / total
+        return (elapsed / (elapsed + remaining) - begin) / share
+
+    def _leave_ended_phases(self) -> None:
+        while not self.finished and self._progress() >= 1:
+            self.index += 1
+            self.step_in_phase = 0
+            if not self.finished:
+                rank_zero_info(f"Phase {self.phase.name!r} begins after {self.total_steps} steps.")
+
+    def _generator(self) -> torch.Generator:
+        rank, world = self._rank_and_world
+        return torch.Generator().manual_seed(_mix(self.seed, self.total_steps * world + rank))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the user's limits over from Lightning, which would count both optimizers of a GAN as steps."""
+        del pl_module
+        max_epochs = -1 if trainer.max_epochs in {None, LIGHTNING_DEFAULT_EPOCHS} else trainer.max_epochs
+        self._user_limits = (max_epochs, trainer.max_steps)
+        trainer.fit_loop.max_epochs = -1
+        trainer.fit_loop.epoch_loop.max_steps = -1
+        self._limit_val_batches = trainer.limit_val_batches
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Turn the phases into steps, now that the loader's length is known, and hold back validation."""
+        del pl_module
+        self._rank_and_world = (trainer.global_rank, trainer.world_size)
+        self._timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)
+        if self._timer is not None and trainer.world_size > 1:
+            msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
+            raise ValueError(msg)
+        batches = _batch_sizes(trainer)
+        epochs = self._set_lengths(batches)
+        # One epoch to spare: a phase that ends in mid-batch leaves images unused. The end itself is set by the steps.
+        trainer.fit_loop.max_epochs = max(math.ceil(epochs) + 1, trainer.current_epoch + 1)
+        self._hold_back_validation(trainer)
+
+    def _set_lengths(self, batches: Sequence[int]) -> float:
+        """Set every phase's steps from the sizes of one epoch's batches; returns the schedule's length in epochs."""
+        per_epoch = [sum(math.ceil(size / phase.batch_size) for size in batches) for phase in self.phases]
+        steps = [
+            phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(self.phases, per_epoch, strict=True)
+        ]
+        epochs = sum(length / epoch for length, epoch in zip(steps, per_epoch, strict=True))
+        max_epochs, max_steps = self._user_limits
+        scale = min(
+            1.0,
+            max_epochs / epochs if max_epochs >= 0 else 1.0,
+            max_steps / sum(steps) if max_steps >= 0 else 1.0,
+        )
+        self.lengths = [int(length * scale + 1e-9) for length in steps]
+        described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
+        if min(self.lengths) < 1:
+            msg = (
+                f"max_epochs={max_epochs}, max_steps={max_steps} leave no step to some phase ({described}): "
+                f"allow at least {math.ceil(sum(steps) / min(steps))} steps, or shorten the phases themselves."
+            )
+            raise ValueError(msg)
+        if scale < 1:
+            rank_zero_warn(
+                f"The trainer's limit (max_epochs={max_epochs}, max_steps={max_steps}) is shorter than the model's own "
+                f"schedule of {epochs:.1f} epochs ({sum(steps)} steps): every phase is shortened to {scale:.1%}."
+            )
+        rank_zero_info(f"Phases: {described}.")
+        return epochs * scale
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Order the images by seed and epoch alone, so that a resumed run sees them as an unbroken one would."""
+        del pl_module
+        sampler = getattr(trainer.train_dataloader, "sampler", None)
+        if isinstance(sampler, RandomSampler):
+            sampler.generator = torch.Generator().manual_seed(_mix(self.seed, trainer.current_epoch))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Stop at the end of the last phase; release validation when the last phase has begun."""
+        del pl_module, args, kwargs
+        if self.finished:
+            trainer.should_stop = True
+        self._hold_back_validation(trainer)
+
+    def _hold_back_validation(self, trainer: Trainer) -> None:
+        last_has_begun = self.finished or (self.index == len(self.phases) - 1 and self.step_in_phase > 0)
+        trainer.limit_val_batches = self._limit_val_batches if last_has_begun or trainer.should_stop else 0
+        if trainer.should_stop:
+            trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the trainer its settings back and say so when a limit cut the last phase off entirely."""
+        trainer.limit_val_batches = self._limit_val_batches
+        if self.index < len(self.phases) - 1:
+            rank_zero_warn(
+                f"{type(pl_module).__name__} stopped in phase {self.phase.name!r}: "
+                f"{self.phases[-1].name!r} was never trained, so its scores mean nothing. Allow more time or steps."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the schedule the run is, and its seed."""
+        keys = ("seed", "index", "step_in_phase", "total_steps")
+        return {key: getattr(self, key) for key in keys}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where the checkpoint was written."""
+        for key, value in state_dict.items():
+            setattr(self, key, value)
+
+
+def _mix(seed: int, counter: int) -> int:
+    """A well spread 63-bit seed for each (seed, counter): neighbouring seeds must not give neighbouring streams."""
+    # splitmix64 finaliser (Steele, Lea, Flood 2014); python integers, so masked to 64 bits by hand.
+    mask = (1 << 64) - 1
+    z = (seed * 0x9E3779B97F4A7C15 + (counter + 1) * 0xD1342543DE82EF95) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return (z ^ (z >> 31)) >> 1
+
+
+def _batch_sizes(trainer: Trainer) -> list[int]:
+    """Sizes of the batches of one epoch.
+
+    Raises:
+        ValueError: If the loader does not know its length.
+    """
+    loader, count = trainer.train_dataloader, trainer.num_training_batches
+    size = getattr(loader, "batch_size", None)
+    if math.isinf(count) or size is None:
+        msg = "phases need a training loader with a known length and batch size"
+        raise ValueError(msg)
+    sizes = [size] * int(count)
+    images = len(loader.sampler)
+    if count == len(loader) and not loader.drop_last and images % size:
+        sizes[-1] = images % size
+    return sizes

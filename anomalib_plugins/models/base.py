@@ -1,0 +1,66 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What every model of this package adds to anomalib's module."""
+
+from collections.abc import Sequence
+
+from anomalib import LearningType
+from anomalib.metrics import Evaluator
+from anomalib.pre_processing import PreProcessor
+from lightning.pytorch import Callback
+from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+from anomalib_plugins.callbacks.data_check import DataCheck
+from anomalib_plugins.metrics import default_evaluator, with_raw_scores
+
+MIN_IMAGE_SIZE = 32
+
+
+class PluginModule:
+    """Mixin in front of ``AnomalibModule``: ``class Slsg(PluginModule, AnomalibModule)``.
+
+    It does not derive from ``AnomalibModule``, whose *direct* subclasses are anomalib's list of models.
+    """
+
+    @staticmethod
+    def configure_pre_processor(image_size: Sequence[int] | None = None) -> PreProcessor:
+        """Resize only: the networks take RGB in ``[0, 1]`` and normalise inside.
+
+        Args:
+            image_size: Height and width in pixels; default 256 x 256.
+
+        Raises:
+            ValueError: If ``image_size`` is not two integers of at least 32.
+        """
+        size = tuple(image_size or (256, 256))
+        if len(size) != 2 or min(size) < MIN_IMAGE_SIZE:
+            msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size}"
+            raise ValueError(msg)
+        return PreProcessor(transform=Compose([Resize(size, antialias=True)]))
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """Image and pixel AUROC and F1, AUPRO and pixel AP; the threshold-free ones on raw scores."""
+        return default_evaluator()
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Check the data before anything long starts, then anomalib's own components."""
+        components = super().configure_callbacks()  # type: ignore[misc]
+        return [DataCheck(), *with_raw_scores(components)]
+
+    @property
+    def learning_type(self) -> LearningType:
+        """Trained on normal images alone."""
+        return LearningType.ONE_CLASS
+
+    def on_fit_start(self) -> None:
+        """Refuse a pre-processor that normalises, which the network would do a second time.
+
+        Raises:
+            ValueError: If the pre-processor holds a ``Normalize``.
+        """
+        transform = getattr(self.pre_processor, "transform", None)  # type: ignore[attr-defined]
+        if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
+            msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
+            raise ValueError(msg)

@@ -1,0 +1,220 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The schedule of phases, on a network of two weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
+
+IMAGES = 10
+
+
+class TwoPhases(LightningModule):
+    """Learns from random targets with one optimizer a phase; remembers every step it took."""
+
+    def __init__(self, *phases: Phase, seed: int | None = 0) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        torch.manual_seed(0)
+        self.layer = nn.Linear(2, 1)
+        self.schedule = PhaseSchedule(phases or (Phase("first", 3, epochs=2), Phase("second", 2, steps=7)), seed)
+        self.steps: list[Step] = []
+        self.validated_in: list[str] = []
+
+    def configure_callbacks(self) -> list[PhaseSchedule]:
+        return [self.schedule]
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        # Two optimizers, as in a GAN: Lightning's global_step then counts both.
+        return [torch.optim.SGD(self.layer.parameters(), lr=0.01), torch.optim.Adam(self.layer.parameters(), lr=0.01)]
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+        for step in self.schedule.steps_of(batch[0]):
+            self.steps.append(step)
+            target = torch.rand(len(step.images), 1, generator=step.generator)
+            for optimizer in self.optimizers():
+                optimizer.zero_grad()
+                self.manual_backward((self.layer(step.images.flatten(1)) - target).square().mean())
+                optimizer.step()
+
+    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+        self.validated_in.append(self.schedule.phase.name)
+
+    def names(self) -> list[str]:
+        return [step.phase for step in self.steps]
+
+
+def loader(batch_size: int = 4, images: int = IMAGES) -> DataLoader:
+    data = TensorDataset(torch.arange(2.0 * images).view(images, 2, 1, 1) / images)
+    return DataLoader(data, batch_size=batch_size, shuffle=True)
+
+
+def fit(
+    model: TwoPhases, tmp_path: Path, batch_size: int = 4, ckpt_path: str | None = None, **limits: object
+) -> Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    limits.setdefault("enable_checkpointing", False)
+    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet, **limits)
+    trainer.fit(model, loader(batch_size), loader(5), ckpt_path=ckpt_path)
+    return trainer
+
+
+def test_phases_run_in_order_for_their_own_lengths(tmp_path):
+    model = TwoPhases()
+    fit(model, tmp_path)
+    # Two epochs of batches 4, 4, 2 are cut to steps of at most 3: (2 + 2 + 1) * 2 steps.
+    assert model.names() == ["first"] * 10 + ["second"] * 7
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 10, 32])
+def test_the_loaders_batch_size_does_not_change_a_length_in_steps(tmp_path, batch_size):
+    model = TwoPhases(Phase("only", 2, steps=9))
+    fit(model, tmp_path, batch_size)
+    assert len(model.steps) == 9
+    assert max(len(step.images) for step in model.steps) <= 2
+
+
+def test_a_phase_changes_in_mid_batch_without_losing_an_image(tmp_path):
+    model = TwoPhases(Phase("first", 1, steps=1), Phase("second", 2, steps=2))
+    fit(model, tmp_path, batch_size=5)
+    assert [len(step.images) for step in model.steps] == [1, 2, 2]
+    seen = torch.cat([step.images for step in model.steps])
+    assert len(seen.unique(dim=0)) == 5
+
+
+def test_images_and_others_are_the_batch(tmp_path):
+    model = TwoPhases(Phase("only", 2, steps=3))
+    fit(model, tmp_path, batch_size=5)
+    for step in model.steps:
+        together = torch.cat([step.images, step.others])
+        assert len(together) == 5
+        assert len(together.unique(dim=0)) == 5
+
+
+def test_progress_rises_from_zero_to_below_one_in_each_phase(tmp_path):
+    model = TwoPhases()
+    fit(model, tmp_path)
+    for name, length in (("first", 10), ("second", 7)):
+        progress = [step.progress for step in model.steps if step.phase == name]
+        assert progress == pytest.approx([i / length for i in range(length)])
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "second"),
+    [
+        ({"max_steps": 8}, 4, 3),  # 10 and 7 of 17, times 8 / 17
+        ({"max_epochs": 2}, 5, 4),  # 2 of the schedule's 2 + 7 / 5 epochs
+        ({"max_epochs": 2, "max_steps": 4}, 2, 1),
+        ({"max_epochs": 50, "max_steps": 500}, 10, 7),
+    ],
+)
+def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, first, second):
+    model = TwoPhases()
+    fit(model, tmp_path, **limit)
+    assert model.names() == ["first"] * first + ["second"] * second
+
+
+def test_a_shortened_schedule_is_said(tmp_path):
+    with pytest.warns(UserWarning, match=r"max_steps=8\) is shorter than .* 3.4 epochs \(17 steps\)"):
+        fit(TwoPhases(), tmp_path, max_steps=8)
+
+
+def test_a_limit_that_leaves_a_phase_empty_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="allow at least 3 steps"):
+        fit(TwoPhases(), tmp_path, max_steps=2)
+
+
+def test_max_time_gives_every_phase_its_share_of_the_clock(tmp_path, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
+    model = TwoPhases(Phase("first", 2, steps=3000), Phase("second", 2, steps=1000))
+    fit(model, tmp_path, max_time={"hours": 1})
+    first, second = model.names().count("first"), model.names().count("second")
+    assert model.names() == ["first"] * first + ["second"] * second
+    assert 2 < first / second < 4  # 3 : 1, give or take the steps that the clock ticks through
+    assert first + second < 400  # an hour of 10 s a look at the clock
+    progress = [step.progress for step in model.steps if step.phase == "second"]
+    assert progress == sorted(progress)
+    assert progress[-1] > 0.9
+
+
+def test_a_last_phase_that_never_ran_is_said(tmp_path, monkeypatch):
+    model = TwoPhases()
+    monkeypatch.setattr(model, "on_train_batch_end", lambda *_: setattr(model.trainer, "should_stop", True))
+    with pytest.warns(UserWarning, match="'second' was never trained"):
+        fit(model, tmp_path)
+
+
+def test_validation_waits_for_the_last_phase_and_sees_the_final_weights(tmp_path):
+    model = TwoPhases(Phase("first", 2, epochs=2), Phase("second", 2, steps=7))
+    trainer = fit(model, tmp_path, check_val_every_n_epoch=100)
+    assert model.validated_in == ["second", "second"]  # two batches, once, at the end
+    assert trainer.limit_val_batches == pytest.approx(1.0)
+
+
+def test_validation_follows_the_users_setting_in_the_last_phase(tmp_path):
+    model = TwoPhases(Phase("first", 2, epochs=1), Phase("second", 2, epochs=3))
+    fit(model, tmp_path, batch_size=10)
+    assert model.validated_in == ["second"] * 2 * 3
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_resumed_run_reaches_the_weights_of_an_unbroken_one(tmp_path, epoch):
+    keep_all = ModelCheckpoint(
+        tmp_path, filename="epoch={epoch}", auto_insert_metric_name=False, save_top_k=-1, save_on_train_epoch_end=True
+    )
+    unbroken = TwoPhases()
+    fit(unbroken, tmp_path, callbacks=[keep_all], enable_checkpointing=True)
+
+    resumed = TwoPhases(seed=None)  # the seed comes from the checkpoint
+    nn.init.zeros_(resumed.layer.weight)
+    fit(resumed, tmp_path, ckpt_path=str(tmp_path / f"epoch={epoch}.ckpt"))
+    assert torch.equal(resumed.layer.weight, unbroken.layer.weight)
+    assert resumed.names() == unbroken.names()[-len(resumed.steps) :]
+    assert 0 < len(resumed.steps) < len(unbroken.steps)
+
+
+def test_same_seed_same_weights_and_another_seed_others(tmp_path):
+    weights = []
+    for seed in (1, 1, 2):
+        model = TwoPhases(seed=seed)
+        fit(model, tmp_path)
+        weights.append(model.layer.weight.detach())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_every_step_draws_from_another_stream(tmp_path):
+    model = TwoPhases()
+    fit(model, tmp_path)
+    draws = torch.cat([torch.rand(4, generator=step.generator) for step in model.steps])
+    assert len(draws.unique()) == len(draws)
+
+
+def test_a_phase_needs_one_length():
+    with pytest.raises(ValueError, match="'x' needs epochs or steps, at least 1: got epochs=None, steps=None"):
+        Phase("x", 1)
+    with pytest.raises(ValueError, match="epochs=1, steps=2"):
+        Phase("x", 1, epochs=1, steps=2)
+    with pytest.raises(ValueError, match="steps=0"):
+        Phase("x", 1, steps=0)
+
+
+def test_a_phase_needs_a_batch():
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        Phase("x", 0, steps=1)
+
+
+def test_a_schedule_needs_phases_of_different_names():
+    with pytest.raises(ValueError, match="different names, got \\[\\]"):
+        PhaseSchedule([])
+    with pytest.raises(ValueError, match="different names"):
+        PhaseSchedule([Phase("x", 1, steps=1), Phase("x", 1, steps=1)])
