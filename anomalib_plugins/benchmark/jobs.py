@@ -134,7 +134,7 @@ class StepCounter(Callback):
     def __init__(self) -> None:
         self.count = 0
 
-    def on_train_batch_end(self, *args, **kwargs) -> None:
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Count one batch."""
         del args, kwargs
         self.count += 1

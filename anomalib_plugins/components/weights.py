@@ -1,0 +1,152 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pretrained weights from a file, a cache or the internet, with errors that say what to do."""
+
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import get_model_weights
+
+logger = logging.getLogger(__name__)
+
+COUNTER = "num_batches_tracked"  # of batch normalisation: in newer files only, and without effect on results
+
+
+class Unloaded(NamedTuple):
+    """What found no counterpart.
+
+    Attributes:
+        random: Tensors of the module that keep their initial values.
+        unused: Tensors of the file that the module does not have, e.g. the classifier's.
+    """
+
+    random: list[str]
+    unused: list[str]
+
+
+def load_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a weights file, without running anything the file may contain.
+
+    Args:
+        path: ``.safetensors``, or a file of ``torch.save``: a state dict, or a checkpoint with a ``"state_dict"``.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no weights file, or a damaged one.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        msg = f"weights file {path} does not exist"
+        raise FileNotFoundError(msg)
+    try:
+        content = _read(path)
+    except Exception as error:  # noqa: BLE001 (unpickling garbage raises anything)
+        # The cause is left out: torch's advice there is to switch off the safe mode.
+        msg = (
+            f"{path} is damaged or no weights file ({type(error).__name__}): wanted .safetensors or a saved state dict"
+        )
+        raise ValueError(msg) from None
+    if isinstance(content, dict):
+        content = content.get("state_dict", content)
+    tensors = (
+        {name: each for name, each in content.items() if isinstance(each, Tensor)} if isinstance(content, dict) else {}
+    )
+    if not tensors:
+        msg = f"{path} holds no weights: wanted tensors by name, or a checkpoint with a 'state_dict' of them"
+        raise ValueError(msg)
+    return tensors
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def imagenet_state_dict(name: str) -> dict[str, Tensor]:
+    """Torchvision's first ImageNet weights: from its cache, from timm's cache (``tv_in1k``), or from the internet.
+
+    Args:
+        name: Architecture as torchvision calls it, e.g. ``resnet18``.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        FileNotFoundError: If no cache has them and they cannot be downloaded.
+    """
+    url = get_model_weights(name)["IMAGENET1K_V1"].url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / Path(url).name
+    from_timm = try_to_load_from_cache(f"timm/{name}.tv_in1k", "model.safetensors")
+    if isinstance(from_timm, str) and not file.is_file():
+        file = Path(from_timm)
+    if not file.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.partition("-")[2])
+        except OSError as error:
+            msg = (
+                f"no ImageNet weights for {name}: {url} cannot be downloaded ({error}). Put {file.name} into {folder} "
+                "(TORCH_HOME moves it), name a file of your own with `weights`, or do without: `pre_trained=False`"
+            )
+            raise FileNotFoundError(msg) from error
+    return load_state_dict(file)
+
+
+def load_backbone(
+    module: nn.Module, name: str = "resnet18", weights: str | Path | None = None, prefix: str = ""
+) -> Unloaded:
+    """Load pretrained weights into a backbone, or into any module whose tensors are named like a part of it.
+
+    What a file lacks keeps its initial values, with a warning that lists it.
+
+    Args:
+        module: The backbone; tensors beyond those of the architecture's file stay as they are.
+        name: Architecture, as timm and torchvision call it.
+        weights: File to read; ``None`` takes ImageNet weights from the caches or the internet.
+        prefix: Where in a file of a larger model the backbone is, e.g. ``model.encoder.``. Files without it are taken
+            as files of the backbone alone.
+
+    Returns:
+        The names that were not loaded.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no ImageNet weights.
+        ValueError: If the file is damaged, or of another architecture.
+    """
+    source = "ImageNet weights" if weights is None else str(weights)
+    given = imagenet_state_dict(name) if weights is None else load_state_dict(weights)
+    given = {key.removeprefix(prefix): each for key, each in given.items() if key.startswith(prefix)} or given
+    own = {key: each for key, each in module.state_dict().items() if not key.endswith(COUNTER)}
+    given = {key: each for key, each in given.items() if not key.endswith(COUNTER)}
+    fitting = {key: each for key, each in given.items() if key in own and each.shape == own[key].shape}
+    result = Unloaded(
+        random=[key for key in own if key not in fitting], unused=[key for key in given if key not in own]
+    )
+    children = {key.partition(".")[0] for key in own}
+    foreign = [key for key in result.unused if key.partition(".")[0] in children]  # e.g. the third block of a ResNet-34
+    if foreign or 2 * len(fitting) < len(own):
+        msg = (
+            f"{source} ({_describe(given)}) does not fit {type(module).__name__}, a {name} ({_describe(own)}): "
+            f"{len(fitting)} of {len(own)} tensors match. Name a {name} file with `weights`"
+        )
+        raise ValueError(msg)
+    module.load_state_dict(fitting, strict=False)
+    if result.random:
+        logger.warning("%s lacks tensors of %s, which stay random: %s", source, name, ", ".join(result.random))
+    return result
+
+
+def _describe(tensors: dict[str, Tensor]) -> str:
+    name, first = next(iter(tensors.items()))
+    return f"{len(tensors)} tensors: {name} {tuple(first.shape)}, ..."
