@@ -1,0 +1,272 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about the check of image files before training."""
+
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+from anomalib import LearningType
+from anomalib.data import Folder, MVTecAD, PredictDataset
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+
+from anomalib_plugins.callbacks import DataCheck, DataCheckError, image_files
+
+ONE_CLASS = SimpleNamespace(learning_type=LearningType.ONE_CLASS)
+RNG = np.random.default_rng(0)
+
+
+def photo(path: Path, shape: tuple[int, ...] = (48, 64, 3)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four good photos for training, one good and one scratched for testing."""
+    for i in range(4):
+        photo(tmp_path / f"part/train/good/{i}.png")
+    photo(tmp_path / "part/test/good/0.png")
+    photo(tmp_path / "part/test/scratch/1.png")
+    (tmp_path / "part/ground_truth/scratch").mkdir(parents=True)
+    Image.fromarray(np.eye(48, 64, dtype=np.uint8) * 255).save(tmp_path / "part/ground_truth/scratch/1_mask.png")
+    return tmp_path
+
+
+def datamodule(root: Path) -> MVTecAD:
+    data = MVTecAD(root=root, category="part", num_workers=0)
+    data.setup()
+    return data
+
+
+def run(data: object, check: DataCheck | None = None, module: object = ONE_CLASS, stage: str = "fit") -> list[str]:
+    """Run the check; returns its warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (check or DataCheck()).setup(SimpleNamespace(datamodule=data), module, stage)
+    return [str(warning.message) for warning in caught]
+
+
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def deep_png(path: Path) -> None:
+    Image.fromarray(RNG.integers(0, 4096, (48, 64), dtype=np.uint16)).save(path)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (cut_in_half, "is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
+    "text": (lambda path: path.write_text("no image"), "is not an image"),
+    "16-bit png": (deep_png, "has 16-bit or deeper pixels"),
+    "16-bit tiff": (lambda path: tifffile.imwrite(path, np.ones((48, 64), np.uint16)), "has 16-bit or deeper pixels"),
+    "float tiff": (lambda path: tifffile.imwrite(path, np.ones((48, 64), np.float32)), "has float pixels"),
+}
+
+
+def test_a_clean_folder_passes_without_a_warning(root: Path):
+    assert run(datamodule(root)) == []
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK", "1"])
+def test_other_colour_modes_pass_without_a_warning(root: Path, mode: str):
+    path = root / "part/train/good/0.png"
+    Image.open(path).convert(mode).save(path, format="TIFF" if mode == "CMYK" else "PNG")
+    assert run(datamodule(root)) == []
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_files_are_refused_by_path(root: Path, fault: str, split: str):
+    make, problem = BAD[fault]
+    path = root / f"part/{split}/good/0.png"
+    make(path)
+    with pytest.raises(DataCheckError, match=rf"(?s)1 of 7 image files.*{path} {problem}.*on_bad_image='skip'"):
+        run(datamodule(root))
+
+
+def test_a_bad_mask_is_refused_by_path(root: Path):
+    mask = root / "part/ground_truth/scratch/1_mask.png"
+    cut_in_half(mask)
+    with pytest.raises(DataCheckError, match=f"{mask} is damaged"):
+        run(datamodule(root))
+
+
+def test_a_file_that_vanished_is_refused_by_path(root: Path):
+    data = datamodule(root)
+    (root / "part/train/good/0.png").unlink()
+    with pytest.raises(DataCheckError, match=r"good/0.png cannot be opened \(No such file"):
+        run(data)
+
+
+def test_decompression_bombs_are_refused_by_path(root: Path, monkeypatch: pytest.MonkeyPatch):
+    data = datamodule(root)
+    bomb = photo(root / "part/train/good/0.png", (200, 200, 3))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 64)
+    with pytest.raises(DataCheckError, match=f"{bomb} is too large: .*40000 pixels"):
+        run(data)
+
+
+def test_one_report_lists_twenty_paths_and_the_count(root: Path):
+    for i in range(30):
+        (root / f"part/train/good/x{i:02d}.png").write_bytes(b"")
+    with pytest.raises(DataCheckError, match="30 of 37 image files") as caught:
+        run(datamodule(root))
+    report = str(caught.value)
+    assert report.count("is empty") == 20
+    assert "... and 10 more" in report
+
+
+def test_skipping_removes_bad_images_and_counts_them(root: Path):
+    cut_in_half(root / "part/train/good/0.png")
+    cut_in_half(root / "part/ground_truth/scratch/1_mask.png")
+    data = datamodule(root)
+    (message,) = run(data, DataCheck(on_bad_image="skip"))
+    assert "3 images were left out" in message  # one for training, the scratched one in val and in test
+    assert [Path(path).name for path in data.train_data.samples.image_path] == ["1.png", "2.png", "3.png"]
+    assert data.test_data.samples.label_index.tolist() == [0]
+    assert data.test_data.task == "segmentation"
+    assert len(next(iter(data.train_dataloader())).image) == 3
+
+
+def test_skipping_every_training_image_is_refused(root: Path):
+    for path in (root / "part/train/good").iterdir():
+        path.write_bytes(b"")
+    with pytest.warns(UserWarning, match="4 images were left out"), pytest.raises(DataCheckError, match="no training"):
+        DataCheck(on_bad_image="skip").setup(SimpleNamespace(datamodule=datamodule(root)), ONE_CLASS, "fit")
+
+
+def test_an_empty_training_folder_is_named(root: Path):
+    for path in (root / "part/train/good").iterdir():
+        path.rename(path.with_suffix(".jpg"))
+    with pytest.raises(DataCheckError, match=f"no training images in {root}/part/train/good .*looked for: .png, .PNG"):
+        run(datamodule(root))
+
+
+def test_defects_in_the_training_split_are_refused_by_path(root: Path):
+    data = datamodule(root)
+    data.train_data, data.test_data = data.test_data, data.train_data
+    with pytest.raises(DataCheckError, match=r"(?s)1 of 2 training images are defects.*test/scratch/1.png"):
+        run(data)
+
+
+def test_models_that_learn_from_defects_may_have_them(root: Path):
+    data = datamodule(root)
+    data.train_data, data.test_data = data.test_data, data.train_data
+    assert run(data, module=SimpleNamespace(learning_type=LearningType.ZERO_SHOT)) == []
+
+
+def test_one_training_image_is_warned_about(root: Path):
+    for i in (1, 2, 3):
+        (root / f"part/train/good/{i}.png").unlink()
+    (message,) = run(datamodule(root))
+    assert "one training image" in message
+    assert "train/good/0.png" in message
+
+
+def test_constant_training_images_are_warned_about(root: Path):
+    Image.new("RGB", (64, 48), "black").save(root / "part/train/good/2.png")
+    Image.new("L", (64, 48), 7).save(root / "part/train/good/3.png")
+    (message,) = run(datamodule(root))
+    assert "2 of 4 training images have one single colour" in message
+    assert "good/2.png" in message
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_transparent_images_are_warned_about(root: Path, mode: str):
+    path = root / "part/train/good/1.png"
+    image = Image.open(path).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(128)
+        image.save(path)
+    else:
+        image.save(path, transparency=image.getpixel((0, 0)))
+    (message,) = run(datamodule(root))
+    assert "1 images are partly transparent" in message
+    assert str(path) in message
+
+
+def test_masks_of_another_size_are_warned_about(root: Path):
+    Image.fromarray(np.eye(24, 32, dtype=np.uint8) * 255).save(root / "part/ground_truth/scratch/1_mask.png")
+    (message,) = run(datamodule(root))
+    assert "scratch/1.png is 64 x 48, its mask 32 x 24" in message
+
+
+def test_folder_datamodules_without_masks_are_checked(root: Path):
+    data = Folder(name="f", root=root / "part", normal_dir="train/good", abnormal_dir="test/scratch", num_workers=0)
+    data.setup()
+    assert run(data) == []
+    (root / "part/test/scratch/1.png").write_bytes(b"")
+    with pytest.raises(DataCheckError, match=r"test/scratch/1.png is empty"):
+        run(data)
+
+
+def test_testing_does_not_look_at_training_images(root: Path):
+    (root / "part/train/good/0.png").write_bytes(b"")
+    assert run(datamodule(root), stage="test") == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "loaders"),
+    [
+        ("on_train_start", "train_dataloader"),
+        ("on_test_start", "test_dataloaders"),
+        ("on_predict_start", "predict_dataloaders"),
+    ],
+)
+def test_loaders_without_a_datamodule_are_checked(root: Path, hook: str, loaders: str):
+    bad = root / "part/train/good/1.png"
+    bad.write_bytes(b"")
+    data = PredictDataset(root / "part/train/good")
+    trainer = SimpleNamespace(datamodule=None, **{loaders: [DataLoader(data)]})
+    DataCheck().setup(trainer, ONE_CLASS, "fit")
+    with pytest.raises(DataCheckError, match=r"1.png is empty"):
+        getattr(DataCheck(), hook)(trainer, ONE_CLASS)
+    with pytest.warns(UserWarning, match="1 images were left out"):
+        getattr(DataCheck(on_bad_image="skip"), hook)(trainer, ONE_CLASS)
+    assert [path.name for path in data.image_filenames] == ["0.png", "2.png", "3.png"]
+
+
+@pytest.mark.parametrize("loaders", [None, [], {"a": DataLoader(TensorDataset())}])
+def test_what_is_no_image_dataset_passes_silently(loaders: object):
+    trainer = SimpleNamespace(datamodule=None, train_dataloader=loaders)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DataCheck().on_train_start(trainer, ONE_CLASS)
+
+
+def test_a_file_is_decoded_once_until_it_changes(root: Path, monkeypatch: pytest.MonkeyPatch):
+    decoded: list[str] = []
+    decode = image_files._decode
+    monkeypatch.setattr(image_files, "_decode", lambda path: decoded.append(path) or decode(path))
+    run(datamodule(root))
+    assert len(decoded) == 7
+    run(datamodule(root))
+    assert len(decoded) == 7
+    changed = photo(root / "part/train/good/3.png", (30, 30, 3))
+    run(datamodule(root))
+    assert decoded[7:] == [str(changed)]
+
+
+def test_a_thousand_images_take_less_than_five_seconds(root: Path):
+    data = photo(root / "source.png", (256, 256, 3)).read_bytes()
+    for i in range(1000):
+        (root / f"part/train/good/x{i}.png").write_bytes(data)
+    module = datamodule(root)
+    start = time.process_time()
+    run(module)
+    assert time.process_time() - start < 5
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(ValueError, match="on_bad_image must be 'raise' or 'skip', got 'ignore'"):
+        DataCheck(on_bad_image="ignore")
