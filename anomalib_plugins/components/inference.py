@@ -60,3 +60,18 @@ def never_normal(
     finite = torch.isfinite(images).flatten(1).all(dim=1) & torch.isfinite(pred_score)  # (N,)
     score = pred_score.masked_fill(~finite, value)
     return score, anomaly_map.masked_fill(~finite[:, None, None, None], value)
+
+
+def spread_non_finite(images: Tensor) -> Tensor:
+    """Fill images that hold a NaN or an infinity with NaN, so that no resizing can step over the broken pixels.
+
+    Exported models shrink images without anti-aliasing, which skips pixels.
+
+    Args:
+        images: ``(N, C, H, W)``, floating point.
+
+    Returns:
+        ``(N, C, H, W)``; finite images are unchanged.
+    """
+    finite = torch.isfinite(images).flatten(1).all(dim=1)  # (N,)
+    return images.masked_fill(~finite[:, None, None, None], torch.nan)

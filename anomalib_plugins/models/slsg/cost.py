@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The networks of SLSG whose size ``python -m anomalib_plugins cost`` prints."""
+"""SLSG's networks beside their published size."""
 
 from torch import nn
 
@@ -12,9 +12,8 @@ from .inpainting_model import InpaintingDecoder, PatchDiscriminator
 from .torch_model import SlsgModel
 
 VARIANTS = (
-    Variant("SegNet", SlsgModel, 256, 20.46e6, 23e9),
+    Variant("SegNet", SlsgModel, 256, parameters=20.46e6, macs=23e9),
     Variant("SegNet, 1x1 value", lambda: SlsgModel(value_conv="1x1"), 256),
-    Variant("SegNet, no SG block", lambda: SlsgModel(use_attention=False, use_gcn=False), 256),
     Variant("GPT-Net", lambda: nn.Sequential(SlsgEncoder(), InpaintingDecoder()), 256),
     Variant("D-Net", PatchDiscriminator, 256),
 )

@@ -1,0 +1,84 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+import pytest
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.post_processing import PostProcessor
+from torch.testing import assert_close
+from torchvision.transforms.v2 import Resize
+
+from anomalib_plugins.components.inference import never_normal, spread_non_finite, top_k_score
+
+BROKEN = [float("nan"), float("inf"), -float("inf")]
+
+
+@pytest.fixture
+def maps():
+    return torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+
+
+def test_score_is_the_mean_of_the_largest_pixels_of_a_sort(maps):
+    expected = [sum(sorted(m.flatten().tolist())[-100:]) / 100 for m in maps]
+    assert_close(top_k_score(maps), torch.tensor(expected))
+
+
+def test_score_does_not_depend_on_where_pixels_lie(maps):
+    shuffled = maps.flatten(1)[:, torch.randperm(600)].view_as(maps)
+    assert_close(top_k_score(shuffled), top_k_score(maps))
+
+
+def test_score_of_a_small_map_is_the_mean_of_all_its_pixels(maps):
+    assert_close(top_k_score(maps, k=601), maps.mean(dim=(1, 2, 3)))
+
+
+def test_a_score_of_no_pixel_is_refused(maps):
+    with pytest.raises(ValueError, match="k must be at least 1 pixel, got 0"):
+        top_k_score(maps, k=0)
+
+
+def test_finite_images_keep_their_scores_and_maps(maps):
+    score, out = never_normal(torch.rand(3, 3, 20, 30), maps.amax(dim=(1, 2, 3)), maps)
+    assert torch.equal(out, maps)
+    assert torch.equal(score, maps.amax(dim=(1, 2, 3)))
+
+
+def _post_processor(low, high, threshold):
+    post_processor = PostProcessor()
+    for level in ("image", "pixel"):
+        getattr(post_processor, f"{level}_min").fill_(low)
+        getattr(post_processor, f"{level}_max").fill_(high)
+        getattr(post_processor, f"_{level}_threshold").fill_(threshold)
+    return post_processor
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize(("low", "high", "threshold"), [(0.0, 1.0, 1.0), (0.0, 1.0, 0.5), (1.0, 1.0, 1.0), (0.2, 2, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_broken_image_is_labelled_anomalous_alone(maps, broken, low, high, threshold, dtype):
+    images = torch.rand(3, 3, 20, 30)
+    images[1, 2, 5, 7] = broken
+    maps = maps.to(dtype)
+    score, maps = never_normal(images, 0.1 * top_k_score(maps), 0.1 * maps)
+    out = _post_processor(low, high, threshold)(InferenceBatch(pred_score=score, anomaly_map=maps))
+    assert out.pred_label.tolist() == [False, True, False]
+    assert out.pred_mask.float().mean(dim=(1, 2, 3)).tolist() == [0, 1, 0]
+    assert out.pred_score.isfinite().all()
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_network_that_computes_no_number_calls_the_image_anomalous(maps, broken):
+    score, out = never_normal(torch.rand(3, 3, 20, 30), torch.tensor([0.1, broken, 0.2]), maps, value=5.0)
+    assert score.tolist() == pytest.approx([0.1, 5.0, 0.2])
+    assert (out[1] == 5).all()
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_no_resizing_steps_over_a_broken_pixel(broken):
+    images = torch.rand(2, 3, 64, 64)
+    images[0, 0, 0, 0] = broken
+    small = Resize((8, 8), antialias=False)
+    assert small(images).isfinite().all()
+    spread = spread_non_finite(images)
+    assert small(spread)[0].isnan().all()
+    assert torch.equal(spread[1], images[1])

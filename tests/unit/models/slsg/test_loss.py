@@ -1,0 +1,141 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from anomalib_plugins.models.slsg.loss import (
+    SegmentationLoss,
+    adversarial_loss,
+    discriminator_loss,
+    focal_loss,
+    inpainting_loss,
+)
+from anomalib_plugins.models.slsg.torch_model import anomaly_probability
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def probability(generator):
+    return torch.rand(40, generator=generator, dtype=torch.float64) * 0.98 + 0.01
+
+
+@pytest.fixture
+def target(generator):
+    return torch.randint(2, (40,), generator=generator).double()
+
+
+@pytest.fixture
+def logits(generator):
+    return torch.randn(2, 2, 5, 6, generator=generator)
+
+
+@pytest.fixture
+def mask(generator):
+    return torch.randint(2, (2, 1, 5, 6), generator=generator).float()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0, 4.0])
+def test_focal_loss_matches_a_plain_loop(probability, target, gamma):
+    terms = []
+    for p, t in zip(probability.tolist(), target.tolist(), strict=True):
+        right = p if t else 1 - p
+        terms.append(-((1 - right) ** gamma) * math.log(right))
+    assert focal_loss(probability, target, gamma).item() == pytest.approx(sum(terms) / 40)
+
+
+def test_focal_loss_with_gamma_zero_is_cross_entropy(probability, target):
+    assert_close(focal_loss(probability, target, gamma=0), F.binary_cross_entropy(probability, target))
+
+
+def test_focal_loss_gradient_is_right(probability, target):
+    assert torch.autograd.gradcheck(lambda p: focal_loss(p, target), probability.requires_grad_())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+def test_focal_loss_and_its_gradient_are_finite_at_certainty(gamma):
+    probability = torch.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
+    loss = focal_loss(probability, torch.tensor([0.0, 0.0, 1.0, 1.0]), gamma)
+    loss.backward()
+    assert loss.isfinite()
+    assert probability.grad.isfinite().all()
+
+
+def test_focal_loss_refuses_shapes_that_would_broadcast():
+    with pytest.raises(ValueError, match=r"probability has shape \(2, 3\), target \(3,\)"):
+        focal_loss(torch.rand(2, 3), torch.ones(3))
+
+
+def test_focal_loss_refuses_a_negative_gamma():
+    with pytest.raises(ValueError, match="gamma must be >= 0, got -1"):
+        focal_loss(torch.rand(3), torch.ones(3), gamma=-1)
+
+
+def test_probability_is_the_softmax_share_of_anomalous(logits):
+    assert_close(anomaly_probability(logits), logits.softmax(dim=1)[:, 1:])
+
+
+def test_segmentation_loss_is_the_weighted_sum_of_its_terms(logits, mask):
+    p, p_aux = logits.softmax(dim=1)[:, 1:], logits.flip(0).softmax(dim=1)[:, 1:]
+    expected = 0.4 * focal_loss(p, mask) + 0.6 * (p - mask).abs().mean() + 0.3 * (p_aux - mask).abs().mean()
+    assert_close(SegmentationLoss()(logits, logits.flip(0), mask), expected)
+
+
+def test_each_term_switched_off_leaves_the_sum_of_the_others(logits, mask):
+    full = SegmentationLoss()(logits, logits, mask)
+    switches = ("use_focal", "use_l1", "use_aux")
+    parts = [SegmentationLoss(**{s: s == one for s in switches})(logits, logits, mask) for one in switches]
+    assert_close(sum(parts), full)
+    for switch, part in zip(switches, parts, strict=True):
+        assert part > 0
+        assert_close(SegmentationLoss(**{switch: False})(logits, logits, mask), full - part)
+
+
+def test_segmentation_loss_is_nearly_zero_for_a_right_and_certain_answer(mask):
+    logits = torch.cat((1 - mask, mask), dim=1) * 50
+    assert SegmentationLoss()(logits, logits, mask) < 1e-6
+
+
+def test_segmentation_loss_of_half_precision_logits_is_that_of_their_values(logits, mask):
+    half = logits.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = SegmentationLoss()(half, half, mask)
+    assert_close(actual, SegmentationLoss()(half.float(), half.float(), mask))
+
+
+def test_segmentation_loss_without_a_term_is_refused():
+    with pytest.raises(ValueError, match="no term is left to learn from"):
+        SegmentationLoss(use_focal=False, use_l1=False, use_aux=False)
+
+
+def test_adversarial_losses_match_their_closed_forms(generator):
+    real, fake = torch.randn(2, 3, 1, 4, 4, generator=generator)
+    assert adversarial_loss(fake).item() == pytest.approx(sum((d - 1) ** 2 for d in fake.flatten().tolist()) / 48 / 2)
+    expected = sum(d**2 for d in fake.flatten().tolist()) + sum((d - 1) ** 2 for d in real.flatten().tolist())
+    assert discriminator_loss(real, fake).item() == pytest.approx(expected / 48 / 2, rel=1e-5)
+
+
+def test_a_fooled_discriminator_costs_the_generator_nothing_and_itself_half():
+    ones = torch.ones(2, 1, 3, 3)
+    assert adversarial_loss(ones) == 0
+    assert discriminator_loss(ones, ones).item() == pytest.approx(0.5)
+    assert discriminator_loss(ones, 0 * ones) == 0
+
+
+def test_inpainting_loss_is_the_weighted_sum_of_its_terms(generator):
+    reconstruction, aux, target = torch.randn(3, 2, 3, 4, 4, generator=generator)
+    expected = 0.25 + 0.8 * (reconstruction - target).abs().mean() + (aux - target).square().mean()
+    assert_close(inpainting_loss(torch.tensor(0.25), reconstruction, aux, target), expected)
+
+
+def test_inpainting_loss_of_a_perfect_painter_is_the_adversarial_one():
+    target = torch.randn(1, 3, 4, 4)
+    assert_close(inpainting_loss(torch.tensor(0.25), target, target, target), torch.tensor(0.25))
