@@ -4,11 +4,12 @@
 """Brightness, contrast, saturation and hue of a batch as one affine colour transform per image."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import chance, uniform
+from anomalib_plugins.synthesis.draws import uniform
 
 LUMA = (0.299, 0.587, 0.114)
 # RGB to luma and two colour axes (NTSC YIQ): hue turns in the plane of the last two, so it keeps the luma.
@@ -16,38 +17,83 @@ _YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)
 _RGB = torch.linalg.inv(_YIQ)
 
 
-def adjust_colour(
-    images: Tensor,
-    brightness: Tensor,
-    contrast: Tensor,
-    saturation: Tensor,
-    hue: Tensor,
-) -> Tensor:
-    """Change the colours of every image by its own amounts, in the order of the arguments.
+class ColourChange(NamedTuple):
+    """How much to change the colours of each image, in the order of the fields; ``(N,)`` each.
 
-    All four are affine in the RGB values, so they are one 3 x 3 matrix and one offset per image, clamped once at the
-    end. Hue turns colours about the grey axis at constant luma, which needs no conversion to HSV and no branches.
+    Attributes:
+        brightness: Factor, 1 changes nothing.
+        contrast: Factor of the distance to the mean luma, 1 changes nothing.
+        saturation: Factor of the distance to grey, 1 changes nothing and 0 makes grey.
+        hue: Shift in turns, 0 changes nothing.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+
+    def matrix(self) -> Tensor:
+        """What the RGB values are multiplied by ``(N, 3, 3)``."""
+        cosine, sine = (2 * math.pi * self.hue).cos(), (2 * math.pi * self.hue).sin()
+        turn = torch.eye(3).repeat(len(self.hue), 1, 1)
+        turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cosine, -sine, sine, cosine
+        saturate = torch.lerp(_YIQ[0].expand(3, 3), torch.eye(3), self.saturation[:, None, None])
+        return (self.contrast * self.brightness)[:, None, None] * (_RGB @ turn @ _YIQ @ saturate)
+
+    def offset(self, mean: Tensor) -> Tensor:
+        """What is added to all three values ``(N,)``, given each image's mean colour ``(N, 3)``."""
+        return ((1 - self.contrast) * self.brightness).to(mean) * (mean @ _YIQ[0].to(mean))
+
+
+def random_colours(
+    count: int,
+    generator: torch.Generator | None = None,
+    brightness: float = 0.0,
+    contrast: float = 0.0,
+    saturation: float = 0.0,
+    hue: float = 0.0,
+) -> ColourChange:
+    """Amounts for ``count`` images: factors from ``1 - x`` to ``1 + x``, hue shifts from ``-hue`` to ``hue`` turns."""
+    change = uniform((4, count), -1, 1, generator) * torch.tensor([brightness, contrast, saturation, hue])[:, None]
+    return ColourChange(1 + change[0], 1 + change[1], 1 + change[2], change[3])
+
+
+def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
+    """Change the colours of every image by its own amounts.
+
+    All of it is affine in the RGB values: one 3 x 3 matrix and one offset per image, clamped once at the end. Hue turns
+    colours about the grey axis at constant luma, which needs neither HSV nor branches.
 
     Args:
         images: RGB batch ``(N, 3, H, W)`` in ``[0, 1]``.
-        brightness: Factor of each image ``(N,)``, 1 changes nothing.
-        contrast: Factor of the distance to the image's mean luma ``(N,)``, 1 changes nothing.
-        saturation: Factor of the distance to grey ``(N,)``, 1 changes nothing and 0 makes grey.
-        hue: Shift in turns ``(N,)``, 0 changes nothing.
+        change: Amounts of each image.
 
     Returns:
         Batch of the same shape in ``[0, 1]``.
     """
     flat = images.flatten(2)  # (N, 3, H * W)
-    cosine, sine = (2 * math.pi * hue).cos(), (2 * math.pi * hue).sin()
-    turn = torch.eye(3).repeat(len(images), 1, 1)
-    turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cosine, -sine, sine, cosine
-    grey = _YIQ[0].expand(3, 3)
-    saturate = torch.lerp(grey, torch.eye(3), saturation[:, None, None])
-    matrix = (contrast * brightness)[:, None, None] * (_RGB @ turn @ _YIQ @ saturate)  # (N, 3, 3)
-    mean_luma = flat.mean(dim=2) @ _YIQ[0].to(images)  # (N,)
-    offset = ((1 - contrast) * brightness).to(images) * mean_luma
-    return torch.baddbmm(offset[:, None, None], matrix.to(images), flat).clamp_(0, 1).view_as(images)
+    offset = change.offset(flat.mean(dim=2))[:, None, None]
+    return torch.baddbmm(offset, change.matrix().to(images), flat).clamp_(0, 1).view_as(images)
+
+
+def adjust_pixels(values: Tensor, owner: Tensor, change: ColourChange) -> Tensor:
+    """The same as ``adjust_colour`` for lists of pixels, such as the masked ones, of different lengths.
+
+    Args:
+        values: RGB values ``(P, 3)`` in ``[0, 1]``.
+        owner: Index of the image that each pixel belongs to ``(P,)``.
+        change: Amounts of each image.
+
+    Returns:
+        RGB values ``(P, 3)`` in ``[0, 1]``.
+    """
+    count = len(change.hue)
+    total = torch.zeros(count, 3).to(values).index_add_(0, owner, values)
+    pixels = torch.bincount(owner, minlength=count).clamp(min=1)
+    offset = change.offset(total / pixels[:, None])
+    matrix = change.matrix().to(values)
+    mixed = torch.einsum("pij,pj->pi", matrix[owner], values)
+    return (mixed + offset[owner, None]).clamp_(0, 1)
 
 
 def colour_jitter(
@@ -57,7 +103,6 @@ def colour_jitter(
     contrast: float = 0.0,
     saturation: float = 0.1,
     hue: float = 0.0,
-    probability: float = 1.0,
 ) -> Tensor:
     """Randomly change the colours of each image; the defaults are those of SLSG's training images.
 
@@ -68,12 +113,8 @@ def colour_jitter(
         contrast: Factors come from ``1 - contrast`` to ``1 + contrast``.
         saturation: Factors come from ``1 - saturation`` to ``1 + saturation``.
         hue: Shifts come from ``-hue`` to ``hue`` turns.
-        probability: Share of the images that are changed at all.
 
     Returns:
         Batch of the same shape in ``[0, 1]``.
     """
-    chosen = chance(len(images), probability, generator).float()
-    change = uniform((4, len(images)), -1, 1, generator) * chosen
-    amounts = change * torch.tensor([brightness, contrast, saturation, hue])[:, None]
-    return adjust_colour(images, 1 + amounts[0], 1 + amounts[1], 1 + amounts[2], amounts[3])
+    return adjust_colour(images, random_colours(len(images), generator, brightness, contrast, saturation, hue))

@@ -78,8 +78,8 @@ class Foreground:
         if self.mode == "none":
             return torch.ones_like(images[:, :1])
         if self.threshold is None:
-            pixels = images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            masks = torch.from_numpy(np.stack([_standing_out(image) for image in pixels])).to(images.device)
+            planes = images.mul(255).round_().byte().cpu().numpy()
+            masks = torch.from_numpy(np.stack([_standing_out(image) for image in planes])).to(images.device)
         else:
             grey = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)) * 255
             masks = grey > self.threshold if self.polarity == "brighter" else grey < self.threshold
@@ -88,21 +88,26 @@ class Foreground:
         return torch.maximum(masks, empty.to(masks))
 
 
-def _standing_out(pixels: np.ndarray) -> np.ndarray:
-    """Mask ``(H, W)`` of what differs from the colour along the border of an 8-bit RGB image ``(H, W, 3)``.
+def _standing_out(planes: np.ndarray) -> np.ndarray:
+    """Mask ``(H, W)`` of what differs from the colour along the border of an 8-bit image ``(3, H, W)``.
 
     Otsu's threshold on the distance from the border's median colour, opened, closed and filled. All ones if the two
     classes are not clearly apart or one of them is almost the whole image: then nothing stands out.
     """
-    border = (pixels[:BORDER], pixels[-BORDER:], pixels[:, :BORDER], pixels[:, -BORDER:])
-    background = np.median(np.concatenate([side.reshape(-1, 3) for side in border]), axis=0)
-    distance = cv2.absdiff(pixels, np.broadcast_to(background.astype(np.uint8), pixels.shape)).max(axis=-1)
-    distance = cv2.GaussianBlur(distance, (5, 5), 0)
+    border = (planes[:, :BORDER], planes[:, -BORDER:], planes[:, :, :BORDER], planes[:, :, -BORDER:])
+    colour = np.median(np.concatenate([side.reshape(3, -1) for side in border], axis=1), axis=1)
+    red, green, blue = (cv2.absdiff(plane, float(value)) for plane, value in zip(planes, colour, strict=True))
+    distance = cv2.GaussianBlur(cv2.max(cv2.max(red, green), blue), (5, 5), 0)
     _, mask = cv2.threshold(distance, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    share, gap = mask.mean(), cv2.mean(distance, mask)[0] - cv2.mean(distance, 1 - mask)[0]
-    if share * (1 - share) * gap**2 <= SEPARABILITY * distance.var():
+    share = _coverage(mask)
+    gap = cv2.mean(distance, mask)[0] - cv2.mean(distance, 1 - mask)[0]
+    if share * (1 - share) * gap**2 <= SEPARABILITY * cv2.meanStdDev(distance)[1].item() ** 2:
         return np.ones_like(mask)
     mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, SQUARE), cv2.MORPH_CLOSE, SQUARE)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(mask, outlines, -1, 1, thickness=cv2.FILLED)
-    return mask if COVERAGE[0] <= mask.mean() <= COVERAGE[1] else np.ones_like(mask)
+    return mask if COVERAGE[0] <= _coverage(mask) <= COVERAGE[1] else np.ones_like(mask)
+
+
+def _coverage(mask: np.ndarray) -> float:
+    return cv2.countNonZero(mask) / mask.size

@@ -26,13 +26,16 @@ def rotate(images: Tensor, degrees: Tensor, mirror: Tensor | None = None, paddin
     """
     height, width = images.shape[-2:]
     cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
-    theta = torch.zeros(len(images), 2, 3)
     # Normalised coordinates have different units along the two sides of an image that is not square.
-    theta[:, 0, 0], theta[:, 0, 1] = cosine, -sine * height / width
-    theta[:, 1, 0], theta[:, 1, 1] = sine * width / height, cosine
+    matrix = torch.stack((cosine, -sine * height / width, sine * width / height, cosine), dim=1).view(-1, 2, 2)
     if mirror is not None:
-        theta = theta * mirror[:, :, None]
-    where = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
+        matrix = matrix * mirror[:, :, None]
+    matrix = matrix.to(images)
+    x, y = (torch.arange(1 - size, size, 2, device=images.device).to(images) / size for size in (width, height))
+    where = images.new_empty(len(images), height, width, 2)
+    for axis in range(2):  # half the time of affine_grid
+        along_x, along_y = matrix[:, axis, 0, None] * x, matrix[:, axis, 1, None] * y
+        torch.add(along_y[:, :, None], along_x[:, None, :], out=where[..., axis])
     return F.grid_sample(images, where, padding_mode=padding, align_corners=False)
 
 

@@ -109,20 +109,16 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     Returns:
         Masks ``(N, 1, H, W)`` of 0 and 1 with at least ``minimum`` pixels, on the object unless that failed.
     """
-    height, width = foreground.shape[-2:]
     masks = torch.zeros_like(foreground)
-    # Were every draw too small even without the object, the middle of the image would be left.
-    masks[..., height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1
     pending = torch.arange(len(foreground))
-    for _ in range(ATTEMPTS):
-        where = pending.to(foreground.device)
-        drawn = draw(pending)
-        placed = drawn * foreground[where]
-        accepted = placed.sum(dim=(1, 2, 3)) >= minimum
-        usable = drawn.sum(dim=(1, 2, 3)) >= minimum
-        masks[where[usable]] = drawn[usable]
-        masks[where[accepted]] = placed[accepted]
-        pending = pending[~accepted.cpu()]
-        if len(pending) == 0:
-            break
+    for allowed in (foreground, torch.ones_like(foreground)):
+        for _ in range(ATTEMPTS):
+            if len(pending) == 0:
+                return masks
+            where = pending.to(foreground.device)
+            masks[where] = drawn = draw(pending).mul_(allowed[where])
+            pending = pending[(drawn.sum(dim=(1, 2, 3)) < minimum).cpu()]
+    # Noise this unlucky was never seen; the middle of the image keeps the promise.
+    height, width = foreground.shape[-2:]
+    masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1
     return masks

@@ -49,7 +49,7 @@ def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Te
     Raises:
         ValueError: If ``angles`` has too few nodes for ``cells``.
     """
-    count, nodes = angles.shape[:2]
+    nodes = angles.shape[-1]
     if int(cells.max()) >= nodes:
         msg = f"{int(cells.max())} cells need {int(cells.max()) + 1} angles along each axis, got {nodes}"
         raise ValueError(msg)
@@ -57,10 +57,10 @@ def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Te
         torch.stack([_basis(length, number, nodes, angles.device) for number in axis])  # (N, 2, length, K)
         for length, axis in zip(size, cells.T.tolist(), strict=True)
     )
-    gradients = torch.stack((angles.cos(), angles.sin()), dim=1)  # (N, 2, K, K)
-    left = (rows @ gradients).transpose(1, 2).reshape(count, size[0], 2 * nodes)
-    right = columns.flip(1).transpose(2, 3).reshape(count, 2 * nodes, size[1])
-    return math.sqrt(2) * (left @ right).unsqueeze(1)
+    gradients = math.sqrt(2) * torch.stack((angles.cos(), angles.sin()), dim=1)  # (N, 2, K, K)
+    left = rows @ gradients  # (N, 2, H, K)
+    noise = torch.bmm(left[:, 0], columns[:, 1].mT).baddbmm_(left[:, 1], columns[:, 0].mT)
+    return noise.unsqueeze(1)
 
 
 def perlin_noise(

@@ -4,6 +4,7 @@
 """Structural and logical anomalies as SLSG simulates them."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch, check_images
-from anomalib_plugins.synthesis.colour import colour_jitter
+from anomalib_plugins.synthesis.colour import adjust_pixels, random_colours
 from anomalib_plugins.synthesis.draws import chance, uniform
 from anomalib_plugins.synthesis.foreground import Foreground
 from anomalib_plugins.synthesis.geometry import gaussian_blur, pixel_scale
@@ -22,11 +23,13 @@ from anomalib_plugins.synthesis.masks import (
     place_masks,
     rectangle_masks,
 )
-from anomalib_plugins.synthesis.sources import change_some, other_images, self_patches, texture_patches, turned
+from anomalib_plugins.synthesis.sources import other_images, self_patches, texture_patches, turned
+from anomalib_plugins.synthesis.spots import Spots
 from anomalib_plugins.synthesis.textures import texture_source
 
 FAINT_OPACITY = 0.25
 SOURCE_CHANGE_PROBABILITY = 0.2
+SOURCE_COLOURS = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1}
 BLUR_SIGMA = 2.0
 TEXTURE_SHARE = {"both": 0.5, "texture": 1.0, "self": 0.0}
 
@@ -112,18 +115,21 @@ class SimulatedAnomaly(AnomalyGenerator):
         """Make every image anomalous, see ``AnomalyGenerator``."""
         check_images(images, pool)
         logical = chance(len(images), self.logical_probability, generator)
-        mask = self._masks(images, logical, generator)
-        source = self._sources(images, images if pool is None else pool, logical, generator)
-        image, changed = blend(images, source, mask * self._delta(logical, generator).to(images))
-        kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
-        # Where the source looks like the image too little has changed, so something that differs takes its place.
-        for make in (lambda some: texture_patches(some, self.textures, generator), opposite):
-            poor = (changed.sum(dim=(1, 2, 3)) < self._minimum(images)).nonzero()[:, 0]
-            if len(poor) == 0:
+        spots = Spots.of(self._masks(images, logical, generator))
+        before = spots.read(images)
+        paint = self._paint(images, images if pool is None else pool, logical, spots, generator)
+        after = torch.lerp(before, paint, self._delta(logical, generator).to(before)[spots.owner, None])
+        changed = (after != before).any(dim=1)
+        # Where the paint looks like the image too little has changed, so something that differs takes its place.
+        for make in (partial(self._texture_source, images, generator), partial(opposite, images)):
+            poor = (spots.count(changed) < self._minimum(images)).cpu()
+            if not poor.any():
                 break
-            image[poor], changed[poor] = blend(images[poor], make(images[poor]), mask[poor])
-            kind[poor] = STRUCTURAL
-        return SyntheticBatch(image, changed, kind)
+            logical &= ~poor
+            spots.paint(after, poor, make)
+            changed = (after != before).any(dim=1)
+        kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
+        return SyntheticBatch(spots.write(images, after), spots.mask(changed.to(images.dtype)), kind)
 
     def _minimum(self, images: Tensor) -> float:
         return max(1.0, self.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
@@ -137,43 +143,48 @@ class SimulatedAnomaly(AnomalyGenerator):
 
         return place_masks(draw, self.foreground(images), self._minimum(images))
 
-    def _sources(self, images: Tensor, pool: Tensor, logical: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What to put there: an image ``(N, 3, H, W)`` for each image."""
+    def _paint(
+        self, images: Tensor, pool: Tensor, logical: Tensor, spots: Spots, generator: torch.Generator | None
+    ) -> Tensor:
+        """The colours to put there ``(P, 3)``."""
+        paint = images.new_empty(len(spots.owner), 3)
         texture = ~logical & chance(len(images), self.texture_share, generator)
-        source = change_some(images, texture, lambda some: texture_patches(some, self.textures, generator))
-        source = change_some(source, ~logical & ~texture, lambda some: self_patches(some, generator))
-        source = change_some(source, logical, lambda some: other_images(some, pool, generator))
-        if self.logical_rotation:
-            source = change_some(source, logical, lambda some: turned(some, generator))
+        spots.paint(paint, texture, partial(self._texture_source, images, generator))
+        spots.paint(paint, ~logical & ~texture, lambda which: self_patches(images[which], generator))
+        spots.paint(paint, logical, lambda which: self._logical_source(images[which], pool, generator))
         recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
-        source = change_some(source, recoloured, lambda some: colour_jitter(some, generator, 0.2, 0.2, 0.2, 0.1))
-        blurred = logical & chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
-        sigma = BLUR_SIGMA * pixel_scale(images.shape[-2:])
-        return change_some(source, blurred, lambda some: gaussian_blur(some, sigma))
+        change = random_colours(len(images), generator, **SOURCE_COLOURS)
+        here = recoloured.to(images.device)[spots.owner]
+        paint[here] = adjust_pixels(paint[here], spots.owner[here], change)
+        return paint
+
+    def _texture_source(self, images: Tensor, generator: torch.Generator | None, which: Tensor) -> Tensor:
+        """What textured anomalies of ``images[which]`` copy from: 8-bit values ``(K, 3, H, W)``."""
+        return texture_patches(len(which), images.shape[-2:], self.textures, generator).to(images.device)
+
+    def _logical_source(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What logical anomalies of ``images`` copy from ``(N, 3, H, W)``."""
+        source = other_images(images, pool, generator)
+        if self.logical_rotation:
+            source = turned(source, generator)
+        blurred = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].to(images.device)
+        if len(blurred) > 0:
+            source[blurred] = gaussian_blur(source[blurred], BLUR_SIGMA * pixel_scale(images.shape[-2:]))
+        return source
 
     def _delta(self, logical: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Opacity of each anomaly ``(N, 1, 1, 1)``."""
+        """Opacity of each anomaly ``(N,)``."""
         share = 1 - uniform((len(logical),), generator=generator)  # (0, 1]: an opacity of 0 would change nothing
         low, high = torch.tensor([self.structural_delta, self.logical_delta])[logical.long()].T
         delta = torch.lerp(low, high, share)
         delta[~logical & chance(len(logical), self.structural_faint, generator)] = FAINT_OPACITY
-        return delta[:, None, None, None]
+        return delta
 
 
-def blend(images: Tensor, source: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix ``source`` into ``images`` ``(N, 3, H, W)`` by ``weight`` ``(N, 1, H, W)`` in ``[0, 1]``.
-
-    Returns:
-        The mixture, exactly ``images`` where the weight is 0 and ``source`` where it is 1, and a mask ``(N, 1, H, W)``
-        that is 1 where the mixture differs from ``images``.
-    """
-    mixed = torch.lerp(images, source, weight)
-    return mixed, (mixed != images).any(dim=1, keepdim=True).to(images.dtype)
-
-
-def opposite(images: Tensor) -> Tensor:
-    """Values half the range away from those of ``images`` in ``[0, 1]``, so that every pixel differs."""
-    return torch.where(images < 0.5, images + 0.5, images - 0.5)
+def opposite(images: Tensor, which: Tensor) -> Tensor:
+    """Values half the range away from those of ``images[which]`` in ``[0, 1]``, so that every pixel differs."""
+    chosen = images[which]
+    return torch.where(chosen < 0.5, chosen + 0.5, chosen - 0.5)
 
 
 def _check_share(name: str, value: float) -> None:

@@ -5,14 +5,12 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from anomalib_plugins.synthesis.draws import integers, uniform
 from anomalib_plugins.synthesis.perlin import perlin_noise
@@ -23,23 +21,38 @@ EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class TextureSource(ABC):
-    """Gives random textures of any size."""
+    """Numbered textures of any size, made when first asked for and kept until ``cache_bytes`` is full.
+
+    Args:
+        cache_bytes: Most memory the kept textures may take; 0 makes them anew each time.
+    """
+
+    def __init__(self, cache_bytes: int = 512 * 2**20) -> None:
+        self._room = cache_bytes
+        self._kept: dict[tuple[int, int, int], np.ndarray] = {}
 
     @abstractmethod
-    def __call__(
-        self,
-        count: int,
-        size: Sequence[int],
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        """``count`` random RGB textures ``(count, 3, H, W)`` in ``[0, 1]`` of ``size`` (height, width)."""
+    def __len__(self) -> int:
+        """Number of textures."""
+
+    @abstractmethod
+    def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """Texture ``number`` as 8-bit RGB ``(H, W, 3)`` of ``size`` (height, width)."""
+
+    def get(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """What ``make`` gives, from memory if it is there; not to be modified."""
+        key = (number, *size)
+        if key in self._kept:
+            return self._kept[key]
+        texture = self.make(number, size)
+        if texture.nbytes <= self._room:
+            self._room -= texture.nbytes
+            self._kept[key] = texture
+        return texture
 
 
 class TextureFolder(TextureSource):
     """Every image under a folder, such as the Describable Textures Dataset, resized to the size asked for.
-
-    Images are read when first drawn and kept resized, as 8-bit values, until ``cache_bytes`` is full.
 
     Args:
         root: Folder, searched with all its subfolders.
@@ -51,6 +64,7 @@ class TextureFolder(TextureSource):
     """
 
     def __init__(self, root: str | Path, cache_bytes: int = 512 * 2**20) -> None:
+        super().__init__(cache_bytes)
         root = Path(root)
         if not root.is_dir():
             msg = f"texture folder {root} does not exist; give a folder of images, or none for procedural textures"
@@ -64,36 +78,23 @@ class TextureFolder(TextureSource):
             raise FileNotFoundError(msg)
         for path in self.paths:
             _check_header(path)
-        self._room = cache_bytes
-        self._cache: dict[tuple[int, int, int], Tensor] = {}
 
-    def __call__(
-        self,
-        count: int,
-        size: Sequence[int],
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        """``count`` random RGB textures ``(count, 3, H, W)`` in ``[0, 1]`` of ``size`` (height, width)."""
-        drawn = integers((count,), 0, len(self.paths), generator).tolist()
-        textures = torch.stack([self._load(number, (size[0], size[1])) for number in drawn])
-        return textures.to(device).float().div_(255)
+    def __len__(self) -> int:
+        """Number of images found."""
+        return len(self.paths)
 
-    def _load(self, number: int, size: tuple[int, int]) -> Tensor:
-        """One texture ``(3, H, W)`` of 8-bit values."""
-        key = (number, *size)
-        if key in self._cache:
-            return self._cache[key]
+    def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """Read and resize an image; grey ones get three equal channels, transparency and high bits are dropped.
+
+        Raises:
+            ValueError: If the file cannot be decoded.
+        """
         pixels = cv2.imread(str(self.paths[number]), cv2.IMREAD_COLOR)
         if pixels is None:
             msg = f"texture {self.paths[number]} cannot be read; remove or replace it"
             raise ValueError(msg)
-        pixels = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
-        texture = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
-        if texture.nbytes <= self._room:
-            self._room -= texture.nbytes
-            self._cache[key] = texture
-        return texture
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def _check_header(path: Path) -> None:
@@ -105,26 +106,35 @@ def _check_header(path: Path) -> None:
 
 
 class ProceduralTextures(TextureSource):
-    """Random coloured noise: four octaves of Perlin noise in three channels, mixed into a random colour each."""
+    """Coloured noise: four octaves of Perlin noise in three channels, mixed into random colours.
+
+    Args:
+        count: Number of different textures; the same number always gives the same texture.
+        cache_bytes: Most memory the kept textures may take; 0 makes them anew each time.
+    """
 
     OCTAVES = 4
 
-    def __call__(
-        self,
-        count: int,
-        size: Sequence[int],
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        """``count`` random RGB textures ``(count, 3, H, W)`` in ``[0, 1]`` of ``size`` (height, width)."""
-        base = 2 ** integers((count, 1, 2), 1, 4, generator)  # cells of the coarsest octave
-        noise = torch.zeros(count, 3, *size, device=device)
+    def __init__(self, count: int = 256, cache_bytes: int = 512 * 2**20) -> None:
+        super().__init__(cache_bytes)
+        self.count = count
+
+    def __len__(self) -> int:
+        """Number of different textures."""
+        return self.count
+
+    def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
+        """Make texture ``number`` from a generator with that seed."""
+        generator = torch.Generator().manual_seed(number)
+        coarsest = 2 ** integers((1, 2), 1, 4, generator)
+        noise = torch.zeros(3, *size)
         for octave in range(self.OCTAVES):
-            cells = (base * 2**octave).expand(-1, 3, -1).reshape(-1, 2)
-            noise += 0.5**octave * perlin_noise(size, cells, generator, device).view_as(noise)
-        colour = uniform((count, 3, 1), generator=generator).to(device)
-        mixing = uniform((count, 3, 3), -0.5, 0.5, generator).to(device)
-        return torch.baddbmm(colour, mixing, noise.flatten(2)).clamp_(0, 1).view_as(noise)
+            cells = (coarsest * 2**octave).expand(3, -1)
+            noise += 0.5**octave * perlin_noise(size, cells, generator)[:, 0]
+        colour = uniform((3, 1, 1), generator=generator)
+        mixing = uniform((3, 3), -0.5, 0.5, generator)
+        texture = colour + torch.einsum("cd,dhw->chw", mixing, noise)
+        return texture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def texture_source(root: str | Path | None = None) -> TextureSource:
@@ -133,5 +143,5 @@ def texture_source(root: str | Path | None = None) -> TextureSource:
         logger.info("No texture folder given: structural anomalies use procedural textures. Results may differ.")
         return ProceduralTextures()
     source = TextureFolder(root)
-    logger.info("Structural anomalies use the %d textures in %s.", len(source.paths), root)
+    logger.info("Structural anomalies use the %d textures in %s.", len(source), root)
     return source
