@@ -157,6 +157,9 @@ class SyntheticAnomaly(AnomalibDataModule):
         dataset.category = self.category
         anomalous = int(dataset.samples.label_index.sum())
         logger.info("%s: %d images, %d of them with a synthetic anomaly.", split, len(dataset), anomalous)
+        if len(dataset) == 1 and 0 < self.anomaly_ratio < 1:
+            kind = "normal" if anomalous else "anomalous"
+            logger.warning("%s has 1 images, none of them %s: no threshold or AUROC follows from it.", split, kind)
         return dataset
 
     def _create_test_split(self) -> None:

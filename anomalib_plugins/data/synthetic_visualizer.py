@@ -50,7 +50,6 @@ class SyntheticVisualizer(ImageVisualizer):
 
 def show_synthetic_images(trainer: Trainer, dataset: SyntheticDataset) -> None:
     """Let the trainer's image visualizer show the dataset's synthetic images."""
-    others = [callback for callback in trainer.callbacks if not isinstance(callback, SyntheticVisualizer)]
-    trainer.callbacks = [
-        SyntheticVisualizer(callback, dataset) if type(callback) is ImageVisualizer else callback for callback in others
-    ]
+    if any(type(callback) is ImageVisualizer for callback in trainer.callbacks):
+        others = [callback for callback in trainer.callbacks if not isinstance(callback, SyntheticVisualizer)]
+        trainer.callbacks = [SyntheticVisualizer(c, dataset) if type(c) is ImageVisualizer else c for c in others]

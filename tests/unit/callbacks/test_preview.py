@@ -1,0 +1,124 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about the preview of what a model is taught."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import ImageBatch
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from anomalib_plugins.callbacks import SynthesisPreview
+from anomalib_plugins.callbacks.preview import CELL, GAP, HEADER, draw_preview
+from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch
+
+GENERATOR = SimulatedAnomaly(foreground="none")
+
+
+class Taught(LightningModule):
+    """Learns from random numbers, so that a disturbed random state shows in its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 1)
+        self.seen = 0
+
+    def preview_anomalies(self, images: Tensor) -> SyntheticBatch:
+        self.seen += 1
+        return GENERATOR(images + 0 * torch.rand(()))
+
+    def training_step(self, batch: ImageBatch) -> Tensor:
+        return (self.layer(batch.image.mean((2, 3)) + torch.rand(1)) ** 2).mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(folder: Path, *callbacks: SynthesisPreview, model: LightningModule | None = None) -> LightningModule:
+    torch.manual_seed(0)
+    model = model or Taught()
+    images = [ImageBatch(image=torch.rand(4, 3, 40, 64)) for _ in range(3)]
+    trainer = Trainer(
+        default_root_dir=folder, max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks),
+    )  # fmt: skip
+    trainer.fit(model, DataLoader(images, batch_size=None, shuffle=True))
+    return model
+
+
+def test_training_with_and_without_the_preview_is_identical(tmp_path: Path):
+    plain, shown = fit(tmp_path), fit(tmp_path, SynthesisPreview())
+    assert shown.seen == 1
+    assert torch.equal(plain.layer.weight, shown.layer.weight)
+    assert torch.equal(plain.layer.bias, shown.layer.bias)
+
+
+def test_one_picture_is_saved_in_the_results_folder(tmp_path: Path):
+    fit(tmp_path, SynthesisPreview(num_images=3))
+    (path,) = tmp_path.iterdir()
+    assert path.name == "synthesis_preview.png"
+    assert Image.open(path).size == (GAP + 3 * (CELL + GAP), HEADER + 3 * (CELL * 40 // 64 + GAP))
+
+
+def test_the_picture_goes_where_it_is_asked_to(tmp_path: Path):
+    fit(tmp_path, SynthesisPreview(num_images=99, path=tmp_path / "new" / "look.png"))
+    assert (tmp_path / "new" / "look.png").is_file()
+
+
+def test_a_second_fit_saves_again(tmp_path: Path):
+    preview = SynthesisPreview()
+    model = fit(tmp_path, preview)
+    (tmp_path / "synthesis_preview.png").unlink()
+    fit(tmp_path, preview, model=model)
+    assert (tmp_path / "synthesis_preview.png").is_file()
+
+
+def test_other_ranks_save_nothing(tmp_path: Path):
+    trainer = SimpleNamespace(is_global_zero=False, default_root_dir=tmp_path)
+    SynthesisPreview().on_train_batch_start(trainer, Taught(), ImageBatch(image=torch.rand(1, 3, 40, 40)), 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_anomalies_is_warned_about_and_trained(tmp_path: Path):
+    trainer = SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
+    with pytest.warns(UserWarning, match="Linear has no preview_anomalies"):
+        SynthesisPreview().on_train_batch_start(trainer, torch.nn.Linear(1, 1), None, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cells_show_input_anomaly_and_mask():
+    images = torch.rand(2, 3, CELL, CELL, generator=torch.Generator().manual_seed(0))
+    made = GENERATOR(images, torch.Generator().manual_seed(1))
+    picture = np.asarray(draw_preview(images, made._replace(kind=torch.zeros(2, dtype=torch.long))))
+    row = HEADER + CELL + GAP
+    for column, expected in enumerate((images, made.image, made.mask.expand(-1, 3, -1, -1))):
+        left = GAP + column * (CELL + GAP)
+        cell = picture[row : row + CELL, left : left + CELL]
+        away_from_the_label = np.s_[30:]
+        wanted = (expected[1].permute(1, 2, 0).numpy() * 255)[away_from_the_label]
+        assert np.abs(cell[away_from_the_label] - wanted).max() <= 1
+
+
+def test_rows_say_which_kind_they_show():
+    images = torch.full((1, 3, 64, 64), 0.5)
+    pictures = [
+        np.asarray(draw_preview(images, SyntheticBatch(images, images[:, :1], torch.tensor([kind]))))
+        for kind in range(3)
+    ]
+    for i in range(3):
+        changed = np.argwhere((pictures[i] != pictures[i - 1]).any(axis=-1))
+        assert len(changed) > 0
+        assert changed[:, 0].max() < HEADER + 30  # the label, and nothing else
+        assert changed[:, 1].min() > GAP + CELL
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ValueError, match="num_images must be at least 1, got 0"):
+        SynthesisPreview(num_images=0)

@@ -1,0 +1,374 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about synthetic anomalies on other datamodules' photos."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import AnomalibDataModule, Folder, MVTecAD, get_datamodule
+from anomalib.data.utils import read_image
+from anomalib.visualization import ImageVisualizer
+from jsonargparse import ArgumentParser
+from omegaconf import DictConfig
+from PIL import Image
+from torchvision.transforms.v2 import RandomHorizontalFlip, Resize
+
+from anomalib_plugins.data import SyntheticAnomaly
+from anomalib_plugins.data.synthetic import instantiate
+from anomalib_plugins.data.synthetic_dataset import SyntheticDataset
+from anomalib_plugins.data.synthetic_visualizer import SyntheticVisualizer, show_synthetic_images
+from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MVTec AD layout: 10 training, 4 good and 3 scratched test photos of two sizes."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, count in (("train/good", 10), ("test/good", 4), ("test/scratch", 3), ("ground_truth/scratch", 3)):
+        (folder / "part" / name).mkdir(parents=True)
+        for i in range(count):
+            height = 48 if i % 2 else 64
+            pixels = rng.integers(0, 256, (height, 64, 3), dtype=np.uint8)
+            mask = "ground_truth" in name
+            image = Image.fromarray(pixels[..., 0] // 255 * 255 if mask else pixels)
+            image.save(folder / "part" / name / (f"{i}_mask.png" if mask else f"{i}.png"))
+    return folder
+
+
+def mvtec(root: Path, **options: Any) -> MVTecAD:
+    return MVTecAD(root=root, category="part", **{"num_workers": 0, "eval_batch_size": 4, **options})
+
+
+def good_only(root: Path, **options: Any) -> Folder:
+    return Folder(name="mine", root=root / "part", normal_dir="train/good", num_workers=0, **options)
+
+
+def ready(datamodule: AnomalibDataModule | dict, **options: Any) -> SyntheticAnomaly:
+    module = SyntheticAnomaly(datamodule, **{"generator": SimulatedAnomaly(foreground="none"), **options})
+    module.setup()
+    return module
+
+
+def items(data: SyntheticDataset, epoch: int = 0) -> list[Any]:
+    return [data[row, epoch] for row in range(len(data))]
+
+
+def same(first: list[Any], second: list[Any]) -> bool:
+    return all(
+        a.image_path == b.image_path and torch.equal(a.image, b.image) and torch.equal(a.gt_mask, b.gt_mask)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def paths(data: Any) -> set[str]:
+    return set(data.samples.image_path)
+
+
+# Splits
+
+
+def test_by_default_only_validation_is_synthetic_and_the_test_set_stays_real(root: Path):
+    plain, module = mvtec(root), ready(mvtec(root))
+    plain.setup()
+    assert type(module.train_data) is type(plain.train_data)
+    assert isinstance(module.val_data, SyntheticDataset)
+    assert module.test_data.samples.equals(plain.test_data.samples)
+
+
+def test_without_defects_the_test_set_is_synthetic_too(root: Path):
+    module = ready(good_only(root, val_split_mode="none"))
+    assert isinstance(module.test_data, SyntheticDataset)
+    assert set(module.test_data.samples.label_index) == {0, 1}
+
+
+def test_splits_too_small_for_both_labels_are_warned_about(root: Path, caplog: pytest.LogCaptureFixture):
+    ready(good_only(root))
+    assert "val has 1 images, none of them anomalous" in caplog.text
+    caplog.clear()
+    ready(mvtec(root), anomaly_ratio=0.0)
+    ready(mvtec(root))
+    assert "none of them" not in caplog.text
+
+
+@pytest.mark.parametrize("wrap", [mvtec, good_only])
+@pytest.mark.parametrize("mode", ["none", "same_as_test", "from_test", "from_train"])
+@pytest.mark.parametrize("test", [None, True])
+def test_no_photo_is_in_two_splits(root: Path, wrap: Any, mode: str, test: bool | None):
+    module = ready(wrap(root, val_split_mode=mode), test=test)
+    train, val, tested = (paths(data) for data in (module.train_data, module.val_data, module.test_data))
+    assert train
+    assert val
+    assert tested
+    assert not train & val
+    assert not train & tested
+    assert not val & tested
+
+
+def test_photos_held_out_of_training_are_logged(root: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO", logger="anomalib_plugins"):
+        module = ready(mvtec(root), holdout_ratio=0.3)
+    assert "3 of its 10 training images are held out" in caplog.text
+    assert (len(module.train_data), len(module.val_data)) == (7, 3)
+
+
+def test_normal_photos_of_the_wrapped_validation_set_are_used_first(root: Path):
+    wrapped = mvtec(root, val_split_mode="from_test", seed=0)
+    module = ready(wrapped)
+    assert len(module.train_data) == 10
+    normal = wrapped.val_data.samples[wrapped.val_data.samples.label_index == 0]
+    assert paths(module.val_data) == set(normal.image_path)
+
+
+def test_splits_that_are_not_asked_for_stay_as_they_are(root: Path):
+    wrapped = mvtec(root)
+    module = ready(wrapped, val=False)
+    assert module.val_data is wrapped.val_data
+    assert module.train_data is wrapped.train_data
+
+
+# Anomalies
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(0, 0), (0.01, 1), (0.5, 5), (0.99, 9), (1, 10)])
+def test_the_asked_share_of_images_gets_an_anomaly(root: Path, ratio: float, expected: int):
+    data = ready(mvtec(root), train=True, val=False, anomaly_ratio=ratio).train_data
+    assert sum(int(item.gt_label) for item in items(data)) == expected
+    assert data.samples.label_index.sum() == expected
+
+
+def test_mask_and_label_say_what_changed(root: Path):
+    for item in items(ready(mvtec(root), train=True, val=False).train_data):
+        photo = read_image(item.image_path, as_tensor=True)
+        assert torch.equal((item.image != photo).any(dim=0), item.gt_mask.bool())
+        assert bool(item.gt_mask.any()) == bool(item.gt_label)
+
+
+def test_equal_seeds_make_equal_images_and_others_do_not(root: Path):
+    first, again, other = (items(ready(mvtec(root), seed=seed).val_data) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_the_order_of_reading_changes_nothing(root: Path):
+    data = ready(mvtec(root), test=True).test_data
+    backwards = [data[row] for row in reversed(range(len(data)))]
+    assert same(items(data), backwards[::-1])
+
+
+def test_nothing_of_the_global_random_state_is_used(root: Path):
+    data = ready(mvtec(root)).val_data
+    torch.manual_seed(0)
+    before, state = items(data), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert same(before, items(data))
+    torch.manual_seed(0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_workers_and_batch_size_change_nothing(root: Path):
+    one = ready(mvtec(root, eval_batch_size=1), test=True, generator=SimulatedAnomaly())
+    many = ready(mvtec(root, eval_batch_size=2, num_workers=2), test=True, generator=SimulatedAnomaly())
+    singles = [batch for batch in one.test_dataloader() if batch.image.shape[2] == 64]
+    pairs = {path: image for batch in many.test_dataloader() for path, image in zip(batch.image_path, batch.image)}  # noqa: B905
+    for batch in singles:
+        assert torch.equal(batch.image[0], pairs[batch.image_path[0]])
+
+
+def test_every_epoch_is_new_and_seeded(root: Path):
+    data, again = (ready(mvtec(root), train=True, val=False).train_data for _ in range(2))
+    assert not same(items(data, 0), items(data, 1))
+    assert same(items(data, 1), items(again, 1))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_train_loader_reads_for_the_trainers_epoch(root: Path, workers: int):
+    wrapped = mvtec(root, num_workers=workers, train_batch_size=1)
+    module = ready(wrapped, train=True, val=False)
+    module.trainer = SimpleNamespace(current_epoch=0)
+    loader, orders = module.train_dataloader(), []
+    for epoch in (0, 3):
+        module.trainer.current_epoch = epoch
+        batches = list(loader)
+        orders.append([batch.image_path[0] for batch in batches])
+        expected = {item.image_path: item.image for item in items(module.train_data, epoch)}
+        assert len(batches) == len(expected) == 10
+        assert all(torch.equal(batch.image[0], expected[batch.image_path[0]]) for batch in batches)
+    assert orders[0] != orders[1]
+
+
+def test_without_a_trainer_every_pass_is_an_epoch(root: Path):
+    module = ready(mvtec(root, train_batch_size=1), train=True, val=False)
+    loader = module.train_dataloader()
+    first, second = ({b.image_path[0]: b.image for b in loader} for _ in range(2))
+    assert any(not torch.equal(first[path], second[path]) for path in first)
+
+
+def test_defects_of_the_wrapped_training_set_are_not_used(root: Path):
+    wrapped = mvtec(root)
+    wrapped.setup("fit")
+    wrapped.train_data, wrapped.setup = wrapped.test_data, lambda _: None
+    assert len(ready(wrapped, train=True, val=False).train_data) == 4
+
+
+def test_images_of_different_sizes_are_batched(root: Path):
+    batch = next(iter(ready(mvtec(root), test=True).test_dataloader()))
+    assert batch.image.shape == (4, 3, 64, 64)
+    assert batch.gt_mask.shape == (4, 64, 64)
+    assert batch.gt_label.tolist() == batch.gt_mask.flatten(1).any(dim=1).tolist()
+
+
+def test_large_photos_are_reduced_first(root: Path, tmp_path: Path):
+    for i in range(5):
+        (tmp_path / "good").mkdir(exist_ok=True)
+        Image.effect_noise((300, 200), 50).convert("RGB").save(tmp_path / "good" / f"{i}.png")
+    wrapped = Folder(name="large", root=tmp_path, normal_dir="good", num_workers=0, val_split_mode="none")
+    data = ready(wrapped, max_size=96).val_data
+    assert {tuple(item.image.shape) for item in items(data)} == {(3, 64, 96)}
+
+
+def test_augmentations_of_the_wrapped_datamodule_turn_image_and_mask_together(root: Path):
+    plain = items(ready(mvtec(root), anomaly_ratio=1.0).val_data)
+    flipped = items(ready(mvtec(root, augmentations=RandomHorizontalFlip(p=1.0)), anomaly_ratio=1.0).val_data)
+    for a, b in zip(plain, flipped, strict=True):
+        assert torch.equal(a.image.flip(-1), b.image)
+        assert torch.equal(a.gt_mask.flip(-1), b.gt_mask)
+
+
+def test_nothing_is_written_to_disk(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = sorted(root.rglob("*"))
+    items(ready(mvtec(root), train=True, test=True).val_data)
+    assert sorted(root.rglob("*")) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_subset_keeps_its_anomalies(root: Path):
+    data = ready(mvtec(root), train=True, val=False).train_data
+    rows = [1, 4, 7]
+    subset = data.subsample(rows)
+    assert subset.samples.label_index.tolist() == data.samples.label_index.iloc[rows].tolist()
+    assert [int(item.gt_label) for item in items(subset)] == [int(data[row].gt_label) for row in rows]
+
+
+# Ways in
+
+
+def test_the_command_line_builds_it_from_short_names(root: Path):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AnomalibDataModule, "data")
+    arguments = ["SyntheticAnomaly", "--data.datamodule", "MVTecAD", "--data.datamodule.category", "part"]
+    arguments += ["--data.datamodule.root", str(root), "--data.generator", "SimulatedAnomaly"]
+    config = parser.parse_args(["--data", *arguments, "--data.generator.logical_probability", "0"])
+    module = parser.instantiate_classes(config).data
+    assert module.datamodule.category == "part"
+    assert module.generator.logical_probability == 0
+
+
+def test_the_benchmarks_configuration_builds_it(root: Path):
+    wrapped = {"class_path": "MVTecAD", "init_args": {"root": str(root), "category": "part", "num_workers": 0}}
+    generator = {"class_path": "SimulatedAnomaly", "init_args": {"structural_delta": [0.5, 1.0]}}
+    arguments = {"datamodule": wrapped, "generator": generator, "seed": 3}
+    module = get_datamodule(DictConfig({"class_path": "SyntheticAnomaly", "init_args": arguments}))
+    module.setup()
+    assert module.category == "part"
+    assert isinstance(module.val_data, SyntheticDataset)
+
+
+def test_results_are_named_after_the_wrapped_datamodule(root: Path):
+    assert (ready(mvtec(root)).name, ready(mvtec(root)).category) == ("MVTecAD_synthetic", "part")
+    assert ready(good_only(root)).name == "mine_synthetic"
+
+
+def test_the_wrapped_datamodule_is_prepared(root: Path, monkeypatch: pytest.MonkeyPatch):
+    prepared, wrapped = [], mvtec(root)
+    monkeypatch.setattr(wrapped, "prepare_data", lambda: prepared.append(True))
+    SyntheticAnomaly(wrapped).prepare_data()
+    assert prepared == [True]
+
+
+# Pictures
+
+
+def test_pictures_show_the_synthetic_image_instead_of_the_photo(root: Path, tmp_path: Path):
+    module = ready(mvtec(root, test_augmentations=Resize((64, 64))), test=True, anomaly_ratio=1.0)
+    visualizer = ImageVisualizer(fields=["image"], overlay_fields=[("image", [])], field_size=(64, 64),
+                                 text_config={"enable": False})  # fmt: skip
+    trainer = SimpleNamespace(callbacks=[visualizer], default_root_dir=tmp_path, datamodule=module)
+    show_synthetic_images(trainer, module.test_data)
+    show_synthetic_images(trainer, module.test_data)
+    (shown,) = trainer.callbacks
+    batch = next(iter(module.test_dataloader()))
+    shown.on_test_batch_end(trainer, None, None, batch, 0)
+    for image, path in zip(batch.image, batch.image_path, strict=True):
+        picture = Image.open(tmp_path / "images" / "good" / Path(path).name)
+        pixels = np.asarray(picture)[:64, -64:].astype(int)
+        assert np.abs(pixels - image.permute(1, 2, 0).numpy() * 255).max() <= 1
+        assert np.abs(pixels - np.asarray(Image.open(path).resize((64, 64)))).max() > 20
+
+
+def test_only_synthetic_test_images_replace_the_visualizer(root: Path):
+    for test, expected in ((True, SyntheticVisualizer), (False, ImageVisualizer)):
+        module = ready(mvtec(root), test=test)
+        module.trainer = SimpleNamespace(callbacks=[ImageVisualizer()], model=None)
+        module.setup("test")
+        assert [type(callback) for callback in module.trainer.callbacks] == [expected]
+
+
+# Refusals
+
+
+def test_a_datamodule_is_needed():
+    with pytest.raises(ValueError, match=r"give datamodule, e.g. --data.datamodule Folder"):
+        SyntheticAnomaly()
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
+def test_ratios_out_of_range_are_refused(root: Path, ratio: float):
+    with pytest.raises(ValueError, match=r"anomaly_ratio must be in \[0, 1\]"):
+        SyntheticAnomaly(mvtec(root), anomaly_ratio=ratio)
+    with pytest.raises(ValueError, match="holdout_ratio must be between 0 and 1"):
+        SyntheticAnomaly(mvtec(root), holdout_ratio=ratio)
+
+
+def test_sizes_too_small_for_an_anomaly_are_refused(root: Path):
+    with pytest.raises(ValueError, match="max_size must be at least 64 pixels, got 16"):
+        SyntheticAnomaly(mvtec(root), max_size=16)
+
+
+@pytest.mark.parametrize("option", ["val_split_mode", "test_split_mode"])
+def test_anomalibs_own_synthetic_split_is_refused(root: Path, option: str):
+    with pytest.raises(ValueError, match="anomalib's own synthetic split"):
+        SyntheticAnomaly(mvtec(root, **{option: "synthetic"}))
+
+
+def test_too_few_training_images_to_hold_some_out_are_refused(root: Path, tmp_path: Path):
+    (tmp_path / "part/train/good").mkdir(parents=True)
+    (tmp_path / "part/train/good/0.png").write_bytes((root / "part/train/good/0.png").read_bytes())
+    with pytest.raises(ValueError, match="MVTecAD has 1 normal training images, too few to hold out test images"):
+        ready(mvtec(tmp_path, test_split_mode="none", val_split_mode="none"))
+
+
+def test_configurations_that_do_not_fit_are_refused(root: Path):
+    with pytest.raises(ValueError, match=r"(?s)cannot make a AnomalibDataModule from .*colour"):
+        SyntheticAnomaly({"class_path": "MVTecAD", "init_args": {"colour": "red"}})
+    with pytest.raises(TypeError, match=r"expected a AnomalyGenerator or a mapping .* got 'perlin'"):
+        SyntheticAnomaly(mvtec(root), generator="perlin")
+
+
+def test_finished_objects_are_taken_as_they_are():
+    generator = SimulatedAnomaly()
+    assert instantiate(AnomalyGenerator, generator) is generator
+
+
+def test_data_that_are_no_images_are_refused(root: Path):
+    wrapped = mvtec(root)
+    wrapped.setup("fit")
+    wrapped.train_data, wrapped.setup = [1, 2], lambda _: None
+    with pytest.raises(TypeError, match="the train data are list, not images"):
+        ready(wrapped)
