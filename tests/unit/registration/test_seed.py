@@ -15,7 +15,7 @@ from anomalib_plugins.cli import SeededCLI
 def first_weights(cli, *seed):
     command = ["fit", "--model", "Slsg", "--data", "DemoParts", "--trainer.logger=false", *seed]
     built = cli(command, run=False)
-    return built.model.state_dict(), built.config["fit"]["seed_everything"]
+    return built.model.model.state_dict(), built.config["fit"]["seed_everything"]
 
 
 def same(a, b):
