@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder with hf/ and torch/ to take pre-trained weights from, offline",
     )
     add("--accelerator", default="auto")
+    add("--precision", default="32-true", help="arithmetic of training and test, e.g. bf16-mixed")
     add("--threads", type=int, metavar="N", help="CPU threads of torch")
     add("--workers", type=int, default=0, metavar="N", help="data loading processes")
     add("--heatmaps", type=Path, metavar="DIR", help="write a contact sheet per job")
@@ -115,6 +116,7 @@ def run_all(args: argparse.Namespace) -> int:
                 "max_minutes",
                 "max_steps",
                 "accelerator",
+                "precision",
                 "textures",
                 "heatmaps",
                 "checkpoints",

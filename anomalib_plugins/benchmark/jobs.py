@@ -61,6 +61,7 @@ class Setup:
         max_minutes: Wall time every iterative model trains for. ``None`` is the model's own schedule.
         max_steps: Training steps of every iterative model. ``None`` is the model's own schedule.
         accelerator: Lightning's name of the device, e.g. ``cpu``.
+        precision: Lightning's name of the arithmetic of training and test, e.g. ``bf16-mixed``.
         textures: Folder of texture images for models that paste them (``Draem``).
         model_args: Constructor arguments by label.
         heatmaps: Folder for contact sheets.
@@ -74,6 +75,7 @@ class Setup:
     max_minutes: float | None = None
     max_steps: int | None = None
     accelerator: str = "auto"
+    precision: str = "32-true"
     textures: Path | None = None
     model_args: dict[str, dict[str, Any]] = field(default_factory=dict)
     heatmaps: Path | None = None
@@ -96,6 +98,7 @@ class Setup:
             "seed": job.seed,
             "image_size": self.image_size,
             "batch_size": self.batch_size,
+            "precision": self.precision,
             "schedule": self.schedule,
             "options": json.dumps(options, sort_keys=True),
         }
@@ -154,6 +157,7 @@ def run(job: Job, setup: Setup) -> dict[str, Any]:
             callbacks=[model.evaluator.raw_scores, steps, ModelCheckpoint(folder, save_top_k=0)],
             default_root_dir=folder,
             accelerator=setup.accelerator,
+            precision=setup.precision,
             devices=1,
             limit_val_batches=0,
             logger=False,

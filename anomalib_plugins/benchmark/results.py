@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
-SETTING = ("model", "category", "seed", "image_size", "batch_size", "schedule", "options")
+SETTING = ("model", "category", "seed", "image_size", "batch_size", "precision", "schedule", "options")
 MEASURED = ("train_seconds", "train_cpu_seconds", "steps", "machine", "versions")
 COLUMNS = (*SETTING[:3], *METRICS, *SETTING[3:], *MEASURED)
 MARKERS = ("<!-- compare: start -->", "<!-- compare: end -->")
