@@ -81,7 +81,8 @@ class SelfAttentiveGraphBlock(nn.Module):
 
     Args:
         channels: Channels C of X, divisible by 8.
-        use_attention: Mix in all patches, weighted by similarity. ``False`` leaves only the graph convolution.
+        use_attention: Mix in all patches, weighted by similarity. ``False`` leaves only the graph convolution, over
+            patches compared without a learned projection.
         use_gcn: Mix in the differences to the graph's neighbours. ``False`` leaves only attention; with neither, the
             block returns X and has no parameters.
         remove_pos_sim: Subtract the similarity of positions from that of features before neighbours are chosen, so
@@ -123,13 +124,14 @@ class SelfAttentiveGraphBlock(nn.Module):
         self.remove_pos_sim = remove_pos_sim
         self.k = k
         self.knn_dilation = knn_dilation
+        self.channels = channels
         self.scale = (channels // 2) ** -0.5 if attn_scale == "sqrt" else 1.0
         if not (use_attention or use_gcn):
             return
         self.entry = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels))
-        # One projection for query and key (f = g), as in the authors' release.
-        self.project = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.BatchNorm2d(channels // 2))
         if use_attention:
+            # One projection for query and key (f = g), as in the authors' release.
+            self.project = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.BatchNorm2d(channels // 2))
             kernel = 3 if value_conv == "reference" else 1
             self.value = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
             self.attended = nn.Conv2d(channels, channels, 1)
@@ -153,7 +155,8 @@ class SelfAttentiveGraphBlock(nn.Module):
         if not (self.use_attention or self.use_gcn):
             return features
         x = self.entry(features)
-        f = self.project(x).flatten(2)  # (N, C/2, P)
+        # Only attention trains the projection: without it, the graph compares x itself.
+        f = (self.project(x) if self.use_attention else x).flatten(2)  # (N, C/2 or C, P)
         z = x + self.attend(x, f) if self.use_attention else x
         if self.use_gcn:
             neighbors = self.neighbors(f, features.shape[-2], features.shape[-1])
@@ -193,7 +196,7 @@ class SelfAttentiveGraphBlock(nn.Module):
         """Similarity S that ranks neighbours: cosine of features, without that of positions if so configured.
 
         Args:
-            f: ``(N, C/2, P)``.
+            f: What patches are compared by ``(N, C/2 or C, P)``.
             height: Rows of patches.
             width: Columns of patches; ``P = height * width``.
 
@@ -204,7 +207,7 @@ class SelfAttentiveGraphBlock(nn.Module):
             f = F.normalize(f.float(), dim=1)
             similarity = f.transpose(1, 2) @ f
         if self.remove_pos_sim:
-            similarity = similarity - position_similarity(height, width, 2 * f.shape[1], f.device)
+            similarity = similarity - position_similarity(height, width, self.channels, f.device)
         return similarity
 
     @torch.no_grad()
@@ -212,7 +215,7 @@ class SelfAttentiveGraphBlock(nn.Module):
         """Choose neighbours; no gradient flows through the choice.
 
         Args:
-            f: ``(N, C/2, P)``.
+            f: What patches are compared by ``(N, C/2 or C, P)``.
             height: Rows of patches.
             width: Columns of patches.
 

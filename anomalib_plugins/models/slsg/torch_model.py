@@ -70,8 +70,8 @@ class SlsgModel(nn.Module):
         ValueError: If ``top_k`` is less than 1, or an option of the encoder or the SG block is unknown.
     """
 
-    mean: Tensor
-    std: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class SlsgModel(nn.Module):
             raise ValueError(msg)
         self.bottleneck_skip = bottleneck_skip
         self.top_k = top_k
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.encoder = SlsgEncoder(stem)
         self.sg_block = SelfAttentiveGraphBlock(
             use_attention=use_attention,
@@ -118,7 +118,7 @@ class SlsgModel(nn.Module):
         Returns:
             ``(N, 3, H, W)``.
         """
-        return (images - self.mean) / self.std
+        return (images - self.pixel_mean) / self.pixel_std
 
     def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the logits of normal and anomalous.

@@ -1,0 +1,249 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from itertools import product
+
+import pytest
+import torch
+from anomalib.data import InferenceBatch
+from torch.nn import functional as F
+from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics.functional import auroc
+from torchvision.transforms.v2 import Normalize
+
+from anomalib_plugins.components.inference import top_k_score
+from anomalib_plugins.models.slsg.loss import SegmentationLoss
+from anomalib_plugins.models.slsg.torch_model import SkipRefinement, SlsgModel
+
+
+def _count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def _on_meta(**options):
+    with torch.device("meta"):
+        return SlsgModel(**options)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    """A network in eval mode whose outputs span the range of probabilities."""
+    torch.manual_seed(0)
+    model = SlsgModel(top_k=50)
+    with torch.no_grad():
+        model.decoder.predict[-1].weight.mul_(20)
+        for _ in range(8):
+            model(images)
+    return model.eval()
+
+
+def test_parameters_of_every_part_are_those_of_the_authors_release():
+    model = _on_meta()
+    assert _count(model.encoder) == 11_176_512
+    assert _count(model.sg_block) == 3_809_024
+    assert [_count(r) for r in model.refine] == [9_600, 35_584, 136_704]
+    assert [_count(model.aux_head.reduce), _count(model.aux_head.predict)] == [1_254_240, 9_890]
+    assert {name: _count(part) for name, part in model.decoder.named_children()} == {
+        "up1": 1_180_416,
+        "merge1": 1_771_008,
+        "up2": 295_296,
+        "merge2": 480_000,
+        "up3": 73_920,
+        "merge3": 129_408,
+        "up4": 18_528,
+        "merge4": 55_488,
+        "predict": 23_474,
+    }
+    assert _count(model) == 20_459_092
+
+
+def test_a_1x1_value_layer_has_fewer_parameters_and_the_stem_changes_none():
+    assert _count(_on_meta(value_conv="1x1")) == 18_361_940
+    assert _count(_on_meta(stem="standard")) == 20_459_092
+
+
+def test_an_image_of_256_px_costs_23_billion_operations(model):
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 256, 256))
+    assert 23.0e9 <= counter.get_total_flops() / 2 <= 23.1e9
+
+
+def test_training_returns_main_and_auxiliary_logits_of_the_images_size(images):
+    logits, aux_logits = SlsgModel()(images)
+    assert logits.shape == aux_logits.shape == (2, 2, 64, 64)
+    assert logits.requires_grad
+
+
+def test_evaluation_returns_the_softmax_and_the_mean_of_its_largest_pixels(model, images):
+    with torch.no_grad():
+        out = model(images)
+        logits, _ = model.segment(images)
+    assert isinstance(out, InferenceBatch)
+    assert_close(out.anomaly_map, logits.softmax(dim=1)[:, 1:])
+    assert out.anomaly_map.min() >= 0
+    assert out.anomaly_map.max() <= 1
+    assert torch.equal(out.pred_score, top_k_score(out.anomaly_map, k=50))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 95), (100, 60)])
+def test_any_size_gets_a_map_of_its_own(model, size):
+    with torch.no_grad():
+        out = model(torch.rand(2, 3, *size))
+    assert out.anomaly_map.shape == (2, 1, *size)
+    assert out.pred_score.isfinite().all()
+
+
+def test_images_of_a_batch_do_not_see_each_other(model, images):
+    with torch.no_grad():
+        together = model(images)
+        alone = [model(image[None]) for image in images]
+    assert_close(together.pred_score, torch.cat([out.pred_score for out in alone]))
+    assert_close(together.anomaly_map, torch.cat([out.anomaly_map for out in alone]))
+
+
+def _up(x, times=1):
+    for _ in range(times):
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+    return x
+
+
+def test_wiring_is_that_of_the_layer_table(model, images):
+    d = model.decoder
+    with torch.no_grad():
+        s0, f1, f2, f3, f4 = model.encoder(model.normalize(images))
+        x = model.sg_block(f4)
+        a = model.aux_head.reduce(x)
+        aux_logits = F.interpolate(model.aux_head.predict(a), scale_factor=16, mode="bilinear", align_corners=True)
+        b1 = d.merge1(torch.cat((d.up1(_up(x)), model.refine[2](f3)), dim=1))
+        b2 = d.merge2(torch.cat((d.up2(_up(b1)), model.refine[1](f2), _up(a, 2)), dim=1))
+        b3 = d.merge3(torch.cat((d.up3(_up(b2)), model.refine[0](f1), _up(a, 3)), dim=1))
+        b4 = d.merge4(torch.cat((d.up4(b3), s0), dim=1))
+        expected = d.predict(_up(b4)) + aux_logits
+        assert_close(model.segment(images), (expected, aux_logits))
+
+
+def test_skip_refinement_is_its_formula():
+    refine = SkipRefinement(4)
+    x = torch.randn(1, 4, 9, 9)
+    near, far, mix = refine.attention
+    attention = F.conv2d(x, near.weight, near.bias, padding=1, groups=4)
+    attention = mix(F.conv2d(attention, far.weight, far.bias, padding=3, dilation=3, groups=4))
+    assert_close(refine(x), x + refine.project[1]((x * attention).relu()))
+
+
+def test_normalisation_is_imagenets(model, images):
+    expected = Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])(images)
+    assert_close(model.normalize(images), expected)
+
+
+@pytest.mark.parametrize("encoder_bn", [True, False])
+def test_a_frozen_encoder_gets_no_gradient_and_its_statistics_move_only_in_train_mode(images, encoder_bn):
+    model = SlsgModel()
+    model.encoder.requires_grad_(requires_grad=False).train(encoder_bn)
+    before = {name: value.clone() for name, value in model.encoder.state_dict().items()}
+    SegmentationLoss()(*model(images), (images[:, :1] > 0.9).float()).backward()
+    trained = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert trained == {name for name, _ in model.named_parameters() if not name.startswith("encoder.")}
+    moved = {name for name, value in model.encoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == ({name for name in before if "running" in name or "tracked" in name} if encoder_bn else set())
+
+
+@pytest.mark.parametrize(("attention", "gcn", "bottleneck_skip"), list(product([True, False], repeat=3)))
+def test_every_ablation_runs_and_leaves_no_unused_parameter(images, attention, gcn, bottleneck_skip):
+    model = SlsgModel(use_attention=attention, use_gcn=gcn, bottleneck_skip=bottleneck_skip)
+    model.encoder.requires_grad_(requires_grad=False)
+    logits, aux_logits = model(images[..., :32, :32])
+    (logits.square().mean() + aux_logits.square().mean()).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    assert (_count(model.sg_block) == 0) == (not attention and not gcn)
+
+
+@pytest.mark.parametrize("options", [{"skip_refine": False}, {"remove_pos_sim": False}, {"k": 3}, {"knn_dilation": 1}])
+def test_every_other_option_changes_the_output(model, images, options):
+    other = SlsgModel(top_k=50, **options).eval()
+    other.load_state_dict(model.state_dict(), strict=options.get("skip_refine", True))
+    with torch.no_grad():
+        assert not torch.equal(other(images).anomaly_map, model(images).anomaly_map)
+
+
+def test_a_checkpoint_restores_the_network_bit_for_bit(model, images):
+    other = SlsgModel(top_k=50).eval()
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(other(images).anomaly_map, model(images).anomaly_map)
+
+
+def test_memory_layout_does_not_matter(model, images):
+    with torch.no_grad():
+        expected = model(images).anomaly_map
+        model.to(memory_format=torch.channels_last)
+        actual = model(images.contiguous(memory_format=torch.channels_last)).anomaly_map
+        model.to(memory_format=torch.contiguous_format)
+    assert_close(actual, expected)
+
+
+def test_half_precision_autocast_predicts_and_trains_in_float32_outside_the_convolutions(model, images):
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        half = model(images)
+    with torch.no_grad():
+        full = model(images)
+    assert half.anomaly_map.dtype == half.pred_score.dtype == torch.float32
+    assert_close(half.pred_score, full.pred_score, rtol=0, atol=0.02)
+    trained = SlsgModel()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = SegmentationLoss()(*trained(images), torch.ones(2, 1, 64, 64))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad.isfinite().all() for p in trained.parameters())
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_one_broken_pixel_makes_its_image_the_most_anomalous_and_touches_no_other(model, images, broken):
+    spoiled = images.clone()
+    spoiled[0, 1, 3, 5] = broken
+    with torch.no_grad():
+        out, sound = model(spoiled), model(images)
+    assert out.pred_score[0] > 1
+    assert out.anomaly_map[0].min() > 1
+    assert_close(out.pred_score[1], sound.pred_score[1])
+    assert_close(out.anomaly_map[1], sound.anomaly_map[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"top_k": 0}, "top_k must be at least 1 pixel, got 0"),
+        ({"stem": "pooled"}, "stem must be one of"),
+        ({"k": 0}, "k and knn_dilation must be at least 1"),
+    ],
+)
+def test_an_unknown_option_is_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        SlsgModel(**options)
+
+
+def test_eight_images_are_learned_by_heart():
+    generator = torch.Generator().manual_seed(0)
+    background = F.interpolate(torch.rand(8, 3, 4, 4, generator=generator), scale_factor=8)
+    mask = torch.zeros(8, 1, 32, 32)
+    for image, (row, column) in zip(mask[:4], torch.randint(0, 20, (4, 2), generator=generator), strict=True):
+        image[:, row : row + 8, column : column + 10] = 1
+    images = 0.5 * background + mask * 0.4 * torch.rand(8, 3, 32, 32, generator=generator)
+    torch.manual_seed(0)
+    model, loss = SlsgModel(), SegmentationLoss()
+    model.encoder.requires_grad_(requires_grad=False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.04, momentum=0.9, weight_decay=3e-5)
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss(*model(images), mask).backward()
+        optimizer.step()
+    with torch.no_grad():
+        learned = model.eval()(images).anomaly_map
+    assert auroc(learned.flatten(), mask.flatten().long(), task="binary") > 0.99
