@@ -76,7 +76,7 @@ class Foreground:
     def __call__(self, images: Tensor) -> Tensor:
         """Masks ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, of images ``(N, 3, H, W)`` in ``[0, 1]``."""
         if self.mode == "none":
-            return torch.ones_like(images[:, :1])
+            return images.new_ones(()).expand(len(images), 1, *images.shape[-2:])
         if self.threshold is None:
             planes = images.mul(255).round_().byte().cpu().numpy()
             masks = torch.from_numpy(np.stack([_standing_out(image) for image in planes])).to(images.device)

@@ -59,7 +59,7 @@ def perlin_masks(
     exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()
     noise = perlin_noise(size, 2**exponents, generator, device)
     noise = rotate(noise, uniform((len(styles),), -90, 90, generator))
-    return (noise > threshold[:, None, None, None]).float()
+    return noise.gt_(threshold[:, None, None, None])
 
 
 def rectangle_masks(
@@ -109,15 +109,13 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     Returns:
         Masks ``(N, 1, H, W)`` of 0 and 1 with at least ``minimum`` pixels, on the object unless that failed.
     """
-    masks = torch.zeros_like(foreground)
-    pending = torch.arange(len(foreground))
-    for allowed in (foreground, torch.ones_like(foreground)):
-        for _ in range(ATTEMPTS):
-            if len(pending) == 0:
-                return masks
-            where = pending.to(foreground.device)
-            masks[where] = drawn = draw(pending).mul_(allowed[where])
-            pending = pending[(drawn.sum(dim=(1, 2, 3)) < minimum).cpu()]
+    masks = draw(torch.arange(len(foreground))).mul_(foreground)
+    for attempt in range(1, 2 * ATTEMPTS):
+        pending = (masks.sum(dim=(1, 2, 3)) < minimum).nonzero()[:, 0]
+        if len(pending) == 0:
+            return masks
+        drawn = draw(pending.cpu())
+        masks[pending] = drawn * foreground[pending] if attempt < ATTEMPTS else drawn
     # Noise this unlucky was never seen; the middle of the image keeps the promise.
     height, width = foreground.shape[-2:]
     masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1

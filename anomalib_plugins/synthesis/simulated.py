@@ -115,7 +115,8 @@ class SimulatedAnomaly(AnomalyGenerator):
         """Make every image anomalous, see ``AnomalyGenerator``."""
         check_images(images, pool)
         logical = chance(len(images), self.logical_probability, generator)
-        spots = Spots.of(self._masks(images, logical, generator))
+        masks = self._masks(images, logical, generator)
+        spots = Spots.of(masks)
         before = spots.read(images)
         paint = self._paint(images, images if pool is None else pool, logical, spots, generator)
         after = torch.lerp(before, paint, self._delta(logical, generator).to(before)[spots.owner, None])
@@ -129,7 +130,8 @@ class SimulatedAnomaly(AnomalyGenerator):
             spots.paint(after, poor, make)
             changed = (after != before).any(dim=1)
         kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
-        return SyntheticBatch(spots.write(images, after), spots.mask(changed.to(images.dtype)), kind)
+        spots.erase(masks, ~changed)
+        return SyntheticBatch(spots.write(images, after), masks, kind)
 
     def _minimum(self, images: Tensor) -> float:
         return max(1.0, self.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
@@ -154,7 +156,7 @@ class SimulatedAnomaly(AnomalyGenerator):
         spots.paint(paint, logical, lambda which: self._logical_source(images[which], pool, generator))
         recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
         change = random_colours(len(images), generator, **SOURCE_COLOURS)
-        here = recoloured.to(images.device)[spots.owner]
+        here = recoloured.to(images.device)[spots.owner].nonzero()[:, 0]
         paint[here] = adjust_pixels(paint[here], spots.owner[here], change)
         return paint
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.augment import augment
+from anomalib_plugins.synthesis.augment import augment, random_operations
 from anomalib_plugins.synthesis.colour import colour_jitter
 from anomalib_plugins.synthesis.draws import chance, integers, uniform
 from anomalib_plugins.synthesis.geometry import rotate
@@ -26,8 +26,11 @@ def texture_patches(
 ) -> Tensor:
     """``count`` random textures, each changed by three random operations: 8-bit values ``(count, 3, H, W)``."""
     drawn = integers((count,), 0, len(textures), generator).tolist()
-    patches = np.stack([augment(textures.get(number, (size[0], size[1])), generator) for number in drawn])
-    return torch.from_numpy(patches).permute(0, 3, 1, 2)
+    patches = [
+        augment(textures.get(number, (size[0], size[1])), order, amounts)
+        for number, order, amounts in zip(drawn, *random_operations(count, generator), strict=True)
+    ]
+    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:

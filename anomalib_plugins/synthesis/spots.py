@@ -15,34 +15,35 @@ class Spots(NamedTuple):
 
     Attributes:
         owner: Image that each of the ``P`` pixels belongs to ``(P,)``.
-        row: Its row ``(P,)``.
-        column: Its column ``(P,)``.
+        place: Its place in the image, row by row ``(P,)``.
         shape: Shape of the masks ``(N, 1, H, W)``.
     """
 
     owner: Tensor
-    row: Tensor
-    column: Tensor
+    place: Tensor
     shape: torch.Size
 
     @classmethod
     def of(cls, masks: Tensor) -> "Spots":
         """The spots of masks ``(N, 1, H, W)``."""
-        return cls(*masks[:, 0].nonzero(as_tuple=True), masks.shape)
+        index = masks.flatten().nonzero()[:, 0]
+        pixels = masks[0].numel()
+        owner = index // pixels
+        return cls(owner, index - owner * pixels, masks.shape)
 
     def read(self, images: Tensor) -> Tensor:
         """Values ``(P, C)`` of images ``(N, C, H, W)`` at the spots."""
-        return images[self.owner, :, self.row, self.column]
+        return images.flatten(2)[self.owner, :, self.place]
 
     def write(self, images: Tensor, values: Tensor) -> Tensor:
         """A copy of images ``(N, C, H, W)`` with ``values`` ``(P, C)`` at the spots."""
-        images = images.clone()
-        images[self.owner, :, self.row, self.column] = values
-        return images
+        flat = images.flatten(2).clone()
+        flat[self.owner, :, self.place] = values
+        return flat.view(images.shape)
 
-    def mask(self, values: Tensor) -> Tensor:
-        """Masks ``(N, 1, H, W)`` with ``values`` ``(P,)`` at the spots, of their type, and 0 elsewhere."""
-        return self.write(values.new_zeros(self.shape), values[:, None])
+    def erase(self, masks: Tensor, chosen: Tensor) -> None:
+        """Set the ``chosen`` ``(P,)`` spots of masks ``(N, 1, H, W)`` to 0, in place."""
+        masks.flatten(1)[self.owner[chosen], self.place[chosen]] = 0
 
     def count(self, chosen: Tensor) -> Tensor:
         """How many of the ``chosen`` ``(P,)`` spots each image has ``(N,)``."""
@@ -59,9 +60,9 @@ class Spots(NamedTuple):
         """
         if not chosen.any():
             return
-        place = (chosen.cumsum(0) - 1).to(values.device)  # of each image among the chosen ones
+        rank = (chosen.cumsum(0) - 1).to(values.device)  # of each image among the chosen ones
         chosen = chosen.to(values.device)
         here = chosen[self.owner].nonzero()[:, 0]
         images = make(chosen.nonzero()[:, 0])
-        picked = images[place[self.owner[here]], :, self.row[here], self.column[here]]
+        picked = images.flatten(2)[rank[self.owner[here]], :, self.place[here]]
         values[here] = picked if picked.is_floating_point() else picked.to(values.dtype) / 255
