@@ -1,0 +1,29 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What makes each registered model small: all that a new model adds to the contract test is one row."""
+
+from typing import Any, NamedTuple
+
+
+class Case(NamedTuple):
+    """Constructor arguments beside ``image_size`` and ``seed``, which every model takes.
+
+    The tests train on five images in batches of four and two.
+
+    Attributes:
+        small: A fit of seconds: two epochs or more in the first phase and between one and two in the last, so that
+            the first checkpoint lies in the first phase and the last but one within the last phase.
+        endless: On top of ``small``: a schedule of about a thousand epochs in each phase, for a trainer to shorten.
+    """
+
+    small: dict[str, Any]
+    endless: dict[str, Any]
+
+
+CASES = {
+    "Slsg": Case(
+        small={"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 5, "batch_size": 2},
+        endless={"pretrain_epochs": 1000, "steps": 3000},
+    ),
+}

@@ -1,0 +1,229 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.data import Folder
+from anomalib.engine import Engine
+from anomalib.models import AnomalibModule
+from anomalib.utils.path import convert_to_snake_case
+from lightning.pytorch import Callback
+from PIL import Image
+
+from anomalib_plugins.registry import PLUGINS, Plugin
+
+from .cases import CASES
+
+SIZE = (64, 64)
+CONFIGS = Path(__file__).parents[2] / "configs" / "model"
+
+# In one fresh interpreter, as its import takes as long as all lookups: every spelling and every configuration.
+LOOKUPS = """
+import contextlib, io, json, sys
+from anomalib.cli.cli import main
+from anomalib.models import get_model
+
+names, configs = json.loads(sys.argv[1])
+
+
+def found(name):
+    try:
+        return type(get_model(name)).__name__
+    except Exception as error:
+        return repr(error)
+
+
+def printed(config):
+    sys.argv = ["anomalib", "train", "-c", config, "--print_config"]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            main()
+    except SystemExit as end:
+        return [end.code or 0, output.getvalue()]
+    return [None, output.getvalue()]
+
+
+print(json.dumps([[found(name) for name in names], {config: printed(config) for config in configs}]))
+"""
+
+
+class Fit(NamedTuple):
+    """A finished training."""
+
+    model: AnomalibModule
+    engine: Engine
+    checkpoints: list[Path]  # of the end of each epoch
+    start: dict[str, torch.Tensor]  # the model's state before
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The model's state after."""
+        return self.model.state_dict()
+
+
+class Runaway(Callback):
+    """Fails a fit that ignores the trainer's limits, which would otherwise take hours."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        assert trainer.fit_loop.total_batch_idx < 100, "the trainer's limits were ignored"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _offline() -> Iterator[None]:
+    """No test here may need a network."""
+
+    def refuse(*args: Any) -> NoReturn:
+        msg = f"the network is switched off in these tests, asked for {args[-1]}"
+        raise OSError(msg)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums are in the same order in every run, so results can be compared bit for bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(path: Path, rng: np.random.Generator, defect: bool = False) -> np.ndarray:
+    """Save a bright disc on a dark ground, with a hole if defective; returns the hole's mask."""
+    y, x = np.mgrid[:64, :64]
+    disc = (x - rng.integers(28, 36)) ** 2 + (y - rng.integers(28, 36)) ** 2 < 24**2
+    hole = disc & (x > rng.integers(24, 32)) & (y > rng.integers(24, 32)) & defect
+    grey = np.where(disc & ~hole, 180, 40)[..., None] + rng.integers(-20, 20, (64, 64, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey.astype(np.uint8)).save(path)
+    return hole
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of 5 good photos to train on, 8 good and 8 bad ones with masks to test on."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    (root / "mask").mkdir()
+    for i in range(5):
+        draw(root / f"good/{i}.png", rng)
+    for i in range(8):
+        draw(root / f"good_test/{i}.png", rng)
+        hole = draw(root / f"bad/{i}.png", rng, defect=True)
+        Image.fromarray(np.uint8(hole * 255)).save(root / f"mask/{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def datamodule(photos: Path) -> Callable[[], Folder]:
+    """Makes a datamodule of the photos; half of the test photos are the validation set, the other half the test set."""
+    folders = {"normal_dir": "good", "abnormal_dir": "bad", "normal_test_dir": "good_test", "mask_dir": "mask"}
+    batches = {"train_batch_size": 4, "eval_batch_size": 4, "num_workers": 0}
+    return lambda: Folder(name="discs", root=photos, **folders, **batches, seed=0)
+
+
+@pytest.fixture(scope="module", params=[plugin for plugin in PLUGINS if plugin.kind == "model"], ids=lambda p: p.name)
+def plugin(request: pytest.FixtureRequest) -> Plugin:
+    """Every registered model in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def build(plugin: Plugin) -> Callable[..., AnomalibModule]:
+    """Builds the model small; ``endless`` makes its schedule long."""
+
+    def build(endless: bool = False, **arguments: Any) -> AnomalibModule:
+        case = CASES[plugin.name]
+        return plugin.load()(**{
+            "image_size": SIZE,
+            "seed": 0,
+            **case.small,
+            **(case.endless if endless else {}),
+            **arguments,
+        })
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def fit(
+    datamodule: Callable[[], Folder],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Fit]]:
+    """Trains a model through anomalib's engine, from a global seed that no other fit has."""
+    folders = []
+
+    def fit(
+        model: AnomalibModule,
+        ckpt_path: Path | None = None,
+        keep: bool = False,
+        **trainer: Any,
+    ) -> Fit:
+        folders.append(tmp_path_factory.mktemp("fit"))
+        torch.manual_seed(1000 + len(folders))
+        start = {name: each.clone() for name, each in model.state_dict().items()}
+        saving = ModelCheckpoint(
+            dirpath=folders[-1],
+            filename="{epoch:03}",
+            save_top_k=-1 if keep else 0,
+            save_on_train_epoch_end=True,
+        )
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+        engine = Engine(
+            default_root_dir=folders[-1],
+            callbacks=[saving, Runaway()],
+            accelerator="cpu",
+            **quiet,
+            **trainer,
+        )
+        engine.fit(model, datamodule=datamodule(), ckpt_path=ckpt_path)
+        return Fit(model.eval(), engine, sorted(folders[-1].glob("*.ckpt")), start)
+
+    yield fit
+    for folder in folders:  # checkpoints are large, and pytest keeps folders for days
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(build: Callable[..., AnomalibModule], fit: Callable[..., Fit]) -> Fit:
+    """One unbroken training that most tests share: they must leave its model as it is."""
+    return fit(build(), keep=True)
+
+
+def spellings(plugin: Plugin) -> list[Any]:
+    """What ``get_model`` must understand: class name, snake case, and class paths with and without a package."""
+    paths = [plugin.name, f"anomalib_plugins.{plugin.name}", f"anomalib_plugins.models.{plugin.name}"]
+    return [plugin.name, convert_to_snake_case(plugin.name), *({"class_path": path} for path in paths)]
+
+
+@pytest.fixture(scope="session")
+def lookups(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
+    """What a fresh interpreter finds under every name of every model, and what its CLI makes of every configuration."""
+    names = [spelling for plugin in PLUGINS if plugin.kind == "model" for spelling in spellings(plugin)]
+    configs = sorted(str(path) for path in CONFIGS.rglob("*.yaml"))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOOKUPS, json.dumps([names, configs])],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    found, printed = json.loads(done.stdout.strip().splitlines()[-1])
+    return dict(zip(map(str, names), found, strict=True)), printed

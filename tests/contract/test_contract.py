@@ -1,0 +1,395 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What every registered model must do. A new model adds one row to ``cases.py``."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from anomalib.models import AnomalibModule
+from sklearn.metrics import roc_auc_score
+from torch.testing import assert_close
+
+from anomalib_plugins.registry import PLUGINS
+
+from .cases import CASES
+from .conftest import CONFIGS, SIZE, spellings
+
+OTHER_SIZE = (96, 64)
+
+
+def exactly_equal(first, second):
+    assert_close(first, second, rtol=0, atol=0, equal_nan=True)
+
+
+def images(count=3, size=SIZE, seed=0):
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def snake(plugin):
+    return spellings(plugin)[1]
+
+
+@torch.no_grad()
+def predict(model, batch):
+    return model.eval()(batch)._asdict()
+
+
+def test_every_model_has_a_case():
+    assert set(CASES) == {plugin.name for plugin in PLUGINS if plugin.kind == "model"}
+
+
+# Names and configurations
+
+
+def test_found_by_every_name_in_a_fresh_interpreter(plugin, lookups):
+    found, _ = lookups
+    assert {str(name): found[str(name)] for name in spellings(plugin)} == dict.fromkeys(
+        map(str, spellings(plugin)), plugin.name
+    )
+
+
+def test_command_line_takes_its_configurations(plugin, lookups):
+    _, printed = lookups
+    configs = [CONFIGS / f"{snake(plugin)}.yaml", *sorted((CONFIGS / snake(plugin)).glob("*.yaml"))]
+    for config in configs:
+        code, output = printed[str(config)]
+        assert code == 0, output
+        given = yaml.safe_load(config.read_text())["model"]["init_args"]
+        assert given.items() <= yaml.safe_load(output)["model"]["init_args"].items()
+
+
+def test_its_configuration_builds_the_defaults(plugin):
+    """What is written there for users to change says what happens if they do not."""
+    model = plugin.load().from_config(CONFIGS / f"{snake(plugin)}.yaml")
+    given = dict(model.hparams)
+    defaults = dict(plugin.load()(seed=given["seed"]).hparams)
+    assert given == defaults
+
+
+# Training
+
+
+def test_builds_without_network(build):
+    assert isinstance(build(), AnomalibModule)
+
+
+def test_same_seed_same_initial_state(build, trained):
+    torch.manual_seed(5)
+    exactly_equal(dict(build().state_dict()), trained.start)
+
+
+def test_other_seed_other_initial_state(build, trained):
+    state = build(seed=1).state_dict()
+    assert any(not torch.equal(state[name], each) for name, each in trained.start.items() if each.is_floating_point())
+
+
+def test_training_moves_what_it_optimizes(trained):
+    names = {id(parameter): name for name, parameter in trained.model.named_parameters()}
+    groups = [group for optimizer in trained.engine.trainer.optimizers for group in optimizer.param_groups]
+    optimized = [names[id(parameter)] for group in groups for parameter in group["params"]]
+    # A memory bank has no optimizer; its buffers are filled.
+    learned = optimized or [name for name, _ in trained.model.model.named_buffers(prefix="model")]
+    moved = [name for name in learned if not torch.equal(trained.start[name], trained.state[name])]
+    assert moved == learned if optimized else moved
+
+
+def test_trained_state_and_losses_are_finite(trained):
+    post_processor = {name for name in trained.state if name.startswith("post_processor")}
+    unset = [name for name, each in trained.state.items() if not each.isfinite().all() and name not in post_processor]
+    assert not unset
+    assert all(value.isfinite() for value in trained.engine.trainer.callback_metrics.values())
+
+
+def test_same_seed_same_training(build, fit, trained):
+    again = fit(build())
+    exactly_equal(again.state, trained.state)
+    exactly_equal(predict(again.model, images()), predict(trained.model, images()))
+
+
+@pytest.mark.parametrize("epoch", [0, -2], ids=["first phase", "last phase"])
+def test_resumed_training_reaches_the_weights_of_an_unbroken_one(build, fit, trained, epoch):
+    checkpoint = trained.checkpoints[epoch]
+    (position,) = [
+        state
+        for key, state in torch.load(checkpoint, weights_only=True)["callbacks"].items()
+        if key == trained.model.schedule.state_key
+    ]
+    assert position["index"] == (0 if epoch == 0 else len(trained.model.schedule.phases) - 1)
+    assert 0 < position["step_in_phase"] < trained.model.schedule.lengths[position["index"]]
+
+    resumed = fit(build(), ckpt_path=checkpoint)
+    exactly_equal(resumed.state, trained.state)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[{"max_epochs": 3}, {"max_steps": 4}, {"max_time": {"seconds": 4}}],
+    ids=lambda limit: next(iter(limit)),
+)
+def limited(request, build, fit):
+    """A training that would be endless, at the other size; the seconds it took."""
+    model = build(endless=True, image_size=OTHER_SIZE)
+    begin = time.monotonic()
+    return request.param, fit(model, **request.param), time.monotonic() - begin
+
+
+def test_limits_of_the_trainer_shorten_every_phase(limited):
+    limit, fit, seconds = limited
+    schedule, trainer = fit.model.schedule, fit.engine.trainer
+    assert schedule.index >= len(schedule.phases) - 1, "the last phase was never reached"
+    assert trainer.current_epoch <= limit.get("max_epochs", np.inf)
+    assert schedule.total_steps <= limit.get("max_steps", np.inf)
+    assert seconds < 30
+
+
+def test_thresholds_come_from_the_final_weights(limited, datamodule):
+    _, fit, _ = limited
+    data = datamodule()
+    data.setup()
+    with torch.no_grad():
+        scores = torch.cat([
+            fit.model.model(fit.model.pre_processor.transform(batch.image)).pred_score for batch in data.val_dataloader()
+        ])
+    assert_close(fit.model.post_processor.image_max, scores.max())
+    assert_close(fit.model.post_processor.image_min, scores.min())
+
+
+# Prediction
+
+
+def test_predictions_are_finite_scores_and_maps(trained):
+    with torch.no_grad():
+        prediction = trained.model.model.eval()(images())
+    assert prediction.pred_score.shape == (3,)
+    assert prediction.anomaly_map.shape == (3, 1, *SIZE)
+    assert prediction.pred_score.isfinite().all()
+    assert prediction.anomaly_map.isfinite().all()
+
+
+def test_score_does_not_depend_on_the_batch(trained):
+    together = predict(trained.model, images())["pred_score"]
+    alone = torch.cat([predict(trained.model, image[None])["pred_score"] for image in images()])
+    assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+def test_checkpoint_gives_the_model_back_bit_for_bit(plugin, trained):
+    checkpoint = trained.checkpoints[-1]
+    bare = torch.load(checkpoint, weights_only=True)
+    exactly_equal(bare["state_dict"], dict(trained.state))
+
+    loaded = plugin.load().load_from_checkpoint(checkpoint)
+    exactly_equal(loaded.state_dict(), trained.state)
+    exactly_equal(predict(loaded, images()), predict(trained.model, images()))
+
+
+def test_engine_predicts_the_same_from_a_checkpoint(build, fit, trained, datamodule):
+    fresh = build(seed=1)
+    expected = trained.engine.predict(trained.model, datamodule=datamodule())
+    predicted = trained.engine.predict(fresh, datamodule=datamodule(), ckpt_path=trained.checkpoints[-1])
+    for one, other in zip(predicted, expected, strict=True):
+        exactly_equal([one.pred_score, one.anomaly_map], [other.pred_score, other.anomaly_map])
+        assert torch.equal(one.pred_label, other.pred_label)
+
+
+def test_reported_auroc_is_that_of_raw_scores(plugin, trained, datamodule):
+    """Also where the post-processor makes all scores equal, as after validation images that scored higher."""
+    model = plugin.load().load_from_checkpoint(trained.checkpoints[-1])
+    data = datamodule()
+    data.setup()
+    with torch.no_grad():
+        batches = [(batch, model.eval().model(batch.image)) for batch in data.test_dataloader()]
+    scores = torch.cat([prediction.pred_score for _, prediction in batches])
+    maps = torch.cat([prediction.anomaly_map for _, prediction in batches])
+    labels = torch.cat([batch.gt_label for batch, _ in batches])
+    masks = torch.cat([batch.gt_mask for batch, _ in batches])
+    for kind, values in (("image", scores), ("pixel", maps)):
+        for name, value in ((f"{kind}_min", 1), (f"{kind}_max", 2), (f"_{kind}_threshold", 2)):
+            getattr(model.post_processor, name).copy_(values.max() + value)
+    assert predict(model, batches[0][0].image)["pred_score"].unique().numel() == 1
+
+    (reported,) = trained.engine.test(model, datamodule=data, verbose=False)
+    expected = roc_auc_score(labels, scores)
+    assert expected != 0.5
+    assert reported["image_AUROC"] == pytest.approx(expected, abs=1e-6)
+    assert reported["pixel_AUROC"] == pytest.approx(roc_auc_score(masks.flatten(), maps.flatten()), abs=1e-6)
+
+
+# Never normal
+
+
+def statistics(name, scores):
+    """State of a post-processor after validation: threshold, smallest and largest score."""
+    low, high, nan = scores.min(), scores.max(), torch.tensor(torch.nan)
+    return {
+        "validation never ran": (nan, nan, nan),
+        "all scores were equal": (high, high, high),
+        "threshold is the largest score": (high, low, high),
+        "no threshold": (nan, low, high),
+    }[name]
+
+
+BREAKS = {
+    "one NaN": lambda image: image[0, 5, 7].fill_(torch.nan),
+    "all NaN": lambda image: image.fill_(torch.nan),
+    "infinity": lambda image: image[2, 0, 0].fill_(torch.inf),
+    "minus infinity": lambda image: image[1, -1, -1].fill_(-torch.inf),
+}
+
+
+def broken(how, size=SIZE):
+    """A batch whose second image of three is broken."""
+    batch = images(size=size)
+    BREAKS[how](batch[1])
+    return batch
+
+
+@pytest.mark.parametrize("exported", [False, True], ids=["eager", "as exported"])
+@pytest.mark.parametrize(
+    "state",
+    ["as fitted", "validation never ran", "all scores were equal", "threshold is the largest score", "no threshold"],
+)
+def test_broken_image_is_never_normal_whatever_validation_saw(plugin, trained, monkeypatch, state, exported):
+    model = plugin.load().load_from_checkpoint(trained.checkpoints[-1]).eval()
+    if state != "as fitted":
+        clean = model.model(images())
+        for kind, values in (("image", clean.pred_score), ("pixel", clean.anomaly_map)):
+            threshold, low, high = statistics(state, values)
+            for name, value in ((f"_{kind}_threshold", threshold), (f"{kind}_min", low), (f"{kind}_max", high)):
+                getattr(model.post_processor, name).copy_(value)
+    # anomalib's post-processor treats thresholds that are NaN otherwise in exported graphs.
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: exported)
+    prediction = predict(model, broken("one NaN"))
+    assert prediction["pred_label"][1]
+    assert prediction["pred_mask"][1].all()
+    assert prediction["pred_score"].isfinite().all()
+    assert prediction["pred_score"].argmax() == 1
+
+
+# Export
+
+# Largest difference of scores from torch's. Where the processor has bfloat16 OpenVINO computes in it by default.
+TOLERANCE = {"torch": 0.0, "onnx": 1e-4, "openvino f32": 1e-4, "openvino default": 1e-2}
+
+
+def typical(post_processor):
+    """Statistics as after a long training, to which differences are relative: the trained seconds' spread is tiny."""
+    for kind in ("image", "pixel"):
+        highest = getattr(post_processor, f"{kind}_max")
+        for name, value in ((f"{kind}_min", 0 * highest), (f"_{kind}_threshold", highest / 2)):
+            getattr(post_processor, name).copy_(value)
+
+
+def onnx_runtime(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda batch: dict(zip(names, session.run(None, {"input": batch.numpy()}), strict=True))
+
+
+def openvino_runtime(path, **config):
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", config)
+    return lambda batch: {output.any_name: value for output, value in compiled(batch.numpy()).items()}
+
+
+def runtimes(folder, onnx, openvino):
+    """Predict with each exported file."""
+    pickled = torch.load(folder / "weights/torch/model.pt", weights_only=False)["model"]
+    return {
+        "torch": lambda batch: predict(pickled, batch),
+        "onnx": onnx_runtime(onnx),
+        "openvino f32": openvino_runtime(openvino, INFERENCE_PRECISION_HINT="f32"),
+        "openvino default": openvino_runtime(openvino),
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(plugin, trained, tmp_path_factory):
+    """Model with a checkpoint's weights, and how its exported files predict: sizes open in ONNX, fixed in OpenVINO."""
+    model = plugin.load().load_from_checkpoint(trained.checkpoints[-1]).eval()
+    typical(model.post_processor)
+    before = {name: each.clone() for name, each in [*model.state_dict().items(), *model.named_buffers()]}
+    folder = tmp_path_factory.mktemp("exported")
+    model.to_torch(folder)
+    files = model.to_onnx(folder), model.to_openvino(folder, input_size=SIZE)
+    return model, before, runtimes(folder, *files)
+
+
+@pytest.fixture(scope="module")
+def exported_at_other_size(build, limited, tmp_path_factory):
+    """The same of a model built and trained at another size, both with sizes open."""
+    import openvino
+
+    model = limited[1].model
+    typical(model.post_processor)
+    folder = tmp_path_factory.mktemp("exported")
+    model.to_torch(folder)
+    onnx = model.to_onnx(folder)
+    return model, runtimes(folder, onnx, openvino.convert_model(onnx))
+
+
+def assert_parity(model, run, batch, tolerance):
+    expected, got = predict(model, batch), run(batch)
+    assert set(got) == set(expected)
+    for name in ("pred_score", "anomaly_map"):
+        value = torch.as_tensor(np.asarray(got[name]))
+        assert value.isfinite().all()
+        assert_close(value, expected[name], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("runtime", TOLERANCE)
+@pytest.mark.parametrize("count", [1, 5])
+def test_exported_file_predicts_what_torch_does(exported, runtime, count):
+    model, _, run = exported
+    assert_parity(model, run[runtime], images(count), TOLERANCE[runtime])
+
+
+def test_exported_scores_of_different_images_differ(exported):
+    model, *_ = exported
+    scores = predict(model, images(5))["pred_score"]
+    assert scores.max() - scores.min() > TOLERANCE["onnx"], "parity of constant scores would prove nothing"
+
+
+def test_export_leaves_the_state_as_it_was(exported):
+    model, before, _ = exported
+    exactly_equal({name: each for name, each in [*model.state_dict().items(), *model.named_buffers()]}, before)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_file_with_open_sizes_takes_images_of_another_size(exported, count):
+    model, _, run = exported
+    assert_parity(model, run["onnx"], images(count, size=(80, 100)), TOLERANCE["onnx"])
+
+
+@pytest.mark.parametrize("runtime", TOLERANCE)
+@pytest.mark.parametrize("count", [1, 5])
+def test_model_of_another_size_exports_too(exported_at_other_size, runtime, count):
+    model, run = exported_at_other_size
+    assert_parity(model, run[runtime], images(count, size=OTHER_SIZE), TOLERANCE[runtime])
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("runtime", TOLERANCE)
+def test_broken_image_is_never_normal_in_an_exported_file(exported, runtime, how):
+    model, _, run = exported
+    clean, got = predict(model, images()), run[runtime](broken(how))
+    assert got["pred_label"][1]
+    assert got["pred_mask"][1].all()
+    assert np.isfinite(np.asarray(got["pred_score"])).all()
+    assert np.asarray(got["pred_score"]).argmax() == 1
+    for neighbour in (0, 2):
+        score = float(got["pred_score"][neighbour])
+        assert score == pytest.approx(float(clean["pred_score"][neighbour]), abs=TOLERANCE[runtime])
+
+
+def test_shrinking_an_image_does_not_step_over_a_broken_pixel(exported):
+    _, _, run = exported
+    for runtime in ("torch", "onnx"):
+        got = run[runtime](broken("one NaN", size=(4 * SIZE[0], 4 * SIZE[1])))
+        assert got["pred_label"][1], runtime
