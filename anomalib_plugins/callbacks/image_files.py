@@ -80,4 +80,4 @@ def _decode(path: str) -> ImageFile:
 def _is_transparent(image: Image.Image) -> bool:
     if not image.has_transparency_data:
         return False
-    return int(np.min(image.convert("RGBA").getchannel("A"))) < 255
+    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())

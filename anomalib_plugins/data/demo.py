@@ -47,7 +47,7 @@ def draw_part(seed: int | list[int], size: int = 256, defect: str | None = None)
     scene_seed, light_seed, defect_seed = np.random.SeedSequence(seed).spawn(3)
     scene, trouble = np.random.default_rng(scene_seed), np.random.default_rng(defect_seed)
     pose = (float(scene.uniform(-1, 1) * np.deg2rad(3)), *scene.uniform(-0.015, 0.015, 2).tolist())
-    angles = scene.uniform(0, np.pi / 3, 4)
+    angles = scene.uniform(0, np.pi / 3, 4).tolist()
 
     good = shade(build(Layout(), pose, angles, size), np.random.default_rng(light_seed))
     if defect is None:

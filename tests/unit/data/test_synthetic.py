@@ -149,9 +149,16 @@ def test_mask_and_label_say_what_changed(root: Path):
 
 
 def test_equal_seeds_make_equal_images_and_others_do_not(root: Path):
-    first, again, other = (items(ready(mvtec(root), seed=seed).val_data) for seed in (1, 1, 2))
+    options = {"train": True, "val": False, "anomaly_ratio": 1.0}  # the same photos, all of them anomalous
+    first, again, other = (items(ready(mvtec(root), seed=seed, **options).train_data) for seed in (1, 1, 2))
     assert same(first, again)
-    assert not same(first, other)
+    assert not any(torch.equal(a.gt_mask, b.gt_mask) for a, b in zip(first, other, strict=True))
+
+
+def test_no_two_images_get_the_same_anomaly(root: Path):
+    data = ready(mvtec(root), train=True, val=False, anomaly_ratio=1.0).train_data
+    masks = [item.gt_mask.numpy().tobytes() for item in items(data)]
+    assert len(set(masks)) == len(masks)
 
 
 def test_the_order_of_reading_changes_nothing(root: Path):
@@ -180,9 +187,13 @@ def test_workers_and_batch_size_change_nothing(root: Path):
 
 
 def test_every_epoch_is_new_and_seeded(root: Path):
-    data, again = (ready(mvtec(root), train=True, val=False).train_data for _ in range(2))
-    assert not same(items(data, 0), items(data, 1))
-    assert same(items(data, 1), items(again, 1))
+    data, again = (ready(mvtec(root), train=True, val=False, anomaly_ratio=0.6).train_data for _ in range(2))
+    first, second = items(data, 0), items(data, 1)
+    assert [int(item.gt_label) for item in first] != [int(item.gt_label) for item in second]
+    twice = [torch.equal(a.gt_mask, b.gt_mask) for a, b in zip(first, second, strict=True) if a.gt_label and b.gt_label]
+    assert twice
+    assert not any(twice)
+    assert same(second, items(again, 1))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
