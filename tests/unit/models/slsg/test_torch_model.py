@@ -240,7 +240,7 @@ def test_eight_images_are_learned_by_heart():
     model.encoder.requires_grad_(requires_grad=False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.04, momentum=0.9, weight_decay=3e-5)
-    for _ in range(50):
+    for _ in range(40):
         optimizer.zero_grad()
         loss(*model(images), mask).backward()
         optimizer.step()
