@@ -182,6 +182,6 @@ def run(job: Job, setup: Setup) -> dict[str, Any]:
         "train_seconds": f"{wall:.1f}",
         "train_cpu_seconds": f"{cpu:.1f}",
         "steps": steps.count,
-        "machine": machine(),
+        "machine": machine(engine.trainer.strategy.root_device),
         "versions": versions(),
     }

@@ -210,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(markdown(rows))
     if args.output:
         result = {
-            "machine": machine(),
+            "machine": machine(torch.device("cpu")),
             "versions": versions(),
             "image_size": args.image_size,
             "rounds": args.rounds,

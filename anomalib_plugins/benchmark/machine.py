@@ -7,15 +7,15 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 PACKAGES = ("anomalib-plugins", "anomalib", "torch", "timm", "openvino")
 
 
-def machine() -> str:
-    """Name of the GPU, or of the CPU with the number of threads torch uses."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+def machine(device: torch.device) -> str:
+    """Name of the GPU that was used, or of the CPU with the number of threads torch uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
