@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,32 +105,14 @@ def run_all(args: argparse.Namespace) -> int:
     logger.setLevel(logging.INFO)
     if args.threads:
         torch.set_num_threads(args.threads)
-    setup = jobs.Setup(
-        args.root,
-        model_args=yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {},
-        **{
-            name: getattr(args, name)
-            for name in (
-                "image_size",
-                "batch_size",
-                "workers",
-                "max_minutes",
-                "max_steps",
-                "accelerator",
-                "precision",
-                "textures",
-                "heatmaps",
-                "checkpoints",
-            )
-        },
-    )
+    args.model_args = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
+    setup = jobs.Setup(**{each.name: getattr(args, each.name) for each in fields(jobs.Setup)})
     done = {results.setting(row) for row in results.read(args.output)}
     failed = []
     for job in plan(args):
         name = f"{job.label} {job.category} seed {job.seed}"
-        if done.intersection(
-            results.setting(setup.identity(job) | {"schedule": s}) for s in (setup.schedule, "one pass")
-        ):
+        same = ({**setup.identity(job), "schedule": schedule} for schedule in (setup.schedule, "one pass"))
+        if not done.isdisjoint(map(results.setting, same)):
             logger.info("%s: already in %s", name, args.output)
             continue
         try:
@@ -139,24 +122,26 @@ def run_all(args: argparse.Namespace) -> int:
             failed.append(name)
             continue
         results.append(args.output, row)
-        logger.info(
-            "%s: %s in %s s, %s steps",
-            name,
-            " / ".join(row[m] for m in results.METRICS),
-            row["train_seconds"],
-            row["steps"],
-        )
+        logger.info("%s: %s in %s s", name, " / ".join(row[m] for m in results.METRICS), row["train_seconds"])
     if failed:
         logger.error("failed: %s", "; ".join(failed))
     return int(bool(failed))
 
 
 def plan(args: argparse.Namespace) -> "list[Job]":
-    """Jobs in the order they run: category by category, so that a table is complete as early as possible."""
+    """Jobs in the order they run: category by category, so that a table is complete as early as possible.
+
+    Raises:
+        ValueError: If there are arguments for a model that is not run.
+    """
     from anomalib_plugins.benchmark.jobs import Job
 
     categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
     models = [(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
+    unknown = set(args.model_args) - {label for label, _ in models}
+    if unknown:
+        msg = f"arguments for {sorted(unknown)}, but the models are called {[label for label, _ in models]}"
+        raise ValueError(msg)
     return [
         Job(label, name, category, seed)
         for seed, category, (label, name) in itertools.product(args.seeds, categories, models)

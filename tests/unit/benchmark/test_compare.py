@@ -147,6 +147,13 @@ def test_variants_of_a_model_have_labels_and_arguments_without_paths(root: Path,
     assert json.loads(setup.identity(Job("Draem", "Draem", "bolt", 0))["options"]) == {"dtd_dir": "textures"}
 
 
+def test_arguments_of_a_model_that_is_not_run_are_refused(root: Path, tmp_path: Path) -> None:
+    arguments = tmp_path / "arguments.yaml"
+    arguments.write_text("fats: {rate: 0.5}")
+    with pytest.raises(ValueError, match=r"arguments for \['fats'\], but the models are called \['fast'\]"):
+        run(root, "--models", "fast=GreyIterative", "--model-args", str(arguments))
+
+
 def test_the_seed_decides_the_initial_weights(root: Path) -> None:
     first, again, other = (
         build(Job("m", "GreyIterative", "bolt", seed), Setup(root)).model.grey.item() for seed in (1, 1, 2)
