@@ -1,0 +1,78 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Rotation, blur and tiles."""
+
+import pytest
+import torch
+from scipy import ndimage
+from torch.testing import assert_close
+
+from anomalib_plugins.synthesis.geometry import _warp_batch, _warp_planes, gaussian_blur, pixel_scale, rotate
+from anomalib_plugins.synthesis.tiles import shuffle_tiles
+
+
+@pytest.fixture
+def picture() -> torch.Tensor:
+    return torch.rand(3, 3, 40, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_half_turn_flips_both_axes(picture: torch.Tensor) -> None:
+    assert_close(rotate(picture, torch.full((3,), 180.0)), picture.flip(2, 3), atol=1e-4, rtol=0)
+
+
+def test_quarter_turn_of_a_square(picture: torch.Tensor) -> None:
+    square = picture[..., :40]
+    assert_close(rotate(square, torch.full((3,), 90.0)), square.rot90(-1, (2, 3)).flip(2, 3), atol=1e-4, rtol=0)
+
+
+def test_mirrors(picture: torch.Tensor) -> None:
+    mirror = torch.tensor([[-1, 1], [1, -1], [1, 1]])
+    mirrored = rotate(picture, torch.zeros(3), mirror)
+    expected = torch.stack((picture[0].flip(2), picture[1].flip(1), picture[2]))
+    assert_close(mirrored, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_the_cpu_and_the_other_devices_agree(padding: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    smooth = gaussian_blur(torch.rand(4, 3, 60, 100, generator=generator), 2.0)
+    matrix = torch.linalg.qr(torch.rand(4, 2, 2, generator=generator))[0]
+    assert_close(_warp_planes(smooth, matrix, padding), _warp_batch(smooth, matrix, padding), atol=2e-2, rtol=0)
+
+
+def test_blur_equals_scipy(picture: torch.Tensor) -> None:
+    expected = ndimage.gaussian_filter(picture.numpy(), (0, 0, 1.5, 1.5), mode="mirror", radius=(0, 0, 5, 5))
+    assert_close(gaussian_blur(picture, 1.5), torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+def test_pixel_scale_is_one_at_256_and_two_at_512() -> None:
+    assert pixel_scale((256, 256)) == 1
+    assert pixel_scale((128, 512)) == 1
+    assert pixel_scale((512, 512)) == 2
+
+
+@pytest.mark.parametrize("tiles", [(4, 8), (3, 5), (1, 1), (40, 64)])
+def test_shuffled_tiles_are_a_permutation_of_the_tiles(picture: torch.Tensor, tiles: tuple[int, int]) -> None:
+    shuffled = shuffle_tiles(picture, *tiles, torch.Generator().manual_seed(0))
+    assert_close(shuffled.flatten(2).sort(dim=2).values, picture.flatten(2).sort(dim=2).values)
+    height, width = 40 // tiles[0], 64 // tiles[1]
+
+    def cut(image: torch.Tensor) -> list[bytes]:
+        pieces = image[:, : tiles[0] * height, : tiles[1] * width].unfold(1, height, height).unfold(2, width, width)
+        return sorted(piece.contiguous().numpy().tobytes() for piece in pieces.permute(1, 2, 0, 3, 4).flatten(0, 1))
+
+    for before, after in zip(picture, shuffled, strict=True):
+        assert cut(before) == cut(after)
+
+
+def test_each_image_has_its_own_order() -> None:
+    same = torch.arange(64.0).view(1, 1, 8, 8).expand(2, -1, -1, -1)
+    first, second = shuffle_tiles(same, 4, 4, torch.Generator().manual_seed(0))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("tiles", [(41, 1), (0, 4), (4, 65)])
+def test_impossible_tiles_are_refused(picture: torch.Tensor, tiles: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"cannot cut 40 x 64 pixels into {tiles[0]} x {tiles[1]} tiles"):
+        shuffle_tiles(picture, *tiles)
