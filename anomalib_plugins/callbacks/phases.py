@@ -194,19 +194,21 @@ class PhaseSchedule(Callback):
         ]
         epochs = sum(length / epoch for length, epoch in zip(steps, per_epoch, strict=True))
         max_epochs, max_steps = self._user_limits
-        scale = min(
-            1.0,
-            max_epochs / epochs if max_epochs >= 0 else 1.0,
-            max_steps / sum(steps) if max_steps >= 0 else 1.0,
-        )
-        self.lengths = [int(length * scale + 1e-9) for length in steps]
-        described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
-        if min(self.lengths) < 1:
+        if max_epochs == 0 or 0 <= max_steps < len(self.phases):
             msg = (
-                f"max_epochs={max_epochs}, max_steps={max_steps} leave no step to some phase ({described}): "
-                f"allow at least {math.ceil(sum(steps) / min(steps))} steps, or shorten the phases themselves."
+                f"max_epochs={max_epochs}, max_steps={max_steps} leave no step to some of the phases "
+                f"{[phase.name for phase in self.phases]}: allow at least one step for each."
             )
             raise ValueError(msg)
+        scale = min(
+            1.0,
+            max_epochs / epochs if max_epochs > 0 else 1.0,
+            max_steps / sum(steps) if max_steps > 0 else 1.0,
+        )
+        self.lengths = [max(1, int(length * scale + 1e-9)) for length in steps]
+        while 0 < max_steps < sum(self.lengths):  # the smallest were rounded up to one step
+            self.lengths[self.lengths.index(max(self.lengths))] -= 1
+        described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
         if scale < 1:
             rank_zero_warn(
                 f"The trainer's limit (max_epochs={max_epochs}, max_steps={max_steps}) is shorter than the model's own "

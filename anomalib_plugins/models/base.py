@@ -4,14 +4,19 @@
 """What every model of this package adds to anomalib's module."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from anomalib import LearningType
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
+from torch import Tensor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from anomalib_plugins.callbacks.data_check import DataCheck
+from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 
 MIN_IMAGE_SIZE = 32
@@ -64,3 +69,37 @@ class PluginModule:
         if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
             raise ValueError(msg)
+
+    def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
+        """Pre-process, predict and post-process, as an exported model does.
+
+        Args:
+            batch: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+            args: Not used.
+            kwargs: Not used.
+        """
+        # The resize of exported models samples pixels: a NaN between the samples would go unseen.
+        return super().forward(spread_non_finite(batch), *args, **kwargs)  # type: ignore[misc]
+
+    def to_onnx(
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> Path:
+        """Export; with the default pre-processor the file takes images of any size.
+
+        Args:
+            export_root: Folder of the results.
+            model_file_name: Name of the file, without ending.
+            input_size: Height and width to fix the input to; ``None`` keeps it open.
+            kwargs: Of ``torch.onnx.export``.
+
+        Raises:
+            ValueError: If nothing says how large the images are.
+        """
+        if input_size is None and getattr(self, "input_size", None) is None:
+            msg = "a model without a resizing pre-processor needs input_size, e.g. --input_size '[256, 256]'"
+            raise ValueError(msg)
+        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[misc]

@@ -35,22 +35,22 @@ SEGMENTATION = "segmentation"
 
 
 class Slsg(PluginModule, AnomalibModule):
-    """SLSG: an encoder that learns by inpainting, then a segmentation network with a self-attentive graph block.
+    """SLSG: an encoder learns by inpainting, then a segmentation network with a self-attentive graph block.
 
     Phase ``pretext`` trains the encoder to fill masked regions of the normal images against a patch discriminator.
     Phase ``segmentation`` freezes it and trains decoder and graph block to segment simulated structural and logical
     anomalies. Only the segmentation network is used afterwards. Yang et al., "SLSG: Industrial image anomaly detection
     by learning better feature embeddings and one-class classification" (2024).
 
-    Trains on normal images alone and needs no pretrained weights. A shorter ``max_epochs``, ``max_steps`` or ``max_time``
-    of the trainer shortens both phases alike.
+    Trains on normal images alone and needs no pretrained weights. A shorter ``max_epochs``, ``max_steps`` or
+    ``max_time`` of the trainer shortens both phases alike.
 
     Args:
         image_size: Height and width the network works at, in pixels, each at least 32.
         pretrain: ``"gpt"`` runs the inpainting phase; ``"imagenet"`` and ``"none"`` skip it and keep the encoder's
             ImageNet or random weights; a path takes the encoder of an Slsg checkpoint or a ResNet-18 weights file.
         pre_trained: Start the encoder from ImageNet weights (implied by ``pretrain="imagenet"``).
-        weights: File with the ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads.
+        weights: File with ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads.
         freeze_encoder: Keep the encoder's parameters fixed in the segmentation phase, as the paper's code does.
         encoder_bn: ``"train"`` lets the frozen encoder's batch statistics go on moving, as the paper's code does;
             ``"eval"`` fixes them too.
@@ -184,8 +184,9 @@ class Slsg(PluginModule, AnomalibModule):
         cosine = 0.5 * (1 + math.cos(math.pi * step.progress))
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * cosine
-        images = colour_jitter(step.images, generator=step.generator)
-        simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
+        with torch.autocast(step.images.device.type, enabled=False):  # anomalies are made in full precision
+            images = colour_jitter(step.images, generator=step.generator)
+            simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
         inputs = torch.cat([images, simulated.image])
         target = torch.cat([torch.zeros_like(simulated.mask), simulated.mask])
 
@@ -196,6 +197,13 @@ class Slsg(PluginModule, AnomalibModule):
         self.log("train_loss", loss.detach(), prog_bar=True)
 
     def _update(self, optimizer: Optimizer, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            phase, steps = self.schedule.phase.name, self.schedule.total_steps
+            msg = (
+                f"the loss became {loss.item()} in phase {phase!r} after {steps} steps: "
+                "look at the training images, lower learning_rate, or set --trainer.precision 32"
+            )
+            raise FloatingPointError(msg)
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()

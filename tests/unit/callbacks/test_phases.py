@@ -114,6 +114,7 @@ def test_progress_rises_from_zero_to_below_one_in_each_phase(tmp_path):
         ({"max_epochs": 2}, 5, 4),  # 2 of the schedule's 2 + 7 / 5 epochs
         ({"max_epochs": 2, "max_steps": 4}, 2, 1),
         ({"max_epochs": 50, "max_steps": 500}, 10, 7),
+        ({"max_steps": 2}, 1, 1),  # every phase keeps at least one step
     ],
 )
 def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, first, second):
@@ -127,9 +128,16 @@ def test_a_shortened_schedule_is_said(tmp_path):
         fit(TwoPhases(), tmp_path, max_steps=8)
 
 
-def test_a_limit_that_leaves_a_phase_empty_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="allow at least 3 steps"):
-        fit(TwoPhases(), tmp_path, max_steps=2)
+def test_a_short_phase_keeps_a_step_within_the_limit(tmp_path):
+    model = TwoPhases(Phase("first", 2, steps=1), Phase("second", 2, steps=100))
+    fit(model, tmp_path, max_steps=5)
+    assert model.names() == ["first"] + ["second"] * 4
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 1}, {"max_steps": 0}])
+def test_a_limit_that_leaves_a_phase_empty_is_refused(tmp_path, limit):
+    with pytest.raises(ValueError, match=r"leave no step to some of the phases \['first', 'second'\]"):
+        fit(TwoPhases(), tmp_path, **limit)
 
 
 def test_max_time_gives_every_phase_its_share_of_the_clock(tmp_path, monkeypatch):
