@@ -74,9 +74,7 @@ def test_mean_is_about_zero_and_values_within_bounds() -> None:
 def test_same_seed_same_noise_of_the_size_asked_for(
     size: tuple[int, int], cells: list[tuple[int, int]], seed: int
 ) -> None:
-    first, second = (
-        perlin_noise(size, torch.tensor(cells), torch.Generator().manual_seed(seed)) for _ in range(2)
-    )
+    first, second = (perlin_noise(size, torch.tensor(cells), torch.Generator().manual_seed(seed)) for _ in range(2))
     assert first.shape == (len(cells), 1, *size)
     assert torch.equal(first, second)
     assert first.isfinite().all()

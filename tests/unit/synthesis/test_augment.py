@@ -1,0 +1,119 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The ten operations on textures."""
+
+import colorsys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+
+from anomalib_plugins.synthesis.augment import (
+    OPERATIONS,
+    Operation,
+    augment,
+    auto_contrast,
+    equalize,
+    gamma_contrast,
+    invert,
+    posterize,
+    random_operations,
+    sharpen,
+    shift_brightness,
+    shift_hue_saturation,
+    solarize,
+    turn,
+)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    """Colours between 20 and 219, so that stretching shows."""
+    return np.random.default_rng(0).integers(20, 220, (40, 50, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("amount", [0.0, 0.5, 0.999])
+def test_operations_keep_shape_and_type_and_leave_the_input_alone(
+    operation: Operation, amount: float, pixels: np.ndarray
+) -> None:
+    before = pixels.copy()
+    after = operation(pixels, (amount, amount, amount))
+    assert after.shape == before.shape
+    assert after.dtype == np.uint8
+    assert np.array_equal(pixels, before)
+
+
+def test_gamma_raises_each_channel_to_its_own_power(pixels: np.ndarray) -> None:
+    powers = np.array([0.5, 1.0, 1.7])
+    result = gamma_contrast(pixels, (powers - 0.5) / 1.5)
+    assert np.abs(result - 255 * (pixels / 255) ** powers).max() <= 0.51
+
+
+def test_brightness_multiplies_then_adds(pixels: np.ndarray) -> None:
+    result = shift_brightness(pixels, (0.75, 0.1))
+    assert np.abs(result - np.clip(pixels * 1.1 - 24, 0, 255)).max() <= 0.51
+
+
+def test_sharpness_equals_pil_inside_the_border(pixels: np.ndarray) -> None:
+    for factor in (0.0, 1.0, 2.5):
+        expected = np.asarray(ImageEnhance.Sharpness(Image.fromarray(pixels)).enhance(factor)).astype(int)
+        difference = sharpen(pixels, (factor / 3,)).astype(int) - expected
+        assert np.abs(difference[1:-1, 1:-1]).max() <= 2
+
+
+def test_hue_and_saturation_shift_as_in_hsv(pixels: np.ndarray) -> None:
+    result = shift_hue_saturation(pixels[:4, :4], (0.8, 0.3)) / 255
+    for colour, changed in zip(pixels[:4, :4].reshape(-1, 3) / 255, result.reshape(-1, 3), strict=True):
+        hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+        expected = colorsys.hsv_to_rgb((hue + 30 / 255) % 1, min(max(saturation - 20 / 255, 0), 1), value)
+        assert np.abs(changed - expected).max() < 0.03
+
+
+def test_solarize_inverts_from_the_threshold_on_half_the_time(pixels: np.ndarray) -> None:
+    assert np.array_equal(solarize(pixels, (0.5, 0.0)), pixels)
+    expected = np.asarray(ImageOps.solarize(Image.fromarray(pixels), 80))
+    assert np.array_equal(solarize(pixels, (0.49, 0.5)), expected)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_posterize_equals_pil(bits: int, pixels: np.ndarray) -> None:
+    expected = np.asarray(ImageOps.posterize(Image.fromarray(pixels), bits))
+    assert np.array_equal(posterize(pixels, ((bits - 1) / 8,)), expected)
+
+
+def test_invert_and_auto_contrast_equal_pil(pixels: np.ndarray) -> None:
+    assert np.array_equal(invert(pixels, ()), np.asarray(ImageOps.invert(Image.fromarray(pixels))))
+    difference = auto_contrast(pixels, ()).astype(int) - np.asarray(ImageOps.autocontrast(Image.fromarray(pixels)))
+    assert np.abs(difference).max() <= 1
+
+
+def test_equalized_values_are_spread_evenly(pixels: np.ndarray) -> None:
+    quartiles = np.quantile(equalize(pixels // 4, ()).reshape(-1, 3), (0.25, 0.5, 0.75), axis=0)
+    assert np.abs(quartiles - np.array([[64], [128], [191]])).max() < 8
+
+
+def test_turned_corners_are_black(pixels: np.ndarray) -> None:
+    assert np.array_equal(turn(pixels, (0.5,)), pixels)
+    assert not turn(pixels, (0.0,))[0, 0].any()
+
+
+def test_three_different_operations_in_every_order() -> None:
+    order, amounts = random_operations(2000, torch.Generator().manual_seed(0))
+    assert all(len(set(numbers)) == 3 for numbers in order)
+    counts = np.bincount(np.array(order)[:, 0], minlength=10)
+    assert counts.min() > 150
+    assert np.array(amounts).shape == (2000, 3, 3)
+
+
+def test_augment_applies_the_operations_one_after_the_other(pixels: np.ndarray) -> None:
+    result = augment(pixels, (6, 5), ((0.0,), (0.25,)))
+    assert np.array_equal(result, posterize(invert(pixels, ()), (0.25,)))
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_impossible_counts_are_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"count must be 1 to 10 operations, got {count}"):
+        random_operations(1, count=count)

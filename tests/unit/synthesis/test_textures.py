@@ -1,0 +1,81 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Texture sources."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalib_plugins.synthesis import ProceduralTextures, TextureFolder, texture_source
+
+
+def test_folder_finds_images_in_subfolders_whatever_their_extensions_case(texture_root: Path) -> None:
+    assert [path.name for path in TextureFolder(texture_root).paths] == ["a.png", "b.JPG", "grey.bmp"]
+
+
+def test_textures_are_resized_rgb(texture_root: Path) -> None:
+    textures = TextureFolder(texture_root)
+    for number in range(len(textures)):
+        assert textures.get(number, (40, 30)).shape == (40, 30, 3)
+    grey = textures.get(2, (64, 64))
+    assert np.array_equal(grey, np.repeat(np.asarray(Image.open(texture_root / "grey.bmp"))[..., None], 3, axis=2))
+    assert np.array_equal(textures.get(0, (50, 70)), np.asarray(Image.open(texture_root / "a.png")))
+
+
+def test_a_kept_texture_is_not_read_again(texture_root: Path) -> None:
+    textures = TextureFolder(texture_root)
+    first = textures.get(0, (40, 40))
+    (texture_root / "a.png").unlink()
+    assert textures.get(0, (40, 40)) is first
+
+
+def test_no_more_is_kept_than_fits(texture_root: Path) -> None:
+    textures = TextureFolder(texture_root, cache_bytes=40 * 40 * 3)
+    first, second = textures.get(0, (40, 40)), textures.get(1, (40, 40))
+    assert textures.get(0, (40, 40)) is first
+    assert textures.get(1, (40, 40)) is not second
+
+
+def test_procedural_textures_differ_but_stay_the_same() -> None:
+    first, again = ProceduralTextures(), ProceduralTextures()
+    assert len(first) == 256
+    assert first.get(3, (50, 70)).shape == (50, 70, 3)
+    assert np.array_equal(first.get(3, (50, 70)), again.get(3, (50, 70)))
+    assert not np.array_equal(first.get(3, (50, 70)), first.get(4, (50, 70)))
+    assert first.get(3, (50, 70)).std() > 5
+
+
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"texture folder .*nowhere does not exist"):
+        texture_source(tmp_path / "nowhere")
+
+
+def test_folder_without_images_is_refused_with_the_extensions_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("nothing here")
+    with pytest.raises(FileNotFoundError, match=r"holds no image \(\.bmp, \.jpeg, \.jpg, \.png.*subfolders included\)"):
+        texture_source(tmp_path)
+
+
+def test_file_that_is_no_image_is_refused_at_construction(texture_root: Path) -> None:
+    (texture_root / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"texture .*broken\.jpg is no readable image"):
+        texture_source(texture_root)
+
+
+def test_file_that_is_cut_short_is_refused_when_read(texture_root: Path) -> None:
+    textures = TextureFolder(texture_root)
+    (texture_root / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"texture .*a\.png cannot be read"):
+        textures.get(0, (32, 32))
+
+
+def test_the_log_says_which_textures_are_used(texture_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="anomalib_plugins"):
+        texture_source()
+        texture_source(texture_root)
+    assert "No texture folder given: structural anomalies use procedural textures" in caplog.text
+    assert "use the 3 textures in" in caplog.text
