@@ -71,7 +71,7 @@ def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur a batch ``(N, C, H, W)`` with a Gaussian of ``sigma`` pixels, mirrored at the borders."""
-    rows, columns = (_blur_matrix(size, sigma, images.device) for size in images.shape[-2:])
+    rows, columns = (_blur_matrix(size, sigma, images.device).to(images.dtype) for size in images.shape[-2:])
     return rows @ images @ columns.T
 
 

@@ -1,0 +1,208 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Structural and logical anomalies."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeImages
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from anomalib_plugins.synthesis import LOGICAL, STRUCTURAL, SimulatedAnomaly, SyntheticBatch, simulated
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def changed(batch: SyntheticBatch, images: Tensor) -> Tensor:
+    return (batch.image != images).any(dim=1, keepdim=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    height=st.integers(32, 90),
+    width=st.integers(32, 90),
+    seed=st.integers(0, 2**31),
+    mask_shape=st.sampled_from(["perlin", "rect"]),
+    foreground=st.sampled_from(["auto", "none"]),
+    content=st.sampled_from(["noise", "constant", "black", "white", "two equal halves"]),
+)
+def test_masks_are_exactly_the_changed_pixels_and_never_empty(
+    count: int, height: int, width: int, seed: int, mask_shape: str, foreground: str, content: str
+) -> None:
+    images = {
+        "noise": torch.rand(count, 3, height, width, generator=seeded(seed)),
+        "constant": torch.full((count, 3, height, width), 0.5),
+        "black": torch.zeros(count, 3, height, width),
+        "white": torch.ones(count, 3, height, width),
+        "two equal halves": torch.zeros(count, 3, height, width).index_fill(3, torch.arange(width // 2), 1.0),
+    }[content]
+    before = images.clone()
+    batch = SimulatedAnomaly(mask_shape=mask_shape, foreground=foreground)(images, seeded(seed))
+    assert torch.equal(images, before)
+    assert batch.image.shape == images.shape
+    assert batch.mask.shape == (count, 1, height, width)
+    assert batch.kind.shape == (count,)
+    assert set(batch.kind.tolist()) <= {STRUCTURAL, LOGICAL}
+    assert batch.image.min() >= 0
+    assert batch.image.max() <= 1
+    assert torch.equal(changed(batch, images).float(), batch.mask)
+    assert (batch.mask.sum(dim=(1, 2, 3)) >= 1).all()
+
+
+def test_same_seed_same_anomalies_and_another_seed_others(images: Tensor, texture_root: Path) -> None:
+    anomaly = SimulatedAnomaly(texture_root)
+    first, again, other = (anomaly(images, seeded(seed)) for seed in (3, 3, 4))
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first.image, other.image)
+
+
+def test_anomalies_lie_on_the_object(make_images: MakeImages) -> None:
+    images = make_images(8, 128, 128)
+    anomaly = SimulatedAnomaly()
+    assert (anomaly(images, seeded()).mask <= anomaly.foreground(images)).all()
+    everywhere = SimulatedAnomaly(foreground="none")(images, seeded())
+    assert (everywhere.mask > anomaly.foreground(images)).any()
+
+
+def test_a_mask_has_49_pixels_at_256_and_in_proportion_at_other_sizes(make_images: MakeImages) -> None:
+    for side, least in ((256, 49), (128, 49 / 4), (64, 49 / 16)):
+        images = make_images(8, side, side)
+        areas = torch.cat([SimulatedAnomaly()(images, seeded(seed)).mask.sum((1, 2, 3)) for seed in range(4)])
+        assert areas.min() >= least
+
+
+def test_half_of_the_anomalies_are_logical(make_images: MakeImages) -> None:
+    images = make_images(8, 32, 32).repeat(50, 1, 1, 1)
+    kinds = SimulatedAnomaly(foreground="none")(images, seeded()).kind
+    assert 160 < (kinds == LOGICAL).sum() < 240
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"use_logical": False}, STRUCTURAL),
+        ({"use_structural": False}, LOGICAL),
+        ({"logical_probability": 0.0}, STRUCTURAL),
+        ({"logical_probability": 1.0}, LOGICAL),
+    ],
+)
+def test_a_kind_that_is_off_goes_to_the_other(options: dict, kind: int, images: Tensor) -> None:
+    assert (SimulatedAnomaly(**options)(images, seeded()).kind == kind).all()
+
+
+def test_an_opaque_logical_anomaly_is_the_other_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
+    images = torch.rand(2, 3, 64, 48, generator=seeded())
+    anomaly = SimulatedAnomaly(use_structural=False, logical_rotation=False, logical_delta=(1, 1), foreground="none")
+    batch = anomaly(images, seeded())
+    assert torch.equal(batch.image, torch.where(batch.mask.bool(), images.flip(0), images))
+
+
+def test_logical_anomalies_copy_from_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
+    images, pool = torch.rand(3, 3, 40, 40, generator=seeded()), torch.full((1, 3, 40, 40), 0.25)
+    anomaly = SimulatedAnomaly(use_structural=False, logical_delta=(0.5, 0.5), foreground="none")
+    batch = anomaly(images, seeded(), pool)
+    for row, column in batch.mask[0, 0].nonzero()[:50].tolist():
+        for channel in range(3):
+            expected = 0.5 * 0.25 + 0.5 * images[0, channel, row, column].item()
+            assert batch.image[0, channel, row, column].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_opacities_are_those_of_the_paper() -> None:
+    anomaly = SimulatedAnomaly()
+    logical = anomaly._delta(torch.ones(4000, dtype=torch.bool), seeded())  # noqa: SLF001
+    assert 0.75 <= logical.min() < 0.76
+    assert 0.99 < logical.max() <= 1
+    structural = anomaly._delta(torch.zeros(4000, dtype=torch.bool), seeded())  # noqa: SLF001
+    faint = structural == 0.25
+    assert faint.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert 0.1 < structural[~faint].min() < 0.11
+    assert structural[~faint].mean().item() == pytest.approx(0.55, abs=0.02)
+
+
+def test_structural_sources_can_be_textures_or_the_image_itself(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    for name in ("texture_patches", "self_patches"):
+        original = getattr(simulated, name)
+        monkeypatch.setattr(
+            simulated, name, lambda *args, name=name, original=original: used.append(name) or original(*args)
+        )
+    for source, expected in (("texture", {"texture_patches"}), ("self", {"self_patches"})):
+        used.clear()
+        SimulatedAnomaly(use_logical=False, structural_source=source)(images, seeded())
+        assert set(used) == expected
+    used.clear()
+    SimulatedAnomaly(use_logical=False)(images.repeat(4, 1, 1, 1), seeded())
+    assert set(used) == {"texture_patches", "self_patches"}
+
+
+def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
+    images = torch.full((3, 3, 48, 48), 0.5)
+    batch = SimulatedAnomaly(use_structural=False)(images, seeded())
+    assert (batch.kind == STRUCTURAL).all()
+    assert batch.mask.sum(dim=(1, 2, 3)).min() >= 1
+
+
+def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.MonkeyPatch) -> None:
+    black = torch.zeros(2, 3, 48, 48)
+    monkeypatch.setattr(simulated, "texture_patches", lambda count, size, *_: torch.zeros(count, 3, *size))
+    batch = SimulatedAnomaly(use_logical=False, structural_source="texture")(black, seeded())
+    assert_close(batch.image, 0.5 * batch.mask.expand(-1, 3, -1, -1))
+    assert batch.mask.any()
+
+
+def test_double_precision_is_kept(images: Tensor) -> None:
+    batch = SimulatedAnomaly()(images.double(), seeded())
+    assert batch.image.dtype == batch.mask.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"logical_probability": 1.5}, r"logical_probability must be in \[0, 1\], got 1.5"),
+        ({"structural_faint": -0.1}, r"structural_faint must be in \[0, 1\], got -0.1"),
+        ({"structural_delta": (0.5, 0.2)}, r"structural_delta must be two numbers in \[0, 1\]"),
+        ({"logical_delta": (0.0, 0.0)}, r"logical_delta must be two numbers in \[0, 1\]"),
+        ({"mask_shape": "circle"}, "mask_shape must be one of perlin, rect, got 'circle'"),
+        ({"structural_source": "none"}, "structural_source must be one of both, texture, self, got 'none'"),
+        ({"use_structural": False, "use_logical": False}, "no anomaly is left to simulate"),
+        ({"minimum_area": 0}, "minimum_area must be at least 1 pixel, got 0"),
+        ({"foreground": "object"}, "unknown foreground 'object'"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SimulatedAnomaly(**options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pool", "message"),
+    [
+        ((3, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
+        ((2, 1, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
+        ((0, 3, 64, 64), None, "with N >= 1"),
+        ((2, 3, 31, 64), None, "at least 32 pixels a side"),
+        ((2, 3, 64, 64), (2, 3, 32, 64), r"the pool must hold images of the batch's shape \(3, 64, 64\)"),
+        ((2, 3, 64, 64), (0, 3, 64, 64), "the pool must hold images"),
+    ],
+)
+def test_wrong_images_are_refused(shape: tuple[int, ...], pool: tuple[int, ...] | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SimulatedAnomaly()(torch.zeros(shape), pool=None if pool is None else torch.zeros(pool))
+
+
+def test_eight_bit_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="divide 8-bit images by 255"):
+        SimulatedAnomaly()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
