@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import integers, uniform
+from anomalib_plugins.synthesis.draws import uniform
 from anomalib_plugins.synthesis.geometry import rotate
 from anomalib_plugins.synthesis.perlin import perlin_noise
 

@@ -34,7 +34,7 @@ def texture_patches(
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image ``(N, 3, H, W)`` itself: mirrored, rotated by up to 90 degrees, recoloured, its 4 x 8 tiles shuffled."""
+    """Each image ``(N, 3, H, W)`` mirrored, rotated by up to 90 degrees, recoloured, its 4 x 8 tiles shuffled."""
     mirror = 1 - 2.0 * integers((len(images), 2), 0, 2, generator)
     moved = rotate(images, uniform((len(images),), -90, 90, generator), mirror, padding="reflection")
     return shuffle_tiles(colour_jitter(moved, generator, **SELF_COLOURS), *SELF_TILES, generator)

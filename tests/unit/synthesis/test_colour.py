@@ -6,7 +6,7 @@
 import pytest
 import torch
 from torch.testing import assert_close
-from torchvision.transforms.v2 import functional as TF  # noqa: N812
+from torchvision.transforms.v2 import functional as TF
 
 from anomalib_plugins.synthesis import colour_jitter
 from anomalib_plugins.synthesis.colour import LUMA, ColourChange, adjust_colour, adjust_pixels, random_colours

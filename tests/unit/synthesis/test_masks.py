@@ -34,7 +34,7 @@ def test_statistics_of_perlin_masks(style: MaskStyle, accepted: float, area: flo
 
 
 @pytest.mark.parametrize("make", [perlin_masks, rectangle_masks])
-def test_masks_are_binary_and_reproducible(make) -> None:  # noqa: ANN001
+def test_masks_are_binary_and_reproducible(make) -> None:
     styles = [STRUCTURAL_STYLE, LOGICAL_STYLE, SIX_OCTAVES] * 3
     first, second = (make(styles, (50, 90), torch.Generator().manual_seed(3)) for _ in range(2))
     assert first.shape == (9, 1, 50, 90)
