@@ -20,24 +20,27 @@ from anomalib_plugins.synthesis import ProceduralTextures, SimulatedAnomaly, Tex
 
 Work = Callable[[], object]
 
+CALLS = 3
+
 
 def cpu_milliseconds(works: dict[str, Work], repeats: int) -> dict[str, float]:
-    """Median CPU time of each piece of work, the calls interleaved so that all meet the same load.
+    """Median CPU time of each piece of work, taken in turns so that all meet the same load.
 
     Args:
-        works: What to time, by name. Each is called three times beforehand.
-        repeats: Timed calls of each.
+        works: What to time, by name. Each is called a few times beforehand.
+        repeats: Timings of each, of a few calls in a row.
 
     Returns:
         CPU milliseconds a call, by name.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
-    for repeat in range(-3, repeats):
+    for repeat in range(-1, repeats):
         for name, work in works.items():
             start = time.process_time()
-            work()
+            for _ in range(CALLS):
+                work()
             if repeat >= 0:
-                times[name].append(1000 * (time.process_time() - start))
+                times[name].append(1000 * (time.process_time() - start) / CALLS)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -48,9 +48,9 @@ def sharpen(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
 def shift_hue_saturation(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
     """Add -50 to 50 of 255 to the hue, which goes round in a circle, and to the saturation, of HSV."""
     hue, saturation = (100 * amount - 50 for amount in amounts[:2])
-    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
-    hsv[..., 0] += np.uint8(round(hue) % 256)  # 8-bit sums wrap like the circle
-    return cv2.cvtColor(cv2.add(hsv, (0, saturation, 0, 0)), cv2.COLOR_HSV2RGB_FULL)
+    planes = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL))
+    turned = planes[0] + np.uint8(round(hue) % 256)  # 8-bit sums wrap like the circle
+    return cv2.cvtColor(cv2.merge((turned, cv2.add(planes[1], saturation), planes[2])), cv2.COLOR_HSV2RGB_FULL)
 
 
 def solarize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:

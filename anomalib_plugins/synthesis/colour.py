@@ -4,6 +4,7 @@
 """Brightness, contrast, saturation and hue of a batch as one affine colour transform per image."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -76,24 +77,16 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
     return torch.baddbmm(offset, change.matrix().to(images), flat).clamp_(0, 1).view_as(images)
 
 
-def adjust_pixels(values: Tensor, owner: Tensor, change: ColourChange) -> Tensor:
-    """The same as ``adjust_colour`` for lists of pixels, such as the masked ones, of different lengths.
-
-    Args:
-        values: RGB values ``(P, 3)`` in ``[0, 1]``.
-        owner: Index of the image that each pixel belongs to ``(P,)``.
-        change: Amounts of each image.
-
-    Returns:
-        RGB values ``(P, 3)`` in ``[0, 1]``.
-    """
-    count = len(change.hue)
-    total = torch.zeros(count, 3).to(values).index_add_(0, owner, values)
-    pixels = torch.bincount(owner, minlength=count).clamp(min=1)
-    offset = change.offset(total / pixels[:, None])
-    matrix = change.matrix().to(values)
-    mixed = torch.einsum("pij,pj->pi", matrix[owner], values)
-    return (mixed + offset[owner, None]).clamp_(0, 1)
+def adjust_lists(colours: Sequence[Tensor], change: ColourChange) -> list[Tensor]:
+    """The same as ``adjust_colour`` for lists of pixels ``(3, P)`` that differ in length."""
+    if len(colours) == 0:
+        return []
+    mean = torch.stack([pixels.mean(dim=1) for pixels in colours])
+    offsets, matrices = change.offset(mean), change.matrix().to(mean)
+    return [
+        torch.addmm(offset, matrix, pixels).clamp_(0, 1)
+        for offset, matrix, pixels in zip(offsets, matrices, colours, strict=True)
+    ]
 
 
 def colour_jitter(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch, check_images
-from anomalib_plugins.synthesis.colour import adjust_pixels, random_colours
+from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
 from anomalib_plugins.synthesis.draws import chance, uniform
 from anomalib_plugins.synthesis.foreground import Foreground
 from anomalib_plugins.synthesis.geometry import gaussian_blur, pixel_scale
@@ -24,7 +24,6 @@ from anomalib_plugins.synthesis.masks import (
     rectangle_masks,
 )
 from anomalib_plugins.synthesis.sources import other_images, self_patches, texture_patches, turned
-from anomalib_plugins.synthesis.spots import Spots
 from anomalib_plugins.synthesis.textures import texture_source
 
 FAINT_OPACITY = 0.25
@@ -116,22 +115,23 @@ class SimulatedAnomaly(AnomalyGenerator):
         check_images(images, pool)
         logical = chance(len(images), self.logical_probability, generator)
         masks = self._masks(images, logical, generator)
-        spots = Spots.of(masks)
-        before = spots.read(images)
-        paint = self._paint(images, images if pool is None else pool, logical, spots, generator)
-        after = torch.lerp(before, paint, self._delta(logical, generator).to(before)[spots.owner, None])
-        changed = (after != before).any(dim=1)
-        # Where the paint looks like the image too little has changed, so something that differs takes its place.
-        for make in (partial(self._texture_source, images, generator), partial(opposite, images)):
-            poor = (spots.count(changed) < self._minimum(images)).cpu()
-            if not poor.any():
+        places = [mask.flatten().nonzero()[:, 0] for mask in masks]
+        paints = self._paints(images, images if pool is None else pool, logical, places, generator)
+        delta = self._delta(logical, generator).tolist()
+        mixed = images.clone(memory_format=torch.contiguous_format)
+        changed = torch.stack(list(map(blend, mixed, masks, places, paints, delta)))
+        # Where the source looks like the image too little has changed, so something that differs takes its place.
+        for make in (partial(self._textures, images.shape[-2:], generator), partial(opposite, images)):
+            poor = (changed < self._minimum(images)).nonzero()[:, 0].tolist()
+            if not poor:
                 break
-            logical &= ~poor
-            spots.paint(after, poor, make)
-            changed = (after != before).any(dim=1)
+            for number, source in zip(poor, make(poor), strict=True):
+                logical[number] = False
+                paint = read(source, places[number]).to(images.dtype)
+                mixed[number].copy_(images[number])
+                changed[number] = blend(mixed[number], masks[number], places[number], paint, 1.0)
         kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
-        spots.erase(masks, ~changed)
-        return SyntheticBatch(spots.write(images, after), masks, kind)
+        return SyntheticBatch(mixed, masks, kind)
 
     def _minimum(self, images: Tensor) -> float:
         return max(1.0, self.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
@@ -145,26 +145,39 @@ class SimulatedAnomaly(AnomalyGenerator):
 
         return place_masks(draw, self.foreground(images), self._minimum(images))
 
-    def _paint(
-        self, images: Tensor, pool: Tensor, logical: Tensor, spots: Spots, generator: torch.Generator | None
-    ) -> Tensor:
-        """The colours to put there ``(P, 3)``."""
-        paint = images.new_empty(len(spots.owner), 3)
+    def _paints(
+        self,
+        images: Tensor,
+        pool: Tensor,
+        logical: Tensor,
+        places: Sequence[Tensor],
+        generator: torch.Generator | None,
+    ) -> list[Tensor]:
+        """The colours to put at the places of each image ``(3, P)``, with ``P`` its own for each."""
         texture = ~logical & chance(len(images), self.texture_share, generator)
-        spots.paint(paint, texture, partial(self._texture_source, images, generator))
-        spots.paint(paint, ~logical & ~texture, lambda which: self_patches(images[which], generator))
-        spots.paint(paint, logical, lambda which: self._logical_source(images[which], pool, generator))
-        recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator)
-        change = random_colours(len(images), generator, **SOURCE_COLOURS)
-        here = recoloured.to(images.device)[spots.owner].nonzero()[:, 0]
-        paint[here] = adjust_pixels(paint[here], spots.owner[here], change)
-        return paint
+        paints = [places[0]] * len(images)
+        for chosen, make in (
+            (texture, partial(self._textures, images.shape[-2:], generator)),
+            (~logical & ~texture, lambda which: self_patches(images[which], generator)),
+            (logical, lambda which: self._logical_sources(images[which], pool, generator)),
+        ):
+            if chosen.any():
+                which = chosen.nonzero()[:, 0].tolist()
+                for number, source in zip(which, make(which), strict=True):
+                    paints[number] = read(source, places[number]).to(images.dtype)
+        recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
+        change = random_colours(len(recoloured), generator, **SOURCE_COLOURS)
+        for number, colours in zip(
+            recoloured, adjust_lists([paints[number] for number in recoloured], change), strict=True
+        ):
+            paints[number] = colours
+        return paints
 
-    def _texture_source(self, images: Tensor, generator: torch.Generator | None, which: Tensor) -> Tensor:
-        """What textured anomalies of ``images[which]`` copy from: 8-bit values ``(K, 3, H, W)``."""
-        return texture_patches(len(which), images.shape[-2:], self.textures, generator).to(images.device)
+    def _textures(self, size: Sequence[int], generator: torch.Generator | None, which: Sequence[int]) -> list[Tensor]:
+        """What textured anomalies copy from: 8-bit values ``(H, W, 3)`` for each image."""
+        return texture_patches(len(which), size, self.textures, generator)
 
-    def _logical_source(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _logical_sources(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
         """What logical anomalies of ``images`` copy from ``(N, 3, H, W)``."""
         source = other_images(images, pool, generator)
         if self.logical_rotation:
@@ -183,7 +196,39 @@ class SimulatedAnomaly(AnomalyGenerator):
         return delta
 
 
-def opposite(images: Tensor, which: Tensor) -> Tensor:
+def read(source: Tensor, place: Tensor) -> Tensor:
+    """Values in ``[0, 1]`` ``(3, P)`` at places ``(P,)`` of floats ``(3, H, W)`` or 8-bit values ``(H, W, 3)``."""
+    if source.is_floating_point():
+        return source.flatten(1).index_select(1, place)
+    return source.to(place.device).flatten(0, 1).index_select(0, place).T / 255
+
+
+def blend(image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:
+    """Mix paint into one image, in place, and keep in its mask only what that changed.
+
+    An anomaly covers a few per cent of an image, each another share, so that lists of pixels one image at a time are
+    several times faster than whole batches.
+
+    Args:
+        image: Image ``(3, H, W)``, contiguous; changed.
+        mask: Its mask ``(1, H, W)``, contiguous; changed.
+        place: Where to paint, as pixel numbers row by row ``(P,)``.
+        paint: Colours to put there ``(3, P)``.
+        delta: Opacity of the paint: 1 puts exactly ``paint``.
+
+    Returns:
+        Number of changed pixels, a scalar.
+    """
+    before = image.view(3, -1).index_select(1, place)
+    after = torch.lerp(before, paint, delta)
+    red, green, blue = after != before
+    changed = red | green | blue
+    image.view(3, -1).index_copy_(1, place, after)
+    mask.view(-1).index_copy_(0, place, changed.to(mask.dtype))
+    return changed.sum()
+
+
+def opposite(images: Tensor, which: Sequence[int]) -> Tensor:
     """Values half the range away from those of ``images[which]`` in ``[0, 1]``, so that every pixel differs."""
     chosen = images[which]
     return torch.where(chosen < 0.5, chosen + 0.5, chosen - 0.5)

@@ -5,7 +5,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,14 +22,14 @@ ALONE_TILES = (3, 3)
 
 def texture_patches(
     count: int, size: Sequence[int], textures: TextureSource, generator: torch.Generator | None = None
-) -> Tensor:
-    """``count`` random textures, each changed by three random operations: 8-bit values ``(count, 3, H, W)``."""
+) -> list[Tensor]:
+    """``count`` random textures, each changed by three random operations: 8-bit values ``(H, W, 3)`` on the CPU."""
     drawn = integers((count,), 0, len(textures), generator).tolist()
-    patches = [
-        augment(textures.get(number, (size[0], size[1])), order, amounts)
-        for number, order, amounts in zip(drawn, *random_operations(count, generator), strict=True)
+    operations = zip(*random_operations(count, generator), strict=True)
+    return [
+        torch.from_numpy(augment(textures.get(number, (size[0], size[1])), order, amounts))
+        for number, (order, amounts) in zip(drawn, operations, strict=True)
     ]
-    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as TF
 
 from anomalib_plugins.synthesis import colour_jitter
-from anomalib_plugins.synthesis.colour import LUMA, ColourChange, adjust_colour, adjust_pixels, random_colours
+from anomalib_plugins.synthesis.colour import LUMA, ColourChange, adjust_colour, adjust_lists, random_colours
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def test_hue_keeps_luma_and_grey_and_returns_after_a_full_turn(pictures: torch.T
 
 def test_lists_of_pixels_change_like_images(pictures: torch.Tensor) -> None:
     amounts = random_colours(2, torch.Generator().manual_seed(0), 0.3, 0.3, 0.3, 0.2)
-    values = pictures.flatten(2).transpose(1, 2).reshape(-1, 3)
-    owner = torch.arange(2).repeat_interleave(8 * 12)
-    expected = adjust_colour(pictures, amounts).flatten(2).transpose(1, 2).reshape(-1, 3)
-    assert_close(adjust_pixels(values, owner, amounts), expected)
+    lists = [picture.flatten(1) for picture in pictures]
+    expected = adjust_colour(pictures, amounts).flatten(2)
+    assert_close(torch.stack(adjust_lists(lists, amounts)), expected)
+    assert adjust_lists([], random_colours(0)) == []
 
 
 def test_jitter_is_reproducible_differs_between_images_and_stays_in_range() -> None:

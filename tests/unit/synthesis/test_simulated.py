@@ -118,6 +118,29 @@ def test_logical_anomalies_copy_from_the_pool(monkeypatch: pytest.MonkeyPatch) -
             assert batch.image[0, channel, row, column].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> None:
+    image, source = torch.rand(2, 3, 40, 50, generator=seeded())
+    mask = (torch.rand(1, 40, 50, generator=seeded()) > 0.7).float()
+    source[:, :20] = image[:, :20]
+    mixed, kept, place = image.clone(), mask.clone(), mask.flatten().nonzero()[:, 0]
+    count = simulated.blend(mixed, kept, place, simulated.read(source, place), 0.3)
+    for row in range(40):
+        for column in range(50):
+            painted = bool(mask[0, row, column])
+            assert bool(kept[0, row, column]) == (painted and row >= 20)
+            for channel in range(3):
+                before, paint = image[channel, row, column].item(), source[channel, row, column].item()
+                expected = 0.3 * paint + 0.7 * before if painted else before
+                assert mixed[channel, row, column].item() == pytest.approx(expected, abs=1e-6)
+    assert count == kept.sum()
+
+
+def test_floats_and_bytes_are_read_alike() -> None:
+    pixels = torch.randint(0, 256, (6, 7, 3), dtype=torch.uint8, generator=seeded())
+    place = torch.tensor([0, 9, 41])
+    assert_close(simulated.read(pixels, place), simulated.read(pixels.permute(2, 0, 1) / 255, place))
+
+
 def test_opacities_are_those_of_the_paper() -> None:
     anomaly = SimulatedAnomaly()
     logical = anomaly._delta(torch.ones(4000, dtype=torch.bool), seeded())
@@ -158,7 +181,7 @@ def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pyt
 
 def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.MonkeyPatch) -> None:
     black = torch.zeros(2, 3, 48, 48)
-    monkeypatch.setattr(simulated, "texture_patches", lambda count, size, *_: torch.zeros(count, 3, *size))
+    monkeypatch.setattr(simulated, "texture_patches", lambda count, size, *_: [torch.zeros(3, *size)] * count)
     batch = SimulatedAnomaly(use_logical=False, structural_source="texture")(black, seeded())
     assert_close(batch.image, 0.5 * batch.mask.expand(-1, 3, -1, -1))
     assert batch.mask.any()
