@@ -3,15 +3,16 @@
 
 """What every model of this package adds to anomalib's module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anomalib import LearningType
 from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
+from omegaconf import OmegaConf
 from torch import Tensor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
@@ -20,6 +21,17 @@ from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 
 MIN_IMAGE_SIZE = 32
+
+
+def plain_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Make options plain dicts and lists, at any depth.
+
+    Checkpoints are read with ``weights_only=True``, which OmegaConf's kinds, given by ``get_model``, would not survive.
+
+    Args:
+        options: Arguments by name; ``None`` is none.
+    """
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(options or {}))))
 
 
 class PluginModule:
@@ -51,8 +63,10 @@ class PluginModule:
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Check the data before anything long starts, then anomalib's own components."""
-        components = super().configure_callbacks()  # type: ignore[misc]
-        return [DataCheck(), *with_raw_scores(components)]
+        callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]
+        # A model's callback replaces the trainer's of the same type: the user's own settings must win.
+        has_own = any(isinstance(callback, DataCheck) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return callbacks if has_own else [DataCheck(), *callbacks]
 
     @property
     def learning_type(self) -> LearningType:

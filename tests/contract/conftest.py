@@ -172,6 +172,7 @@ def fit(
         model: AnomalibModule,
         ckpt_path: Path | None = None,
         keep: bool = False,
+        data: Folder | None = None,
         **trainer: Any,
     ) -> Fit:
         folders.append(tmp_path_factory.mktemp("fit"))
@@ -191,7 +192,7 @@ def fit(
             **quiet,
             **trainer,
         )
-        engine.fit(model, datamodule=datamodule(), ckpt_path=ckpt_path)
+        engine.fit(model, datamodule=data or datamodule(), ckpt_path=ckpt_path)
         return Fit(model.eval(), engine, sorted(folders[-1].glob("*.ckpt")), start)
 
     yield fit

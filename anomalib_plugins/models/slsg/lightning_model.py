@@ -22,7 +22,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.weights import load_backbone
-from anomalib_plugins.models.base import PluginModule
+from anomalib_plugins.models.base import PluginModule, plain_options
 from anomalib_plugins.pretext.inpainting import InpaintingMask
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch, colour_jitter
 
@@ -107,9 +107,12 @@ class Slsg(PluginModule, AnomalibModule):
         if encoder_bn not in {"train", "eval"}:
             msg = f'encoder_bn must be "train" or "eval", got {encoder_bn!r}'
             raise ValueError(msg)
+        if learning_rate <= 0:
+            msg = f"learning_rate must be above 0, got {learning_rate}"
+            raise ValueError(msg)
         # Plain containers: checkpoints are read with weights_only=True, and OmegaConf hands over its own kinds.
         image_size = tuple(image_size)
-        network, masking, simulation, loss = (dict(part or {}) for part in (network, masking, simulation, loss))
+        network, masking, simulation, loss = map(plain_options, (network, masking, simulation, loss))
         super().__init__(
             pre_processor=self.configure_pre_processor(image_size) if pre_processor is True else pre_processor,
             post_processor=post_processor,
@@ -122,6 +125,7 @@ class Slsg(PluginModule, AnomalibModule):
         self.encoder_bn = encoder_bn
         self.learning_rate = learning_rate
         self.simulator = SimulatedAnomaly(texture_root=texture_root, foreground=foreground, **simulation)
+        self.masks = InpaintingMask(**masking)
         self.loss = SegmentationLoss(**loss)
         phases = [Phase(SEGMENTATION, batch_size, steps=steps)]
         if self.runs_pretext:
@@ -133,7 +137,6 @@ class Slsg(PluginModule, AnomalibModule):
             self.model = SlsgModel(**network)
             self._load_encoder(pretrain, pre_trained, weights)
             if self.runs_pretext:
-                self.masks = InpaintingMask(**masking)
                 self.decoder = InpaintingDecoder()
                 self.discriminator = PatchDiscriminator()
         # Convolutions run 1.1 to 3 times faster in this layout, most so in bfloat16.
@@ -165,7 +168,7 @@ class Slsg(PluginModule, AnomalibModule):
         self.model.encoder.requires_grad_(requires_grad=True)
         target = self.model.normalize(step.images)
         mask = self.masks(step.images, generator=step.generator)
-        reconstruction, aux = self.decoder(self.model.encoder(target * (1 - mask)))
+        reconstruction, aux = self.decoder(self.model.encoder(target * (1 - mask)), target.shape[-2:])
 
         loss_d = discriminator_loss(self.discriminator(target), self.discriminator(reconstruction.detach()))
         self._update(optimizer_d, loss_d)
@@ -240,6 +243,15 @@ class Slsg(PluginModule, AnomalibModule):
     def configure_callbacks(self) -> Sequence[Callback]:
         """The phase schedule joins the callbacks of every model."""
         return [*super().configure_callbacks(), self.schedule]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
+
+        A model that is loaded to be trained further wants its ``texture_root`` again.
+        """
+        super().on_save_checkpoint(checkpoint)
+        files = {"pre_trained": False, "weights": None, "texture_root": None}
+        checkpoint["hyper_parameters"] |= files if self.runs_pretext else {**files, "pretrain": "none"}
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:

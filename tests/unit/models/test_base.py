@@ -1,0 +1,95 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What `PluginModule` adds, on the smallest model there can be."""
+
+import pytest
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models import AnomalibModule, list_models
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from lightning.pytorch import Trainer
+from torch import nn
+from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+from anomalib_plugins.callbacks import DataCheck
+from anomalib_plugins.metrics import RawScoreEvaluator
+from anomalib_plugins.models.base import PluginModule
+
+
+class Brightness(nn.Module):
+    """Scores an image by its mean, as a network that a NaN passes by: it is not checked here."""
+
+    def forward(self, images):
+        anomaly_map = images.nan_to_num().mean(dim=1, keepdim=True)
+        return InferenceBatch(pred_score=anomaly_map.amax(dim=(1, 2, 3)) + 0 * images.sum(), anomaly_map=anomaly_map)
+
+
+class Smallest(PluginModule, AnomalibModule):
+    """A model of nothing but the mixin."""
+
+    trainer_arguments = None
+
+    def __init__(self, **components):
+        super().__init__(**components)
+        self.model = Brightness()
+
+
+def test_no_model_of_anomalibs_list():
+    assert "plugin_module" not in list_models()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, (256, 256)), ((96, 64), (96, 64)), ([40, 50], (40, 50))])
+def test_pre_processor_resizes_and_does_nothing_else(size, expected):
+    pre_processor = PluginModule.configure_pre_processor(size)
+    assert torch.equal(pre_processor.transform(torch.full((1, 3, 10, 20), 0.25)), torch.full((1, 3, *expected), 0.25))
+
+
+@pytest.mark.parametrize("size", [(64,), (64, 64, 3), (31, 64), (64, 0)])
+def test_impossible_image_size_is_refused(size):
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\), each at least 32 px"):
+        PluginModule.configure_pre_processor(size)
+
+
+@pytest.mark.parametrize("transform", [Normalize([0.5], [0.5]), Compose([Resize((8, 8)), Normalize([0.5], [0.5])])])
+def test_normalising_pre_processor_is_refused(transform):
+    model = Smallest(pre_processor=PreProcessor(transform))
+    with pytest.raises(ValueError, match="Smallest normalises inside its network"):
+        model.on_fit_start()
+
+
+@pytest.mark.parametrize("pre_processor", [True, False, PreProcessor(Resize((8, 8))), PreProcessor()])
+def test_other_pre_processors_are_taken(pre_processor):
+    Smallest(pre_processor=pre_processor).on_fit_start()
+
+
+def attached(model, *callbacks):
+    """Callbacks of a trainer once it has met the model."""
+    model.trainer = Trainer(callbacks=[*callbacks], logger=False, enable_checkpointing=False, accelerator="cpu")
+    return model.configure_callbacks()
+
+
+def test_data_are_checked_first_and_raw_scores_seen_before_post_processing():
+    callbacks = attached(Smallest())
+    assert isinstance(callbacks[0], DataCheck)
+    kinds = [type(callback) for callback in callbacks]
+    evaluator = next(callback for callback in callbacks if isinstance(callback, RawScoreEvaluator))
+    assert callbacks.index(evaluator.raw_scores) < kinds.index(PostProcessor) < callbacks.index(evaluator)
+
+
+def test_the_users_own_data_check_is_the_only_one():
+    assert not [callback for callback in attached(Smallest(), DataCheck("skip")) if isinstance(callback, DataCheck)]
+
+
+def test_shrinking_does_not_step_over_a_broken_pixel():
+    """Sixteen of these pixels become one, of which an exported resize reads four."""
+    image = torch.full((1, 3, 256, 256), 0.5)
+    image[0, 0, 0, 0] = torch.nan
+    model = Smallest(pre_processor=PluginModule.configure_pre_processor((64, 64)), post_processor=False)
+    assert not model(image).pred_score.isfinite()
+
+
+def test_export_without_any_size_says_what_to_pass(tmp_path):
+    with pytest.raises(ValueError, match="needs input_size"):
+        Smallest(pre_processor=False).to_onnx(tmp_path)
