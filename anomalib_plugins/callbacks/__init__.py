@@ -3,8 +3,6 @@
 
 """Lightning callbacks: data checked before training, a preview of what is taught, phases of training."""
 
-from anomalib_plugins.callbacks.data_check import DataCheck, DataCheckError
-from anomalib_plugins.callbacks.phases import PhaseSchedule
-from anomalib_plugins.callbacks.preview import SynthesisPreview
+from anomalib_plugins.registry import lazy_names
 
-__all__ = ["DataCheck", "DataCheckError", "PhaseSchedule", "SynthesisPreview"]
+__getattr__, __dir__ = lazy_names(__name__)

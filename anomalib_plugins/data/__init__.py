@@ -1,9 +1,8 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Data modules: a part drawn by the package, and synthetic anomalies on anyone's photos."""
+"""Datamodules: a part drawn by the package, and synthetic anomalies on anyone's photos."""
 
-from .demo import DemoParts
-from .synthetic import SyntheticAnomaly
+from anomalib_plugins.registry import lazy_names
 
-__all__ = ["DemoParts", "SyntheticAnomaly"]
+__getattr__, __dir__ = lazy_names(__name__)

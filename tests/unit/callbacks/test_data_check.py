@@ -17,7 +17,8 @@ from anomalib.data import Folder, MVTecAD, PredictDataset
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from anomalib_plugins.callbacks import DataCheck, DataCheckError, image_files
+from anomalib_plugins.callbacks import image_files
+from anomalib_plugins.callbacks.data_check import DataCheck, DataCheckError
 
 ONE_CLASS = SimpleNamespace(learning_type=LearningType.ONE_CLASS)
 RNG = np.random.default_rng(0)
