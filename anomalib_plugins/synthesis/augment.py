@@ -50,7 +50,8 @@ def shift_hue_saturation(pixels: np.ndarray, amounts: Sequence[float]) -> np.nda
     hue, saturation = (100 * amount - 50 for amount in amounts[:2])
     planes = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL))
     turned = planes[0] + np.uint8(round(hue) % 256)  # 8-bit sums wrap like the circle
-    return cv2.cvtColor(cv2.merge((turned, cv2.add(planes[1], saturation), planes[2])), cv2.COLOR_HSV2RGB_FULL)
+    hsv = cv2.merge((turned, _look_up(planes[1], LEVELS + saturation), planes[2]))
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 
 def solarize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
@@ -102,11 +103,33 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-def augment(pixels: np.ndarray, order: Sequence[int], amounts: Sequence[Sequence[float]]) -> np.ndarray:
-    """Apply some of ``OPERATIONS``, given by their numbers in ``order``, each with its ``amounts``."""
-    for number, amount in zip(order, amounts, strict=True):
+# These look at neighbours or at all values; the others change each pixel by itself.
+WHOLE_IMAGE = {OPERATIONS.index(operation) for operation in (sharpen, auto_contrast, equalize, turn)}
+
+
+def augment(
+    pixels: np.ndarray, order: Sequence[int], amounts: Sequence[Sequence[float]], place: np.ndarray
+) -> np.ndarray:
+    """Apply some of the operations, but return only some of the pixels.
+
+    What follows the last operation that needs the whole image is done for those pixels alone.
+
+    Args:
+        pixels: 8-bit RGB image ``(H, W, 3)``; not modified.
+        order: Numbers of the operations in ``OPERATIONS``.
+        amounts: Amounts of each.
+        place: Numbers of the pixels to return, row by row ``(P,)``.
+
+    Returns:
+        8-bit RGB values ``(P, 3)``.
+    """
+    whole = max((step + 1 for step, number in enumerate(order) if number in WHOLE_IMAGE), default=0)
+    for step, (number, amount) in enumerate(zip(order, amounts, strict=True)):
+        if step == whole:
+            pixels = np.take(pixels.reshape(-1, 1, 3), place, axis=0)
         pixels = OPERATIONS[number](pixels, amount)
-    return pixels
+    pixels = pixels.reshape(-1, 3)
+    return np.take(pixels, place, axis=0) if whole == len(order) else pixels
 
 
 def random_operations(

@@ -13,9 +13,13 @@ from torch import Tensor
 from anomalib_plugins.synthesis.draws import uniform
 
 LUMA = (0.299, 0.587, 0.114)
-# RGB to luma and two colour axes (NTSC YIQ): hue turns in the plane of the last two, so it keeps the luma.
+# RGB to luma and two colour axes (NTSC YIQ). Hue turns the plane of the last two, so it keeps the luma.
 _YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 _RGB = torch.linalg.inv(_YIQ)
+# What keeps the grey part of a colour, what keeps the rest, and what turns the rest by a quarter.
+_GREY = _RGB[:, :1] @ _YIQ[:1]
+_COLOUR = torch.eye(3) - _GREY
+_TURNED = _RGB[:, 2:] @ _YIQ[1:2] - _RGB[:, 1:2] @ _YIQ[2:]
 
 
 class ColourChange(NamedTuple):
@@ -35,11 +39,11 @@ class ColourChange(NamedTuple):
 
     def matrix(self) -> Tensor:
         """What the RGB values are multiplied by ``(N, 3, 3)``."""
-        cosine, sine = (2 * math.pi * self.hue).cos(), (2 * math.pi * self.hue).sin()
-        turn = torch.eye(3).repeat(len(self.hue), 1, 1)
-        turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cosine, -sine, sine, cosine
-        saturate = torch.lerp(_YIQ[0].expand(3, 3), torch.eye(3), self.saturation[:, None, None])
-        return (self.contrast * self.brightness)[:, None, None] * (_RGB @ turn @ _YIQ @ saturate)
+        scale, saturation, hue = (
+            amount[:, None, None]
+            for amount in (self.contrast * self.brightness, self.saturation, 2 * math.pi * self.hue)
+        )
+        return scale * (_GREY + saturation * (hue.cos() * _COLOUR + hue.sin() * _TURNED))
 
     def offset(self, mean: Tensor) -> Tensor:
         """What is added to all three values ``(N,)``, given each image's mean colour ``(N, 3)``."""

@@ -23,7 +23,8 @@ from anomalib_plugins.synthesis.masks import (
     place_masks,
     rectangle_masks,
 )
-from anomalib_plugins.synthesis.sources import other_images, self_patches, texture_patches, turned
+from anomalib_plugins.synthesis.painting import Places, blend, opposite, read, self_paints
+from anomalib_plugins.synthesis.sources import other_images, texture_colours, turned
 from anomalib_plugins.synthesis.textures import texture_source
 
 FAINT_OPACITY = 0.25
@@ -120,15 +121,14 @@ class SimulatedAnomaly(AnomalyGenerator):
         delta = self._delta(logical, generator).tolist()
         mixed = images.clone(memory_format=torch.contiguous_format)
         changed = torch.stack(list(map(blend, mixed, masks, places, paints, delta)))
-        # Where the source looks like the image too little has changed, so something that differs takes its place.
-        for make in (partial(self._textures, images.shape[-2:], generator), partial(opposite, images)):
+        # Where the paint looks like the image too little has changed, so something that differs takes its place.
+        for make in (self._texture_paints, opposite):
             poor = (changed < self._minimum(images)).nonzero()[:, 0].tolist()
             if not poor:
                 break
-            for number, source in zip(poor, make(poor), strict=True):
-                logical[number] = False
-                paint = read(source, places[number]).to(images.dtype)
-                mixed[number].copy_(images[number])
+            logical[poor] = False
+            mixed[poor] = images[poor]
+            for number, paint in zip(poor, make(images, places, poor, generator), strict=True):
                 changed[number] = blend(mixed[number], masks[number], places[number], paint, 1.0)
         kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
         return SyntheticBatch(mixed, masks, kind)
@@ -150,42 +150,47 @@ class SimulatedAnomaly(AnomalyGenerator):
         images: Tensor,
         pool: Tensor,
         logical: Tensor,
-        places: Sequence[Tensor],
+        places: Places,
         generator: torch.Generator | None,
     ) -> list[Tensor]:
         """The colours to put at the places of each image ``(3, P)``, with ``P`` its own for each."""
         texture = ~logical & chance(len(images), self.texture_share, generator)
-        paints = [places[0]] * len(images)
+        paints = [images] * len(images)
         for chosen, make in (
-            (texture, partial(self._textures, images.shape[-2:], generator)),
-            (~logical & ~texture, lambda which: self_patches(images[which], generator)),
-            (logical, lambda which: self._logical_sources(images[which], pool, generator)),
+            (texture, self._texture_paints),
+            (~logical & ~texture, self_paints),
+            (logical, partial(self._logical_paints, pool)),
         ):
-            if chosen.any():
-                which = chosen.nonzero()[:, 0].tolist()
-                for number, source in zip(which, make(which), strict=True):
-                    paints[number] = read(source, places[number]).to(images.dtype)
+            which = chosen.nonzero()[:, 0].tolist()
+            if which:
+                for number, paint in zip(which, make(images, places, which, generator), strict=True):
+                    paints[number] = paint
         recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
         change = random_colours(len(recoloured), generator, **SOURCE_COLOURS)
-        for number, colours in zip(
+        for number, paint in zip(
             recoloured, adjust_lists([paints[number] for number in recoloured], change), strict=True
         ):
-            paints[number] = colours
+            paints[number] = paint
         return paints
 
-    def _textures(self, size: Sequence[int], generator: torch.Generator | None, which: Sequence[int]) -> list[Tensor]:
-        """What textured anomalies copy from: 8-bit values ``(H, W, 3)`` for each image."""
-        return texture_patches(len(which), size, self.textures, generator)
+    def _texture_paints(
+        self, images: Tensor, places: Places, which: Sequence[int], generator: torch.Generator | None
+    ) -> list[Tensor]:
+        """Colours of textures for the images of numbers ``which``."""
+        colours = texture_colours([places[number] for number in which], images.shape[-2:], self.textures, generator)
+        return [colour.to(images.dtype) for colour in colours]
 
-    def _logical_sources(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What logical anomalies of ``images`` copy from ``(N, 3, H, W)``."""
-        source = other_images(images, pool, generator)
+    def _logical_paints(
+        self, pool: Tensor, images: Tensor, places: Places, which: Sequence[int], generator: torch.Generator | None
+    ) -> list[Tensor]:
+        """Colours of other images for the images of numbers ``which``."""
+        source = other_images(images[which], pool, generator)
         if self.logical_rotation:
             source = turned(source, generator)
-        blurred = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].to(images.device)
-        if len(blurred) > 0:
+        blurred = chance(len(which), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
+        if blurred:
             source[blurred] = gaussian_blur(source[blurred], BLUR_SIGMA * pixel_scale(images.shape[-2:]))
-        return source
+        return read(source, places, which)
 
     def _delta(self, logical: Tensor, generator: torch.Generator | None) -> Tensor:
         """Opacity of each anomaly ``(N,)``."""
@@ -194,44 +199,6 @@ class SimulatedAnomaly(AnomalyGenerator):
         delta = torch.lerp(low, high, share)
         delta[~logical & chance(len(logical), self.structural_faint, generator)] = FAINT_OPACITY
         return delta
-
-
-def read(source: Tensor, place: Tensor) -> Tensor:
-    """Values in ``[0, 1]`` ``(3, P)`` at places ``(P,)`` of floats ``(3, H, W)`` or 8-bit values ``(H, W, 3)``."""
-    if source.is_floating_point():
-        return source.flatten(1).index_select(1, place)
-    return source.to(place.device).flatten(0, 1).index_select(0, place).T / 255
-
-
-def blend(image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:
-    """Mix paint into one image, in place, and keep in its mask only what that changed.
-
-    An anomaly covers a few per cent of an image, each another share, so that lists of pixels one image at a time are
-    several times faster than whole batches.
-
-    Args:
-        image: Image ``(3, H, W)``, contiguous; changed.
-        mask: Its mask ``(1, H, W)``, contiguous; changed.
-        place: Where to paint, as pixel numbers row by row ``(P,)``.
-        paint: Colours to put there ``(3, P)``.
-        delta: Opacity of the paint: 1 puts exactly ``paint``.
-
-    Returns:
-        Number of changed pixels, a scalar.
-    """
-    before = image.view(3, -1).index_select(1, place)
-    after = torch.lerp(before, paint, delta)
-    red, green, blue = after != before
-    changed = red | green | blue
-    image.view(3, -1).index_copy_(1, place, after)
-    mask.view(-1).index_copy_(0, place, changed.to(mask.dtype))
-    return changed.sum()
-
-
-def opposite(images: Tensor, which: Sequence[int]) -> Tensor:
-    """Values half the range away from those of ``images[which]`` in ``[0, 1]``, so that every pixel differs."""
-    chosen = images[which]
-    return torch.where(chosen < 0.5, chosen + 0.5, chosen - 0.5)
 
 
 def _check_share(name: str, value: float) -> None:

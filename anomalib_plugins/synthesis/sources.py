@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,16 +21,26 @@ SELF_COLOURS = {"brightness": 0.2, "saturation": 0.2, "hue": 0.2}
 ALONE_TILES = (3, 3)
 
 
-def texture_patches(
-    count: int, size: Sequence[int], textures: TextureSource, generator: torch.Generator | None = None
+def texture_colours(
+    places: Sequence[Tensor], size: Sequence[int], textures: TextureSource, generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """``count`` random textures, each changed by three random operations: 8-bit values ``(H, W, 3)`` on the CPU."""
-    drawn = integers((count,), 0, len(textures), generator).tolist()
-    operations = zip(*random_operations(count, generator), strict=True)
-    return [
-        torch.from_numpy(augment(textures.get(number, (size[0], size[1])), order, amounts))
-        for number, (order, amounts) in zip(drawn, operations, strict=True)
-    ]
+    """Pixels of random textures, each texture changed by three random operations.
+
+    Args:
+        places: Which pixels of each texture to return, by their numbers row by row ``(P,)``.
+        size: Height and width of the textures.
+        textures: Where they come from.
+        generator: Source of the choice of textures and operations.
+
+    Returns:
+        Colours in ``[0, 1]`` ``(3, P)`` for each of ``places``, on its device.
+    """
+    drawn = integers((len(places),), 0, len(textures), generator).tolist()
+    colours = []
+    for place, number, order, amounts in zip(places, drawn, *random_operations(len(places), generator), strict=True):
+        values = augment(textures.get(number, (size[0], size[1])), order, amounts, place.cpu().numpy())
+        colours.append(torch.from_numpy(values.T.astype(np.float32)).to(place.device) / 255)
+    return colours
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:

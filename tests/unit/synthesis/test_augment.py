@@ -108,9 +108,14 @@ def test_three_different_operations_in_every_order() -> None:
     assert np.array(amounts).shape == (2000, 3, 3)
 
 
-def test_augment_applies_the_operations_one_after_the_other(pixels: np.ndarray) -> None:
-    result = augment(pixels, (6, 5), ((0.0,), (0.25,)))
-    assert np.array_equal(result, posterize(invert(pixels, ()), (0.25,)))
+@pytest.mark.parametrize("seed", range(20))
+def test_augment_gives_the_pixels_asked_for_as_if_the_whole_image_was_changed(seed: int, pixels: np.ndarray) -> None:
+    orders, amounts = random_operations(1, torch.Generator().manual_seed(seed))
+    whole = pixels
+    for number, amount in zip(orders[0], amounts[0], strict=True):
+        whole = OPERATIONS[number](whole, amount)
+    place = np.array([0, 7, 199, 1999])
+    assert np.array_equal(augment(pixels, orders[0], amounts[0], place), whole.reshape(-1, 3)[place])
 
 
 @pytest.mark.parametrize("count", [0, 11])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from anomalib_plugins.synthesis import LOGICAL, STRUCTURAL, SimulatedAnomaly, SyntheticBatch, simulated
+from anomalib_plugins.synthesis.painting import blend, read
 from conftest import MakeImages
 
 
@@ -123,7 +124,7 @@ def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> N
     mask = (torch.rand(1, 40, 50, generator=seeded()) > 0.7).float()
     source[:, :20] = image[:, :20]
     mixed, kept, place = image.clone(), mask.clone(), mask.flatten().nonzero()[:, 0]
-    count = simulated.blend(mixed, kept, place, simulated.read(source, place), 0.3)
+    count = blend(mixed, kept, place, read(source[None], [place], [0])[0], 0.3)
     for row in range(40):
         for column in range(50):
             painted = bool(mask[0, row, column])
@@ -133,12 +134,6 @@ def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> N
                 expected = 0.3 * paint + 0.7 * before if painted else before
                 assert mixed[channel, row, column].item() == pytest.approx(expected, abs=1e-6)
     assert count == kept.sum()
-
-
-def test_floats_and_bytes_are_read_alike() -> None:
-    pixels = torch.randint(0, 256, (6, 7, 3), dtype=torch.uint8, generator=seeded())
-    place = torch.tensor([0, 9, 41])
-    assert_close(simulated.read(pixels, place), simulated.read(pixels.permute(2, 0, 1) / 255, place))
 
 
 def test_opacities_are_those_of_the_paper() -> None:
@@ -153,22 +148,16 @@ def test_opacities_are_those_of_the_paper() -> None:
     assert structural[~faint].mean().item() == pytest.approx(0.55, abs=0.02)
 
 
-def test_structural_sources_can_be_textures_or_the_image_itself(
-    images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used = []
-    for name in ("texture_patches", "self_patches"):
-        original = getattr(simulated, name)
-        monkeypatch.setattr(
-            simulated, name, lambda *args, name=name, original=original: used.append(name) or original(*args)
-        )
-    for source, expected in (("texture", {"texture_patches"}), ("self", {"self_patches"})):
-        used.clear()
-        SimulatedAnomaly(use_logical=False, structural_source=source)(images, seeded())
-        assert set(used) == expected
-    used.clear()
-    SimulatedAnomaly(use_logical=False)(images.repeat(4, 1, 1, 1), seeded())
-    assert set(used) == {"texture_patches", "self_patches"}
+@pytest.mark.parametrize("source", ["texture", "self", "both"])
+def test_structural_sources_can_be_textures_or_the_image_itself(source: str) -> None:
+    green = torch.zeros(16, 3, 48, 48)
+    green[:, 1] = torch.rand(48, 48, generator=seeded())
+    batch = SimulatedAnomaly(use_logical=False, structural_source=source, foreground="none", structural_faint=0.0)(
+        green, seeded()
+    )
+    reddest = (batch.image[:, 0] * batch.mask[:, 0]).amax(dim=(1, 2))
+    foreign = (reddest > 0.3).sum()  # recolouring turns green by a fifth of the circle at most
+    assert {"texture": foreign >= 10, "self": foreign == 0, "both": 0 < foreign < 10}[source]
 
 
 def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +170,7 @@ def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pyt
 
 def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.MonkeyPatch) -> None:
     black = torch.zeros(2, 3, 48, 48)
-    monkeypatch.setattr(simulated, "texture_patches", lambda count, size, *_: [torch.zeros(3, *size)] * count)
+    monkeypatch.setattr(simulated, "texture_colours", lambda places, *_: [torch.zeros(3, len(at)) for at in places])
     batch = SimulatedAnomaly(use_logical=False, structural_source="texture")(black, seeded())
     assert_close(batch.image, 0.5 * batch.mask.expand(-1, 3, -1, -1))
     assert batch.mask.any()
