@@ -35,7 +35,7 @@ def test_runs_with_and_without_a_texture_folder(
 ) -> None:
     arguments = ["synthesis_speed", "--size", "64", "--batch-size", "2", "--repeats", "1"]
     if own_textures:
-        (texture_root / "fine/b.JPG").rename(texture_root / "b.jpg")
+        (texture_root / "grey.bmp").unlink()  # anomalib cannot read it
         arguments += ["--texture-root", str(texture_root)]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.setattr(synthesis_speed.torch, "set_num_threads", lambda _: None)
