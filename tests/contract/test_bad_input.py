@@ -13,7 +13,7 @@ from anomalib.pre_processing import PreProcessor
 from PIL import Image
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from anomalib_plugins.callbacks import DataCheckError
+from anomalib_plugins.callbacks.data_check import DataCheckError
 from anomalib_plugins.data import SyntheticAnomaly
 
 
