@@ -42,7 +42,13 @@ class SkipRefinement(nn.Module):
         Returns:
             ``(N, C, H, W)``.
         """
-        return features + self.project(features * self.attention(features))
+        near, far, mix = self.attention
+        weights = near(features)
+        # oneDNN's bfloat16 weight gradient of dilated depthwise convolutions holds uninitialised memory in
+        # channels_last (torch 2.15, CPUs with AMX): values of 1e34 and NaN. float32 is right there.
+        with torch.autocast(features.device.type, enabled=False):
+            weights = far(weights.float())
+        return features + self.project(features * mix(weights))
 
 
 class SlsgModel(nn.Module):
