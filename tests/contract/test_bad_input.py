@@ -70,7 +70,7 @@ def test_unusable_file_is_named_before_training(build, fit, folder, monkeypatch,
 def test_empty_training_folder_is_named(build, fit, folder, monkeypatch):
     shutil.rmtree(folder / "good")
     (folder / "good").mkdir()
-    with pytest.raises((DataCheckError, RuntimeError, ValueError), match=r"good"):
+    with pytest.raises(RuntimeError, match=rf"Found 0 .* images in {folder}/good with extensions"):  # anomalib's own
         fit(refuse_training(monkeypatch, build()), data=parts(folder))
 
 
