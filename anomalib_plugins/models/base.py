@@ -116,4 +116,7 @@ class PluginModule:
         if input_size is None and getattr(self, "input_size", None) is None:
             msg = "a model without a resizing pre-processor needs input_size, e.g. --input_size '[256, 256]'"
             raise ValueError(msg)
+        kwargs.setdefault(
+            "opset_version", 18
+        )  # what the exporter writes; anomalib asks for 14, which ends in a traceback
         return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[misc]
