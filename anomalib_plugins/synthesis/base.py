@@ -28,16 +28,17 @@ class SyntheticBatch(NamedTuple):
 
 
 class AnomalyGenerator(ABC):
-    """Puts one simulated anomaly into every image of a batch."""
+    """Puts one simulated anomaly into every image of a batch; how is up to ``simulate``."""
 
-    @abstractmethod
     def __call__(
         self,
         images: Tensor,
         generator: torch.Generator | None = None,
         pool: Tensor | None = None,
     ) -> SyntheticBatch:
-        """Make every image anomalous; who stays normal is the caller's choice.
+        """Make every image anomalous, in full precision even where autocast is on.
+
+        Who stays normal is the caller's choice.
 
         Args:
             images: Normal RGB images ``(N, 3, H, W)`` in ``[0, 1]``, 32 pixels a side or more; not modified.
@@ -50,6 +51,13 @@ class AnomalyGenerator(ABC):
         Raises:
             ValueError: If the images or the pool do not have these shapes, or the images are no floats.
         """
+        check_images(images, pool)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.simulate(images, images if pool is None else pool, generator)
+
+    @abstractmethod
+    def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
+        """What ``__call__`` gives, from checked input."""
 
 
 def check_images(images: Tensor, pool: Tensor | None = None) -> None:

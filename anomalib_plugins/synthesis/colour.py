@@ -67,7 +67,7 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
     """Change the colours of every image by its own amounts.
 
     All of it is affine in the RGB values: one 3 x 3 matrix and one offset per image, clamped once at the end. Hue turns
-    colours about the grey axis at constant luma, which needs neither HSV nor branches.
+    colours about the grey axis at constant luma, which needs neither HSV nor branches. Autocast is off inside.
 
     Args:
         images: RGB batch ``(N, 3, H, W)`` in ``[0, 1]``.
@@ -77,8 +77,9 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
         Batch of the same shape in ``[0, 1]``.
     """
     flat = images.flatten(2)  # (N, 3, H * W)
-    offset = change.offset(flat.mean(dim=2))[:, None, None]
-    return torch.baddbmm(offset, change.matrix().to(images), flat).clamp_(0, 1).view_as(images)
+    with torch.autocast(images.device.type, enabled=False):
+        offset = change.offset(flat.mean(dim=2))[:, None, None]
+        return torch.baddbmm(offset, change.matrix().to(images), flat).clamp_(0, 1).view_as(images)
 
 
 def adjust_lists(colours: Sequence[Tensor], change: ColourChange) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch, check_images
+from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
 from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
 from anomalib_plugins.synthesis.draws import chance, uniform
 from anomalib_plugins.synthesis.foreground import Foreground
@@ -106,18 +106,12 @@ class SimulatedAnomaly(AnomalyGenerator):
         self.logical_delta = logical_delta
         self.minimum_area = minimum_area
 
-    def __call__(
-        self,
-        images: Tensor,
-        generator: torch.Generator | None = None,
-        pool: Tensor | None = None,
-    ) -> SyntheticBatch:
+    def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
         """Make every image anomalous, see ``AnomalyGenerator``."""
-        check_images(images, pool)
         logical = chance(len(images), self.logical_probability, generator)
         masks = self._masks(images, logical, generator)
         places = [mask.flatten().nonzero()[:, 0] for mask in masks]
-        paints = self._paints(images, images if pool is None else pool, logical, places, generator)
+        paints = self._paints(images, pool, logical, places, generator)
         delta = self._delta(logical, generator).tolist()
         mixed = images.clone(memory_format=torch.contiguous_format)
         changed = torch.stack(list(map(blend, mixed, masks, places, paints, delta)))

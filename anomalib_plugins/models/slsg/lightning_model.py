@@ -187,9 +187,8 @@ class Slsg(PluginModule, AnomalibModule):
         cosine = 0.5 * (1 + math.cos(math.pi * step.progress))
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * cosine
-        with torch.autocast(step.images.device.type, enabled=False):  # anomalies are made in full precision
-            images = colour_jitter(step.images, generator=step.generator)
-            simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
+        images = colour_jitter(step.images, generator=step.generator)
+        simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
         inputs = torch.cat([images, simulated.image])
         target = torch.cat([torch.zeros_like(simulated.mask), simulated.mask])
 

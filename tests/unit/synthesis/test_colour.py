@@ -72,3 +72,9 @@ def test_default_jitter_changes_brightness_by_ten_per_cent_at_most() -> None:
     factors = colour_jitter(grey, torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3)) / 0.5
     assert 0.9 <= factors.min() < 0.91
     assert 1.09 < factors.max() <= 1.1 + 1e-6
+
+
+def test_autocast_changes_nothing(images: torch.Tensor) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = colour_jitter(images, torch.Generator().manual_seed(0), hue=0.1)
+    assert torch.equal(cast, colour_jitter(images, torch.Generator().manual_seed(0), hue=0.1))

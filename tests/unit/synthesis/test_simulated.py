@@ -3,6 +3,7 @@
 
 """Structural and logical anomalies."""
 
+from collections.abc import Callable
 from itertools import starmap
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from torch.testing import assert_close
 
 from anomalib_plugins.synthesis import LOGICAL, STRUCTURAL, SimulatedAnomaly, SyntheticBatch, simulated
 from anomalib_plugins.synthesis.painting import blend, read
-from conftest import MakeImages
+
+MakeImages = Callable[[int, int, int], Tensor]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -179,6 +181,16 @@ def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.Mon
 def test_double_precision_is_kept(images: Tensor) -> None:
     batch = SimulatedAnomaly()(images.double(), seeded())
     assert batch.image.dtype == batch.mask.dtype == torch.float64
+
+
+@pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing(images: Tensor, lower: torch.dtype) -> None:
+    plain = SimulatedAnomaly()(images, seeded())
+    with torch.autocast("cpu", dtype=lower):
+        cast = SimulatedAnomaly()(images, seeded())
+        assert torch.is_autocast_enabled("cpu")
+    assert cast.image.dtype == torch.float32
+    assert all(starmap(torch.equal, zip(plain, cast, strict=True)))
 
 
 @pytest.mark.parametrize(
