@@ -3,12 +3,14 @@
 
 """Where the object is: simulated defects belong on the part, not on the table it lies on."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomalib_plugins.synthesis.colour import LUMA
 
@@ -86,6 +88,41 @@ class Foreground:
         masks = masks.to(images.dtype)[:, None]
         empty = masks.sum(dim=(1, 2, 3), keepdim=True) == 0
         return torch.maximum(masks, empty.to(masks))
+
+
+@dataclass(frozen=True)
+class BrightObject:
+    """Binary masks of what is bright in the blue channel. Sizes are pixels of an image of 256 x 256, scaled to others.
+
+    Attributes:
+        threshold: Value, 0 to 255, above which a pixel is object.
+        erode: Height and width of the rectangle whose every pixel must be object.
+        dilate: Height and width of the rectangle that then surrounds every object pixel.
+        rows: Rows from the top that may be object.
+        columns: Columns from the left that may be object.
+    """
+
+    threshold: int
+    erode: tuple[int, int] = (1, 1)
+    dilate: tuple[int, int] = (1, 1)
+    rows: int = 256
+    columns: int = 256
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Masks ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, of RGB images ``(N, 3, H, W)`` in ``[0, 1]``."""
+        height, width = images.shape[-2:]
+        masks = (images[:, 2:] > self.threshold / 255).to(images.dtype)
+        masks = _dilated(1 - _dilated(1 - masks, self.erode), self.dilate)
+        masks[:, :, round(self.rows * height / 256) :] = 0
+        masks[..., round(self.columns * width / 256) :] = 0
+        return masks
+
+
+def _dilated(masks: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Largest value in a rectangle about each pixel, of ``shape`` (height, width) in an image of 256 x 256."""
+    kernel = [max(1, round(side * size / 256)) for side, size in zip(shape, masks.shape[-2:], strict=True)]
+    rows, columns = ((side // 2, side - 1 - side // 2) for side in kernel)  # the middle of even sides as in OpenCV
+    return F.max_pool2d(F.pad(masks, (*columns, *rows)), kernel, stride=1)
 
 
 def _standing_out(planes: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.draws import chance, uniform
+from anomalib_plugins.synthesis.foreground import BrightObject
 from anomalib_plugins.synthesis.geometry import rotate
 from anomalib_plugins.synthesis.perlin import perlin_noise
 
@@ -120,3 +121,65 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     height, width = foreground.shape[-2:]
     masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1
     return masks
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """A change of some masks.
+
+    Attributes:
+        probability: Share of the masks it may change.
+        change: Gives new masks ``(N, 1, H, W)`` for masks and sources ``(N, 3, H, W)``.
+        logical_only: Whether it leaves structural anomalies alone.
+    """
+
+    probability: float
+    change: Callable[[Tensor, Tensor], Tensor]
+    logical_only: bool = False
+
+
+def add_square(masks: Tensor, sources: Tensor, first: int, last: int) -> Tensor:  # noqa: ARG001
+    """Masks and a square from row and column ``first`` to ``last``, in pixels of an image of 256 x 256."""
+    height, width = masks.shape[-2:]
+    rows, columns = (slice(round(first * size / 256), round((last + 1) * size / 256)) for size in (height, width))
+    masks = masks.clone()
+    masks[..., rows, columns] = 1
+    return masks
+
+
+def keep_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:
+    """The part of the masks on the object of the sources."""
+    return masks * rule(sources)
+
+
+def only_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:  # noqa: ARG001
+    """The object of the sources instead of the masks."""
+    return rule(sources)
+
+
+def apply_rule(
+    rule: MaskRule,
+    masks: Tensor,
+    sources: Sequence[Tensor],
+    logical: Tensor,
+    foreground: Tensor,
+    minimum: float,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Change some masks by a rule, in place; those it would leave with too few pixels on the foreground stay.
+
+    Args:
+        rule: The rule.
+        masks: Masks ``(N, 1, H, W)`` of 0 and 1.
+        sources: What each image is painted with ``(3, H, W)``.
+        logical: Which anomalies are logical ``(N,)``, on the CPU.
+        foreground: Where masks may be ``(N, 1, H, W)``.
+        minimum: Fewest pixels a mask may have.
+        generator: Source of the choice of masks.
+    """
+    chosen = chance(len(masks), rule.probability, generator)
+    which = (chosen & logical if rule.logical_only else chosen).nonzero()[:, 0].tolist()
+    if which:
+        changed = rule.change(masks[which], torch.stack([sources[number] for number in which])) * foreground[which]
+        enough = changed.sum(dim=(1, 2, 3), keepdim=True) >= minimum
+        masks[which] = torch.where(enough, changed, masks[which])

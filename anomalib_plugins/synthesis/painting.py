@@ -8,22 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.sources import self_patches
-
 # For each image the numbers of its masked pixels, row by row ``(P,)``, with ``P`` its own for each.
 Places = Sequence[Tensor]
 
 
-def read(sources: Tensor, places: Places, which: Sequence[int]) -> list[Tensor]:
-    """Colours ``(3, P)`` of each of the sources ``(K, 3, H, W)`` at the places of the images of numbers ``which``."""
-    return [source.flatten(1).index_select(1, places[number]) for source, number in zip(sources, which, strict=True)]
-
-
-def self_paints(
-    images: Tensor, places: Places, which: Sequence[int], generator: torch.Generator | None = None
-) -> list[Tensor]:
-    """Colours of the images of numbers ``which`` themselves, in disorder."""
-    return read(self_patches(images[which], generator), places, which)
+def read(source: Tensor, place: Tensor) -> Tensor:
+    """Colours ``(3, P)`` of an image ``(3, H, W)`` at the pixels of numbers ``place``."""
+    return source.flatten(1).index_select(1, place)
 
 
 def opposite(
@@ -32,9 +23,9 @@ def opposite(
     which: Sequence[int],
     generator: torch.Generator | None = None,  # noqa: ARG001
 ) -> list[Tensor]:
-    """Colours half the range away from the image's own in every channel, so that every pixel differs."""
-    chosen = images[which]
-    return read(torch.where(chosen < 0.5, chosen + 0.5, chosen - 0.5), places, which)
+    """Colours of the images of numbers ``which``, half the range away in every channel, so that every pixel differs."""
+    colours = [read(images[number], places[number]) for number in which]
+    return [torch.where(colour < 0.5, colour + 0.5, colour - 0.5) for colour in colours]
 
 
 def blend(image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:

@@ -4,6 +4,7 @@
 """Structural and logical anomalies as SLSG simulates them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,12 +20,14 @@ from anomalib_plugins.synthesis.geometry import gaussian_blur, pixel_scale
 from anomalib_plugins.synthesis.masks import (
     LOGICAL_STYLE,
     STRUCTURAL_STYLE,
+    apply_rule,
     perlin_masks,
     place_masks,
     rectangle_masks,
 )
-from anomalib_plugins.synthesis.painting import Places, blend, opposite, read, self_paints
-from anomalib_plugins.synthesis.sources import other_images, texture_colours, turned
+from anomalib_plugins.synthesis.painting import Places, blend, opposite, read
+from anomalib_plugins.synthesis.presets import find_preset
+from anomalib_plugins.synthesis.sources import logical_sources, self_patches, texture_colours, turned
 from anomalib_plugins.synthesis.textures import texture_source
 
 FAINT_OPACITY = 0.25
@@ -46,15 +49,19 @@ class SimulatedAnomaly(AnomalyGenerator):
         use_structural: ``False`` makes all anomalies logical.
         use_logical: ``False`` makes all anomalies structural.
         foreground: Where anomalies may be: ``"auto"``, ``"threshold"``, ``"none"`` or an MVTec AD object category.
+            ``"auto"`` is the preset's rule if that has one.
         foreground_threshold: Grey value, 0 to 255, for ``foreground="threshold"``.
         foreground_polarity: Whether the object is brighter or darker than that value.
         mask_shape: ``"perlin"`` blobs or ``"rect"`` rectangles.
         structural_source: What structural anomalies are made of: ``"texture"``, the image it``self`` or ``"both"``.
         logical_rotation: Whether the other image is turned by up to 5 degrees and, half the time, upside down.
-        structural_delta: Range of the opacity of structural anomalies, in ``[0, 1]``.
-        structural_faint: Share of structural anomalies whose opacity is 0.25 instead.
-        logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]``.
-        minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others.
+            ``None``, here and below: as the preset has it, without a preset the value in brackets (``True``).
+        structural_delta: Range of the opacity of structural anomalies, in ``[0, 1]`` (0.1 to 1).
+        structural_faint: Share of structural anomalies whose opacity is 0.25 instead (0.25).
+        logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]`` (0.75 to 1).
+        minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others (49).
+        preset: Category of MVTec LOCO AD whose settings to use: ``"juice_bottle"``, ``"breakfast_box"``,
+            ``"pushpins"``, ``"screw_bag"`` or ``"splicing_connectors"``. Other arguments that are given win over it.
 
     Raises:
         ValueError: If an option is outside its range or not among its choices, or both kinds are switched off.
@@ -78,40 +85,48 @@ class SimulatedAnomaly(AnomalyGenerator):
         foreground_polarity: Literal["brighter", "darker"] = "brighter",
         mask_shape: Literal["perlin", "rect"] = "perlin",
         structural_source: Literal["both", "texture", "self"] = "both",
-        logical_rotation: bool = True,
-        structural_delta: Sequence[float] = (0.1, 1.0),
-        structural_faint: float = 0.25,
-        logical_delta: Sequence[float] = (0.75, 1.0),
-        minimum_area: int = 49,
+        logical_rotation: bool | None = None,
+        structural_delta: Sequence[float] | None = None,
+        structural_faint: float | None = None,
+        logical_delta: Sequence[float] | None = None,
+        minimum_area: int | None = None,
+        preset: str | None = None,
     ) -> None:
+        given = {
+            "logical_rotation": logical_rotation,
+            "structural_delta": structural_delta,
+            "structural_faint": structural_faint,
+            "logical_delta": logical_delta,
+            "minimum_area": minimum_area,
+        }
+        self.settings = replace(find_preset(preset), **{name: x for name, x in given.items() if x is not None})
         _check_share("logical_probability", logical_probability)
-        _check_share("structural_faint", structural_faint)
-        _check_range("structural_delta", structural_delta)
-        _check_range("logical_delta", logical_delta)
+        _check_share("structural_faint", self.settings.structural_faint)
+        _check_range("structural_delta", self.settings.structural_delta)
+        _check_range("logical_delta", self.settings.logical_delta)
         _check_choice("mask_shape", mask_shape, ("perlin", "rect"))
         _check_choice("structural_source", structural_source, tuple(TEXTURE_SHARE))
         if not (use_structural or use_logical):
             msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
             raise ValueError(msg)
-        if minimum_area < 1:
+        if self.settings.minimum_area < 1:
             msg = f"minimum_area must be at least 1 pixel, got {minimum_area}"
             raise ValueError(msg)
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
-        self.foreground = Foreground(foreground, foreground_threshold, foreground_polarity)
+        chosen = Foreground(foreground, foreground_threshold, foreground_polarity)
+        self.foreground = self.settings.foreground if foreground == "auto" else chosen
         self.draw_masks = perlin_masks if mask_shape == "perlin" else rectangle_masks
         self.texture_share = TEXTURE_SHARE[structural_source]
         self.textures = texture_source(texture_root)
-        self.logical_rotation = logical_rotation
-        self.structural_delta, self.structural_faint = structural_delta, structural_faint
-        self.logical_delta = logical_delta
-        self.minimum_area = minimum_area
 
     def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
         """Make every image anomalous, see ``AnomalyGenerator``."""
         logical = chance(len(images), self.logical_probability, generator)
-        masks = self._masks(images, logical, generator)
+        texture = ~logical & chance(len(images), self.texture_share, generator)
+        sources = self._sources(images, pool, logical, texture, generator)
+        masks = self._masks(images, sources, logical, generator)
         places = [mask.flatten().nonzero()[:, 0] for mask in masks]
-        paints = self._paints(images, pool, logical, places, generator)
+        paints = self._paints(images, sources, texture, places, generator)
         delta = self._delta(logical, generator).tolist()
         mixed = images.clone(memory_format=torch.contiguous_format)
         changed = torch.stack(list(map(blend, mixed, masks, places, paints, delta)))
@@ -128,37 +143,61 @@ class SimulatedAnomaly(AnomalyGenerator):
         return SyntheticBatch(mixed, masks, kind)
 
     def _minimum(self, images: Tensor) -> float:
-        return max(1.0, self.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
+        return max(1.0, self.settings.minimum_area * pixel_scale(images.shape[-2:]) ** 2)
 
-    def _masks(self, images: Tensor, logical: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _sources(
+        self, images: Tensor, pool: Tensor, logical: Tensor, texture: Tensor, generator: torch.Generator | None
+    ) -> list[Tensor]:
+        """What each image is painted with ``(3, H, W)``; the image itself where that is a texture."""
+        sources = list(images)
+        for chosen, make in ((~logical & ~texture, self_patches), (logical, partial(self._logical_sources, pool))):
+            which = chosen.nonzero()[:, 0].tolist()
+            if which:
+                for number, source in zip(which, make(images[which], generator), strict=True):
+                    sources[number] = source
+        return sources
+
+    def _logical_sources(self, pool: Tensor, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What logical anomalies in the images are painted with ``(N, 3, H, W)``."""
+        sources = logical_sources(images, pool, self.settings.logical_ways, generator)
+        if self.settings.logical_rotation:
+            sources = turned(sources, generator)
+        blurred = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
+        if blurred:
+            blur = gaussian_blur(sources[blurred], BLUR_SIGMA * pixel_scale(images.shape[-2:]))
+            sources[blurred] = blur.clamp_(0, 1)  # rounding takes white above 1
+        return sources
+
+    def _masks(
+        self, images: Tensor, sources: Sequence[Tensor], logical: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
         """Where to change each image ``(N, 1, H, W)``."""
 
         def draw(which: Tensor) -> Tensor:
             styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
             return self.draw_masks(styles, images.shape[-2:], generator, images.device).to(images.dtype)
 
-        return place_masks(draw, self.foreground(images), self._minimum(images))
+        foreground, minimum = self.foreground(images), self._minimum(images)
+        masks = place_masks(draw, foreground, minimum)
+        for rule in self.settings.mask_rules:
+            apply_rule(rule, masks, sources, logical, foreground, minimum, generator)
+        return masks
 
     def _paints(
         self,
         images: Tensor,
-        pool: Tensor,
-        logical: Tensor,
+        sources: Sequence[Tensor],
+        texture: Tensor,
         places: Places,
         generator: torch.Generator | None,
     ) -> list[Tensor]:
         """The colours to put at the places of each image ``(3, P)``, with ``P`` its own for each."""
-        texture = ~logical & chance(len(images), self.texture_share, generator)
-        paints = [images] * len(images)
-        for chosen, make in (
-            (texture, self._texture_paints),
-            (~logical & ~texture, self_paints),
-            (logical, partial(self._logical_paints, pool)),
-        ):
-            which = chosen.nonzero()[:, 0].tolist()
-            if which:
-                for number, paint in zip(which, make(images, places, which, generator), strict=True):
-                    paints[number] = paint
+        which = texture.nonzero()[:, 0].tolist()
+        textures = dict(zip(which, self._texture_paints(images, places, which, generator), strict=True))
+        paints = [
+            textures[number] if number in textures else read(source, places[number])
+            for number, source in enumerate(sources)
+        ]
         recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
         change = random_colours(len(recoloured), generator, **SOURCE_COLOURS)
         for number, paint in zip(
@@ -174,24 +213,12 @@ class SimulatedAnomaly(AnomalyGenerator):
         colours = texture_colours([places[number] for number in which], images.shape[-2:], self.textures, generator)
         return [colour.to(images.dtype) for colour in colours]
 
-    def _logical_paints(
-        self, pool: Tensor, images: Tensor, places: Places, which: Sequence[int], generator: torch.Generator | None
-    ) -> list[Tensor]:
-        """Colours of other images for the images of numbers ``which``."""
-        source = other_images(images[which], pool, generator)
-        if self.logical_rotation:
-            source = turned(source, generator)
-        blurred = chance(len(which), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
-        if blurred:
-            source[blurred] = gaussian_blur(source[blurred], BLUR_SIGMA * pixel_scale(images.shape[-2:]))
-        return read(source, places, which)
-
     def _delta(self, logical: Tensor, generator: torch.Generator | None) -> Tensor:
         """Opacity of each anomaly ``(N,)``."""
         share = 1 - uniform((len(logical),), generator=generator)  # (0, 1]: an opacity of 0 would change nothing
-        low, high = torch.tensor([self.structural_delta, self.logical_delta])[logical.long()].T
+        low, high = torch.tensor([self.settings.structural_delta, self.settings.logical_delta])[logical.long()].T
         delta = torch.lerp(low, high, share)
-        delta[~logical & chance(len(logical), self.structural_faint, generator)] = FAINT_OPACITY
+        delta[~logical & chance(len(logical), self.settings.structural_faint, generator)] = FAINT_OPACITY
         return delta
 
 

@@ -3,7 +3,8 @@
 
 """What simulated anomalies are made of: textures, the image itself in disorder, or another normal image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -69,6 +70,52 @@ def turned(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Rotate each image by -5 to 5 degrees, every second one upside down, mirrored at the borders."""
     degrees = uniform((len(images),), -5, 5, generator) + 180 * chance(len(images), 0.5, generator)
     return rotate(images, degrees, padding="reflection")
+
+
+def flip(images: Tensor, generator: torch.Generator | None = None, axis: int = 2) -> Tensor:  # noqa: ARG001
+    """Each image ``(N, 3, H, W)`` mirrored along an axis: 2 swaps top and bottom, 3 left and right."""
+    return images.flip(axis)
+
+
+def repeat_middle_rows(images: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG001
+    """Each image with its second quarter of rows in place of the first and its third in place of the last."""
+    quarter = images.shape[2] // 4
+    images = images.clone()
+    images[:, :, :quarter] = images[:, :, quarter : 2 * quarter]
+    images[:, :, 3 * quarter : 4 * quarter] = images[:, :, 2 * quarter : 3 * quarter]
+    return images
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to make the source of a logical anomaly.
+
+    Attributes:
+        probability: Share of the sources made so.
+        steps: Functions of images ``(N, 3, H, W)`` and ``generator``, applied in this order.
+        other: Whether to start from another image of the pool instead of the image itself.
+    """
+
+    probability: float
+    steps: tuple[Callable[..., Tensor], ...] = ()
+    other: bool = False
+
+
+def logical_sources(
+    images: Tensor, pool: Tensor, ways: Sequence[Way], generator: torch.Generator | None = None
+) -> Tensor:
+    """A source for each image ``(N, 3, H, W)``, made in one of several ways, with other images from a pool."""
+    ends = torch.tensor([way.probability for way in ways]).cumsum(0)[:-1]
+    chosen = torch.bucketize(uniform((len(images),), generator=generator), ends, right=True)
+    sources = torch.empty_like(images)
+    for number, way in enumerate(ways):
+        which = (chosen == number).nonzero()[:, 0].tolist()
+        if which:
+            made = other_images(images[which], pool, generator) if way.other else images[which]
+            for step in way.steps:
+                made = step(made, generator=generator)
+            sources[which] = made
+    return sources
 
 
 def _equal(first: Tensor, second: Tensor) -> list[int]:

@@ -124,7 +124,7 @@ class Slsg(PluginModule, AnomalibModule):
         self.freeze_encoder = freeze_encoder
         self.encoder_bn = encoder_bn
         self.learning_rate = learning_rate
-        self.simulator = SimulatedAnomaly(texture_root=texture_root, foreground=foreground, **simulation)
+        self.simulator = SimulatedAnomaly(texture_root=texture_root, foreground=foreground, preset=preset, **simulation)
         self.masks = InpaintingMask(**masking)
         self.loss = SegmentationLoss(**loss)
         phases = [Phase(SEGMENTATION, batch_size, steps=steps)]

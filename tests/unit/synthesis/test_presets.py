@@ -1,0 +1,247 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Settings for the categories of MVTec LOCO AD and the rules they are made of."""
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+from itertools import starmap
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis import SimulatedAnomaly, simulated
+from anomalib_plugins.synthesis.foreground import BrightObject
+from anomalib_plugins.synthesis.masks import MaskRule, add_square, apply_rule, keep_object, only_object
+from anomalib_plugins.synthesis.presets import PRESETS, find_preset, strong_jitter, tiles
+from anomalib_plugins.synthesis.sources import Way, flip, logical_sources, repeat_middle_rows
+
+presets = pytest.mark.parametrize("name", PRESETS)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def photographs(count: int, height: int = 256, width: int = 256) -> Tensor:
+    """A bright, coloured, noisy object in the middle of noise that is almost black."""
+    images = 0.03 * torch.rand(count, 3, height, width, generator=seeded())
+    inner = images[..., height // 8 : -(height // 8), width // 8 : -(width // 8)]
+    inner += 0.2 + 0.6 * torch.rand(inner.shape, generator=seeded())
+    return images
+
+
+@presets
+@pytest.mark.parametrize("size", [(256, 256), (96, 72)])
+def test_every_preset_keeps_the_promises_of_every_generator(name: str, size: tuple[int, int]) -> None:
+    images = photographs(8, *size)
+    before = images.clone()
+    anomaly = SimulatedAnomaly(preset=name)
+    for seed in range(3):
+        batch = anomaly(images, seeded(seed))
+        assert torch.equal(images, before)
+        assert batch.image.min() >= 0
+        assert batch.image.max() <= 1
+        assert torch.equal((batch.image != images).any(dim=1, keepdim=True).float(), batch.mask)
+        assert (batch.mask <= anomaly.foreground(images)).all()
+        assert (batch.mask.sum(dim=(1, 2, 3)) >= find_preset(name).minimum_area * size[0] * size[1] / 256**2).all()
+        assert all(starmap(torch.equal, zip(batch, anomaly(images, seeded(seed)), strict=True)))
+
+
+@presets
+def test_presets_travel_to_worker_processes(name: str) -> None:
+    images = photographs(2, 64, 64)
+    anomaly = SimulatedAnomaly(preset=name)
+    copied = pickle.loads(pickle.dumps(anomaly))
+    assert torch.equal(anomaly(images, seeded()).image, copied(images, seeded()).image)
+
+
+@presets
+def test_the_ways_of_a_preset_are_all_there_is(name: str) -> None:
+    assert sum(way.probability for way in PRESETS[name].logical_ways) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "structural", "logical"),
+    [
+        ("juice_bottle", (1.0, 1.0), (1.0, 1.0)),
+        ("breakfast_box", (0.3, 1.0), (0.3, 1.0)),
+        ("pushpins", (0.6, 1.0), (1.0, 1.0)),
+        ("screw_bag", (0.1, 1.0), (0.75, 1.0)),
+        ("splicing_connectors", (0.1, 1.0), (1.0, 1.0)),
+    ],
+)
+def test_opacities_of_each_preset(name: str, structural: tuple[float, float], logical: tuple[float, float]) -> None:
+    anomaly = SimulatedAnomaly(preset=name)
+    for kind, (low, high) in ((0, structural), (1, logical)):
+        delta = anomaly._delta(torch.full((4000,), bool(kind)), seeded())
+        assert delta.min().item() == pytest.approx(low, abs=0.01)
+        assert delta.max().item() == pytest.approx(high, abs=0.01)
+        assert delta.min() >= low
+
+
+def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
+    with pytest.raises(ValueError, match=r"unknown preset 'juice'; choose one of .*" + ", ".join(PRESETS)):
+        SimulatedAnomaly(preset="juice")
+
+
+def test_arguments_that_are_given_win_over_the_preset() -> None:
+    given = {
+        "logical_rotation": True,
+        "structural_delta": (0.2, 0.4),
+        "structural_faint": 0.1,
+        "logical_delta": (0.5, 0.6),
+        "minimum_area": 99,
+    }
+    anomaly = SimulatedAnomaly(preset="juice_bottle", **given)
+    assert {name: getattr(anomaly.settings, name) for name in given} == given
+    assert anomaly.settings.logical_ways == PRESETS["juice_bottle"].logical_ways
+
+
+def test_a_preset_says_what_the_automatic_foreground_is_and_a_given_one_wins() -> None:
+    images = photographs(2)
+    juice = SimulatedAnomaly(preset="juice_bottle").foreground(images)
+    assert torch.equal(juice, BrightObject(8, (15, 15), (3, 3), 240, 201)(images))
+    assert juice.mean() < 1
+    assert SimulatedAnomaly(preset="juice_bottle", foreground="none").foreground(images).all()
+    assert SimulatedAnomaly(preset="breakfast_box").foreground(images).all()
+    assert not SimulatedAnomaly(preset="breakfast_box", foreground="bottle").foreground(1 - images).all()
+
+
+@pytest.mark.parametrize(("erode", "dilate"), [((15, 15), (3, 3)), ((6, 13), (9, 15)), ((1, 1), (5, 5))])
+def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
+    erode: tuple[int, int], dilate: tuple[int, int]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    picture = cv2.GaussianBlur(noise, (0, 0), 15)
+    level = int(np.median(picture[..., 2]))
+    expected = cv2.erode((picture[..., 2] > level).astype(np.uint8), np.ones(erode, np.uint8))
+    expected = cv2.dilate(expected, np.ones(dilate, np.uint8))
+    assert 0 < expected.mean() < 1
+    mask = BrightObject(level, erode, dilate)(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
+    assert torch.equal(mask[0, 0], torch.from_numpy(expected).float())
+
+
+def test_sizes_of_a_bright_object_scale_with_the_image() -> None:
+    large = torch.zeros(1, 3, 256, 256)
+    large[..., 100:160, 60:120] = 1
+    rule = BrightObject(20, erode=(18, 18), dilate=(42, 42), rows=152, columns=100)
+    small = rule(large[..., ::2, ::2])
+    assert small.shape == (1, 1, 128, 128)
+    assert small.any(dim=2).sum().item() == pytest.approx(rule(large).any(dim=2).sum().item() / 2, abs=1)
+    assert not small[:, :, 76:].any()
+    assert not small[..., 50:].any()
+    assert small[:, :, 75].any()
+    assert small[..., 49].any()
+
+
+def test_the_added_square_spans_its_first_to_its_last_pixel() -> None:
+    masks = torch.zeros(1, 1, 256, 256)
+    masks[..., 0, 0] = 1
+    added = add_square(masks, masks, first=140, last=204)
+    expected = masks.clone()
+    expected[..., 140:205, 140:205] = 1
+    assert torch.equal(added, expected)
+    assert masks.sum() == 1
+    assert add_square(masks[..., :128, :], masks, first=140, last=204)[0, 0].nonzero()[1:].aminmax(
+        dim=0
+    ).min.tolist() == [70, 140]
+
+
+def test_masks_may_keep_the_object_of_the_source_or_become_it() -> None:
+    rule, sources = BrightObject(36, dilate=(5, 5)), photographs(3)
+    masks = (torch.rand(3, 1, 256, 256, generator=seeded()) > 0.5).float()
+    assert torch.equal(keep_object(masks, sources, rule), masks * rule(sources))
+    assert torch.equal(only_object(masks, sources, rule), rule(sources))
+
+
+def test_a_rule_changes_its_share_of_masks_and_leaves_structural_ones_alone_if_told() -> None:
+    logical = torch.arange(4000) % 2 == 0
+    sources, foreground = torch.zeros(4000, 3, 1, 1), torch.ones(4000, 1, 2, 2)
+    for logical_only in (False, True):
+        masks = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 1, 2, 2).repeat(4000, 1, 1, 1)
+        rule = MaskRule(0.2, lambda masks, _: 1 - masks, logical_only)
+        apply_rule(rule, masks, list(sources), logical, foreground, 1, seeded())
+        changed = masks[:, 0, 0, 0] == 0
+        assert changed[logical].float().mean().item() == pytest.approx(0.2, abs=0.03)
+        assert changed[~logical].float().mean().item() == pytest.approx(0.0 if logical_only else 0.2, abs=0.03)
+
+
+def test_a_rule_stays_on_the_foreground_and_never_leaves_too_small_a_mask() -> None:
+    masks = torch.zeros(2, 1, 4, 4)
+    masks[:, :, 0] = 1
+    foreground = torch.ones(2, 1, 4, 4)
+    foreground[0, :, :, 3:] = 0
+    foreground[1, :, 1:] = 0
+    foreground[1, :, :, 2:] = 0
+    rule = MaskRule(1.0, lambda masks, _: torch.ones_like(masks))
+    before = masks.clone()
+    apply_rule(rule, masks, list(torch.zeros(2, 3, 4, 4)), torch.tensor([True, True]), foreground, 3, seeded())
+    assert torch.equal(masks[0], foreground[0])
+    assert torch.equal(masks[1], before[1])
+
+
+def test_sources_are_made_in_the_shares_and_by_the_steps_of_their_ways() -> None:
+    images, pool = torch.full((4000, 3, 1, 1), 0.25), torch.full((1, 3, 1, 1), 0.5)
+    add = [lambda images, generator, by=by: images + by for by in (1, 2)]
+    double = lambda images, generator: 2 * images  # noqa: E731
+    ways = (Way(0.5, (add[0], double)), Way(0.2, (double, add[1]), other=True), Way(0.3, other=True))
+    made = Counter(logical_sources(images, pool, ways, seeded())[:, 0, 0, 0].tolist())
+    assert set(made) == {2.5, 3.0, 0.5}
+    assert [made[value] / 4000 for value in (2.5, 3.0, 0.5)] == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
+
+
+def test_flips_and_repeated_rows() -> None:
+    images = torch.rand(2, 3, 8, 5, generator=seeded())
+    before = images.clone()
+    assert torch.equal(flip(images, axis=2), images[:, :, [7, 6, 5, 4, 3, 2, 1, 0]])
+    assert torch.equal(flip(images, axis=3), images[..., [4, 3, 2, 1, 0]])
+    assert torch.equal(repeat_middle_rows(images), images[:, :, [2, 3, 2, 3, 4, 5, 4, 5]])
+    assert torch.equal(repeat_middle_rows(images[:, :, :7]), images[:, :, [1, 1, 2, 2, 4, 5, 6]])
+    assert torch.equal(images, before)
+
+
+def test_strong_jitter_shifts_hues_by_almost_half_a_turn_and_tiles_keep_their_pixels() -> None:
+    red = torch.tensor([0.5, 0.1, 0.1]).view(1, 3, 1, 1).expand(200, 3, 1, 1)
+    brightest = strong_jitter(red, generator=seeded())[:, :, 0, 0].argmax(dim=1)
+    assert set(brightest.tolist()) == {0, 1, 2}
+    image = torch.arange(12.0).view(1, 1, 3, 4).expand(1, 3, 3, 4)
+    shuffled = tiles(3, 4)(image, generator=seeded())
+    assert sorted(shuffled[0, 0].flatten().tolist()) == list(range(12))
+    assert not torch.equal(shuffled, image)
+
+
+def test_breakfast_boxes_get_a_square_one_time_in_five() -> None:
+    images = torch.rand(50, 3, 64, 64, generator=seeded())
+    anomaly = SimulatedAnomaly(preset="breakfast_box", structural_delta=(1, 1), structural_source="texture")
+    masks = torch.cat([anomaly(images, seeded(seed)).mask for seed in range(6)])
+    square = masks[:, 0, 35:51, 35:51].flatten(1).mean(dim=1) > 0.99  # a few values may be painted over with themselves
+    assert 0.12 < square.float().mean() < 0.3
+
+
+def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bright(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
+    images = photographs(8).repeat(8, 1, 1, 1)
+    bright = BrightObject(36, dilate=(5, 5))(images)  # all have the same outline
+    anomaly = SimulatedAnomaly(preset="pushpins", use_structural=False, foreground="none")
+    shares = []
+    for rules in (anomaly.settings.mask_rules, ()):
+        anomaly.settings = replace(anomaly.settings, logical_ways=(Way(1.0, other=True),), mask_rules=rules)
+        outside = anomaly(images, seeded()).mask * (1 - bright)
+        shares.append((outside.sum(dim=(1, 2, 3)) == 0).float().mean().item())
+    with_rule, without = shares
+    assert with_rule == pytest.approx(0.75 + 0.25 * without, abs=0.1)
+    assert without < 0.5
+
+
+def test_some_logical_anomalies_of_splicing_connectors_are_the_whole_object() -> None:
+    images = photographs(32)
+    batch = SimulatedAnomaly(preset="splicing_connectors", use_structural=False)(images, seeded())
+    areas = batch.mask.mean(dim=(1, 2, 3))
+    assert 2 <= (areas > 0.4).sum() <= 14
