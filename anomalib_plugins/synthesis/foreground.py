@@ -76,18 +76,17 @@ class Foreground:
         self.threshold, self.polarity = MVTEC_FOREGROUND.get(mode, (threshold, polarity))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, of images ``(N, 3, H, W)`` in ``[0, 1]``."""
+        """Masks ``(N, 1, H, W)``, true on the object, of images ``(N, 3, H, W)`` in ``[0, 1]``."""
         if self.mode == "none":
-            return images.new_ones(()).expand(len(images), 1, *images.shape[-2:])
+            return images.new_ones(len(images), 1, *images.shape[-2:], dtype=torch.bool)
         if self.threshold is None:
             planes = images.mul(255).round_().byte().cpu().numpy()
-            masks = torch.from_numpy(np.stack([_standing_out(image) for image in planes])).to(images.device)
+            masks = torch.from_numpy(np.stack([_standing_out(image) for image in planes]) > 0).to(images.device)
         else:
             grey = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)) * 255
             masks = grey > self.threshold if self.polarity == "brighter" else grey < self.threshold
-        masks = masks.to(images.dtype)[:, None]
-        empty = masks.sum(dim=(1, 2, 3), keepdim=True) == 0
-        return torch.maximum(masks, empty.to(masks))
+        masks = masks[:, None]
+        return masks | ~masks.flatten(1).any(dim=1)[:, None, None, None]
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,13 @@ class BrightObject:
     columns: int = 256
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Masks ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, of RGB images ``(N, 3, H, W)`` in ``[0, 1]``."""
+        """Masks ``(N, 1, H, W)``, true on the object, of RGB images ``(N, 3, H, W)`` in ``[0, 1]``."""
         height, width = images.shape[-2:]
         masks = (images[:, 2:] > self.threshold / 255).to(images.dtype)
         masks = _dilated(1 - _dilated(1 - masks, self.erode), self.dilate)
         masks[:, :, round(self.rows * height / 256) :] = 0
         masks[..., round(self.columns * width / 256) :] = 0
-        return masks
+        return masks > 0
 
 
 def _dilated(masks: Tensor, shape: tuple[int, int]) -> Tensor:

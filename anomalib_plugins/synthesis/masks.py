@@ -6,6 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,14 +54,16 @@ def perlin_masks(
         device: Where the masks are made.
 
     Returns:
-        Masks ``(N, 1, H, W)`` of 0 and 1; about one in ten is empty or almost so.
+        Boolean masks ``(N, 1, H, W)``; about one in ten is empty or almost so.
     """
     octaves = torch.tensor([style.octaves for style in styles])
-    threshold = torch.tensor([style.threshold for style in styles], device=device)
+    threshold = torch.tensor([style.threshold for style in styles])[:, None, None, None]
     exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()
     noise = perlin_noise(size, 2**exponents, generator, device)
     noise = rotate(noise, uniform((len(styles),), -90, 90, generator))
-    return noise.gt_(threshold[:, None, None, None])
+    if noise.device.type == "cpu":  # NumPy compares several times as fast
+        return torch.from_numpy(noise.numpy() > threshold.numpy())
+    return noise > threshold.to(device)
 
 
 def rectangle_masks(
@@ -78,7 +81,7 @@ def rectangle_masks(
         device: Where the masks are made.
 
     Returns:
-        Masks ``(N, 1, H, W)`` of 0 and 1, never empty.
+        Boolean masks ``(N, 1, H, W)``, never empty.
     """
     most = torch.tensor([style.rectangles for style in styles])
     low, high = torch.tensor([style.side for style in styles]).T[..., None, None]  # (N, 1, 1) each
@@ -94,7 +97,17 @@ def rectangle_masks(
         first, last = start[..., axis, None], (start + sides)[..., axis, None]
         spans.append(((position >= first) & (position < last)).float().to(device))  # (N, slots, length)
     rows = spans[0] * used[..., None].to(spans[0])
-    return (rows.transpose(1, 2) @ spans[1] > 0).float().unsqueeze(1)
+    return (rows.transpose(1, 2) @ spans[1] > 0).unsqueeze(1)
+
+
+def areas(masks: Tensor) -> Tensor:
+    """Number of pixels of each boolean mask ``(N, 1, H, W)``: ``(N,)``, on the CPU."""
+    return torch.tensor([np.count_nonzero(mask) for mask in masks.cpu().numpy()])
+
+
+def pixel_numbers(masks: Tensor) -> list[Tensor]:
+    """Numbers of the pixels of each boolean mask ``(N, 1, H, W)``, row by row ``(P,)``, with ``P`` its own for each."""
+    return [torch.from_numpy(np.flatnonzero(mask)).to(masks.device) for mask in masks.cpu().numpy()]
 
 
 def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: float) -> Tensor:
@@ -103,23 +116,23 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     An image whose object is never covered (it is tiny, or the masks are) gets a mask that ignores the object.
 
     Args:
-        draw: Gives new masks ``(K, 1, H, W)`` for the images of indices ``(K,)``.
-        foreground: Objects ``(N, 1, H, W)`` of 0 and 1.
+        draw: Gives new boolean masks ``(K, 1, H, W)`` for the images of indices ``(K,)``.
+        foreground: Boolean masks of the objects ``(N, 1, H, W)``.
         minimum: Fewest pixels a mask may have.
 
     Returns:
-        Masks ``(N, 1, H, W)`` of 0 and 1 with at least ``minimum`` pixels, on the object unless that failed.
+        Masks ``(N, 1, H, W)`` with at least ``minimum`` pixels, on the object unless that failed.
     """
-    masks = draw(torch.arange(len(foreground))).mul_(foreground)
+    masks = draw(torch.arange(len(foreground))) & foreground
     for attempt in range(1, 2 * ATTEMPTS):
-        pending = (masks.sum(dim=(1, 2, 3)) < minimum).nonzero()[:, 0]
+        pending = (areas(masks) < minimum).nonzero()[:, 0]
         if len(pending) == 0:
             return masks
-        drawn = draw(pending.cpu())
-        masks[pending] = drawn * foreground[pending] if attempt < ATTEMPTS else drawn
+        drawn = draw(pending)
+        masks[pending] = drawn & foreground[pending] if attempt < ATTEMPTS else drawn
     # Noise this unlucky was never seen; the middle of the image keeps the promise.
     height, width = foreground.shape[-2:]
-    masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = 1
+    masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = True
     return masks
 
 
@@ -129,7 +142,7 @@ class MaskRule:
 
     Attributes:
         probability: Share of the masks it may change.
-        change: Gives new masks ``(N, 1, H, W)`` for masks and sources ``(N, 3, H, W)``.
+        change: Gives new boolean masks ``(N, 1, H, W)`` for masks and sources ``(N, 3, H, W)``.
         logical_only: Whether it leaves structural anomalies alone.
     """
 
@@ -143,13 +156,13 @@ def add_square(masks: Tensor, sources: Tensor, first: int, last: int) -> Tensor:
     height, width = masks.shape[-2:]
     rows, columns = (slice(round(first * size / 256), round((last + 1) * size / 256)) for size in (height, width))
     masks = masks.clone()
-    masks[..., rows, columns] = 1
+    masks[..., rows, columns] = True
     return masks
 
 
 def keep_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:
     """The part of the masks on the object of the sources."""
-    return masks * rule(sources)
+    return masks & rule(sources)
 
 
 def only_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:  # noqa: ARG001
@@ -170,7 +183,7 @@ def apply_rule(
 
     Args:
         rule: The rule.
-        masks: Masks ``(N, 1, H, W)`` of 0 and 1.
+        masks: Boolean masks ``(N, 1, H, W)``.
         sources: What each image is painted with ``(3, H, W)``.
         logical: Which anomalies are logical ``(N,)``, on the CPU.
         foreground: Where masks may be ``(N, 1, H, W)``.
@@ -180,6 +193,6 @@ def apply_rule(
     chosen = chance(len(masks), rule.probability, generator)
     which = (chosen & logical if rule.logical_only else chosen).nonzero()[:, 0].tolist()
     if which:
-        changed = rule.change(masks[which], torch.stack([sources[number] for number in which])) * foreground[which]
-        enough = changed.sum(dim=(1, 2, 3), keepdim=True) >= minimum
-        masks[which] = torch.where(enough, changed, masks[which])
+        changed = rule.change(masks[which], torch.stack([sources[number] for number in which])) & foreground[which]
+        enough = (areas(changed) >= minimum).to(masks.device)
+        masks[which] = torch.where(enough[:, None, None, None], changed, masks[which])

@@ -28,15 +28,16 @@ def opposite(
     return [torch.where(colour < 0.5, colour + 0.5, colour - 0.5) for colour in colours]
 
 
-def blend(image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:
-    """Mix paint into one image, in place, and keep in its mask only what that changed.
+def blend(source: Tensor, image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:
+    """Write a copy of an image with paint mixed in, and a mask of what that changed.
 
     An anomaly covers a few per cent of an image, each another share, so that lists of pixels one image at a time are
     several times faster than whole batches.
 
     Args:
-        image: Image ``(3, H, W)``, contiguous; changed.
-        mask: Its mask ``(1, H, W)``, contiguous; changed.
+        source: Image to copy ``(3, H, W)``.
+        image: Where to write the copy ``(3, H, W)``, contiguous.
+        mask: Where to write the mask ``(1, H, W)``, contiguous.
         place: Where to paint, as pixel numbers row by row ``(P,)``.
         paint: Colours to put there ``(3, P)``.
         delta: Opacity of the paint: 1 puts exactly ``paint``.
@@ -44,10 +45,10 @@ def blend(image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: floa
     Returns:
         Number of changed pixels, a scalar.
     """
-    before = image.view(3, -1).index_select(1, place)
+    pixels = image.copy_(source).view(3, -1)
+    before = pixels.index_select(1, place)
     after = torch.lerp(before, paint, delta)
-    red, green, blue = after != before
-    changed = red | green | blue
-    image.view(3, -1).index_copy_(1, place, after)
-    mask.view(-1).index_copy_(0, place, changed.to(mask.dtype))
+    changed = (after != before).any(dim=0)
+    pixels.index_copy_(1, place, after)
+    mask.zero_().view(-1).index_copy_(0, place, changed.to(mask.dtype))
     return changed.sum()

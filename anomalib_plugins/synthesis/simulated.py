@@ -22,6 +22,7 @@ from anomalib_plugins.synthesis.masks import (
     STRUCTURAL_STYLE,
     apply_rule,
     perlin_masks,
+    pixel_numbers,
     place_masks,
     rectangle_masks,
 )
@@ -124,21 +125,20 @@ class SimulatedAnomaly(AnomalyGenerator):
         logical = chance(len(images), self.logical_probability, generator)
         texture = ~logical & chance(len(images), self.texture_share, generator)
         sources = self._sources(images, pool, logical, texture, generator)
-        masks = self._masks(images, sources, logical, generator)
-        places = [mask.flatten().nonzero()[:, 0] for mask in masks]
+        places = pixel_numbers(self._masks(images, sources, logical, generator))
         paints = self._paints(images, sources, texture, places, generator)
         delta = self._delta(logical, generator).tolist()
-        mixed = images.clone(memory_format=torch.contiguous_format)
-        changed = torch.stack(list(map(blend, mixed, masks, places, paints, delta)))
+        mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
+        masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
+        changed = torch.stack(list(map(blend, images, mixed, masks, places, paints, delta)))
         # Where the paint looks like the image too little has changed, so something that differs takes its place.
         for make in (self._texture_paints, opposite):
             poor = (changed < self._minimum(images)).nonzero()[:, 0].tolist()
             if not poor:
                 break
             logical[poor] = False
-            mixed[poor] = images[poor]
             for number, paint in zip(poor, make(images, places, poor, generator), strict=True):
-                changed[number] = blend(mixed[number], masks[number], places[number], paint, 1.0)
+                changed[number] = blend(images[number], mixed[number], masks[number], places[number], paint, 1.0)
         kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
         return SyntheticBatch(mixed, masks, kind)
 
@@ -171,11 +171,11 @@ class SimulatedAnomaly(AnomalyGenerator):
     def _masks(
         self, images: Tensor, sources: Sequence[Tensor], logical: Tensor, generator: torch.Generator | None
     ) -> Tensor:
-        """Where to change each image ``(N, 1, H, W)``."""
+        """Where to change each image, as boolean masks ``(N, 1, H, W)``."""
 
         def draw(which: Tensor) -> Tensor:
             styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
-            return self.draw_masks(styles, images.shape[-2:], generator, images.device).to(images.dtype)
+            return self.draw_masks(styles, images.shape[-2:], generator, images.device)
 
         foreground, minimum = self.foreground(images), self._minimum(images)
         masks = place_masks(draw, foreground, minimum)

@@ -106,7 +106,7 @@ def test_a_preset_says_what_the_automatic_foreground_is_and_a_given_one_wins() -
     images = photographs(2)
     juice = SimulatedAnomaly(preset="juice_bottle").foreground(images)
     assert torch.equal(juice, BrightObject(8, (15, 15), (3, 3), 240, 201)(images))
-    assert juice.mean() < 1
+    assert not juice.all()
     assert SimulatedAnomaly(preset="juice_bottle", foreground="none").foreground(images).all()
     assert SimulatedAnomaly(preset="breakfast_box").foreground(images).all()
     assert not SimulatedAnomaly(preset="breakfast_box", foreground="bottle").foreground(1 - images).all()
@@ -123,7 +123,7 @@ def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
     expected = cv2.dilate(expected, np.ones(dilate, np.uint8))
     assert 0 < expected.mean() < 1
     mask = BrightObject(level, erode, dilate)(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
-    assert torch.equal(mask[0, 0], torch.from_numpy(expected).float())
+    assert torch.equal(mask[0, 0], torch.from_numpy(expected) > 0)
 
 
 def test_sizes_of_a_bright_object_scale_with_the_image() -> None:
@@ -154,27 +154,27 @@ def test_the_added_square_spans_its_first_to_its_last_pixel() -> None:
 
 def test_masks_may_keep_the_object_of_the_source_or_become_it() -> None:
     rule, sources = BrightObject(36, dilate=(5, 5)), photographs(3)
-    masks = (torch.rand(3, 1, 256, 256, generator=seeded()) > 0.5).float()
-    assert torch.equal(keep_object(masks, sources, rule), masks * rule(sources))
+    masks = torch.rand(3, 1, 256, 256, generator=seeded()) > 0.5
+    assert torch.equal(keep_object(masks, sources, rule), masks & rule(sources))
     assert torch.equal(only_object(masks, sources, rule), rule(sources))
 
 
 def test_a_rule_changes_its_share_of_masks_and_leaves_structural_ones_alone_if_told() -> None:
     logical = torch.arange(4000) % 2 == 0
-    sources, foreground = torch.zeros(4000, 3, 1, 1), torch.ones(4000, 1, 2, 2)
+    sources, foreground = torch.zeros(4000, 3, 1, 1), torch.ones(4000, 1, 2, 2, dtype=torch.bool)
     for logical_only in (False, True):
-        masks = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 1, 2, 2).repeat(4000, 1, 1, 1)
-        rule = MaskRule(0.2, lambda masks, _: 1 - masks, logical_only)
+        masks = torch.tensor([True, False, False, False]).view(1, 1, 2, 2).repeat(4000, 1, 1, 1)
+        rule = MaskRule(0.2, lambda masks, _: ~masks, logical_only)
         apply_rule(rule, masks, list(sources), logical, foreground, 1, seeded())
-        changed = masks[:, 0, 0, 0] == 0
+        changed = ~masks[:, 0, 0, 0]
         assert changed[logical].float().mean().item() == pytest.approx(0.2, abs=0.03)
         assert changed[~logical].float().mean().item() == pytest.approx(0.0 if logical_only else 0.2, abs=0.03)
 
 
 def test_a_rule_stays_on_the_foreground_and_never_leaves_too_small_a_mask() -> None:
-    masks = torch.zeros(2, 1, 4, 4)
-    masks[:, :, 0] = 1
-    foreground = torch.ones(2, 1, 4, 4)
+    masks = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    masks[:, :, 0] = True
+    foreground = torch.ones(2, 1, 4, 4, dtype=torch.bool)
     foreground[0, :, :, 3:] = 0
     foreground[1, :, 1:] = 0
     foreground[1, :, :, 2:] = 0
@@ -233,7 +233,7 @@ def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bri
     shares = []
     for rules in (anomaly.settings.mask_rules, ()):
         anomaly.settings = replace(anomaly.settings, logical_ways=(Way(1.0, other=True),), mask_rules=rules)
-        outside = anomaly(images, seeded()).mask * (1 - bright)
+        outside = anomaly(images, seeded()).mask * ~bright
         shares.append((outside.sum(dim=(1, 2, 3)) == 0).float().mean().item())
     with_rule, without = shares
     assert with_rule == pytest.approx(0.75 + 0.25 * without, abs=0.1)

@@ -125,8 +125,8 @@ def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> N
     image, source = torch.rand(2, 3, 40, 50, generator=seeded())
     mask = (torch.rand(1, 40, 50, generator=seeded()) > 0.7).float()
     source[:, :20] = image[:, :20]
-    mixed, kept, place = image.clone(), mask.clone(), mask.flatten().nonzero()[:, 0]
-    count = blend(mixed, kept, place, read(source, place), 0.3)
+    mixed, kept, place = torch.empty_like(image), torch.empty_like(mask), mask.flatten().nonzero()[:, 0]
+    count = blend(image, mixed, kept, place, read(source, place), 0.3)
     for row in range(40):
         for column in range(50):
             painted = bool(mask[0, row, column])
