@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -93,7 +93,7 @@ class SimulatedAnomaly(AnomalyGenerator):
         minimum_area: int | None = None,
         preset: str | None = None,
     ) -> None:
-        given = {
+        given: dict[str, Any] = {
             "logical_rotation": logical_rotation,
             "structural_delta": structural_delta,
             "structural_faint": structural_faint,
