@@ -98,17 +98,20 @@ class PhaseSchedule(Callback):
         self.seed = torch.initial_seed() % 2**31 if seed is None else seed
         self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
         self.index = 0  # of the current phase
-        self.step_in_phase = 0
-        self.total_steps = 0
+        self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
         self._timer: Timer | None = None
         self._rank_and_world = (0, 1)
-        self._user_limits = (-1, -1)
-        self._limit_val_batches: int | float = 1.0
+        self._settings = TrainerSettings()
 
     @property
     def phase(self) -> Phase:
         """The current phase; the last one when all are over."""
         return self.phases[min(self.index, len(self.phases) - 1)]
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of all phases so far."""
+        return sum(self.taken)
 
     @property
     def finished(self) -> bool:
@@ -132,14 +135,13 @@ class PhaseSchedule(Callback):
             stop = start + self.phase.batch_size
             others = torch.cat([images[:start], images[stop:]])
             yield Step(self.phase.name, images[start:stop], others, self._progress(), self._generator())
-            self.step_in_phase += 1
-            self.total_steps += 1
+            self.taken[self.index] += 1
             start = stop
         self._leave_ended_phases()
 
     def _progress(self) -> float:
         """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
-        by_steps = self.step_in_phase / self.lengths[self.index]
+        by_steps = self.taken[self.index] / self.lengths[self.index]
         return max(by_steps, self._progress_by_time())
 
     def _progress_by_time(self) -> float:
@@ -155,7 +157,6 @@ class PhaseSchedule(Callback):
     def _leave_ended_phases(self) -> None:
         while not self.finished and self._progress() >= 1:
             self.index += 1
-            self.step_in_phase = 0
             if not self.finished:
                 rank_zero_info(f"Phase {self.phase.name!r} begins after {self.total_steps} steps.")
 
@@ -166,11 +167,11 @@ class PhaseSchedule(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the user's limits over from Lightning, which would count both optimizers of a GAN as steps."""
         del pl_module
-        max_epochs = -1 if trainer.max_epochs in {None, LIGHTNING_DEFAULT_EPOCHS} else trainer.max_epochs
-        self._user_limits = (max_epochs, trainer.max_steps)
+        self._settings = TrainerSettings.of(trainer)
         trainer.fit_loop.max_epochs = -1
         trainer.fit_loop.epoch_loop.max_steps = -1
-        self._limit_val_batches = trainer.limit_val_batches
+        if trainer.ckpt_path is None:
+            self.index, self.taken = 0, [0] * len(self.phases)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Turn the phases into steps, now that the loader's length is known, and hold back validation."""
@@ -180,25 +181,33 @@ class PhaseSchedule(Callback):
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
             raise ValueError(msg)
-        batches = _batch_sizes(trainer)
-        epochs = self._set_lengths(batches)
+        epochs = self._set_lengths(_batch_sizes(trainer))
+        if self.finished:  # a finished run goes on in its last phase, if that has become longer
+            self.index = len(self.phases) - 1
+        self._leave_ended_phases()
+        if self.finished:
+            msg = (
+                f"the checkpoint has all of its {self.total_steps} steps behind it and the limits allow no more: raise "
+                "max_steps, max_epochs or the model's own lengths to train on, or test it with `anomalib test`."
+            )
+            raise ValueError(msg)
         # One epoch to spare: a phase that ends in mid-batch leaves images unused. The end itself is set by the steps.
-        trainer.fit_loop.max_epochs = max(math.ceil(epochs) + 1, trainer.current_epoch + 1)
+        trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1
         self._hold_back_validation(trainer)
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
-        """Set every phase's steps from the sizes of one epoch's batches; returns the schedule's length in epochs."""
+        """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""
         per_epoch = [sum(math.ceil(size / phase.batch_size) for size in batches) for phase in self.phases]
         steps = [
             phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(self.phases, per_epoch, strict=True)
         ]
         epochs = sum(length / epoch for length, epoch in zip(steps, per_epoch, strict=True))
-        max_epochs, max_steps = self._user_limits
+        max_epochs, max_steps = self._settings.limits(len(self.phases))
+        limits = {"max_epochs": max_epochs, "max_steps": max_steps}
+        said = ", ".join(f"{name}={value}" for name, value in limits.items() if value >= 0)
         if max_epochs == 0 or 0 <= max_steps < len(self.phases):
-            msg = (
-                f"max_epochs={max_epochs}, max_steps={max_steps} leave no step to some of the phases "
-                f"{[phase.name for phase in self.phases]}: allow at least one step for each."
-            )
+            names = [phase.name for phase in self.phases]
+            msg = f"{said} leaves no step to some of the phases {names}: allow at least one step for each."
             raise ValueError(msg)
         scale = min(
             1.0,
@@ -211,11 +220,12 @@ class PhaseSchedule(Callback):
         described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
         if scale < 1:
             rank_zero_warn(
-                f"The trainer's limit (max_epochs={max_epochs}, max_steps={max_steps}) is shorter than the model's own "
+                f"The trainer's limit ({said}) is shorter than the model's own "
                 f"schedule of {epochs:.1f} epochs ({sum(steps)} steps): every phase is shortened to {scale:.1%}."
             )
         rank_zero_info(f"Phases: {described}.")
-        return epochs * scale
+        to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
+        return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Order the images by seed and epoch alone, so that a resumed run sees them as an unbroken one would."""
@@ -232,29 +242,68 @@ class PhaseSchedule(Callback):
         self._hold_back_validation(trainer)
 
     def _hold_back_validation(self, trainer: Trainer) -> None:
-        last_has_begun = self.finished or (self.index == len(self.phases) - 1 and self.step_in_phase > 0)
-        trainer.limit_val_batches = self._limit_val_batches if last_has_begun or trainer.should_stop else 0
+        last_has_begun = self.finished or (self.index == len(self.phases) - 1 and self.taken[self.index] > 0)
+        validate = last_has_begun or trainer.should_stop
+        trainer.limit_val_batches = self._settings.limit_val_batches if validate else 0
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a limit cut the last phase off entirely."""
-        trainer.limit_val_batches = self._limit_val_batches
+        self._settings.restore(trainer)
         if self.index < len(self.phases) - 1:
             rank_zero_warn(
                 f"{type(pl_module).__name__} stopped in phase {self.phase.name!r}: "
                 f"{self.phases[-1].name!r} was never trained, so its scores mean nothing. Allow more time or steps."
             )
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the trainer its settings back."""
+        del pl_module, exception
+        self._settings.restore(trainer)
+
     def state_dict(self) -> dict[str, Any]:
         """Where in the schedule the run is, and its seed."""
-        keys = ("seed", "index", "step_in_phase", "total_steps")
-        return {key: getattr(self, key) for key in keys}
+        return {"seed": self.seed, "index": self.index, "taken": list(self.taken)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was written."""
-        for key, value in state_dict.items():
-            setattr(self, key, value)
+        self.seed, self.index, self.taken = state_dict["seed"], state_dict["index"], list(state_dict["taken"])
+
+
+class TrainerSettings(NamedTuple):
+    """What the user set on the trainer and a schedule changes while it runs; the defaults are Lightning's."""
+
+    max_epochs: int | None = None
+    max_steps: int = -1
+    limit_val_batches: int | float = 1.0
+    check_val_every_n_epoch: int | None = 1
+    fast_dev_run: bool = False
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "TrainerSettings":
+        """Read them."""
+        return cls(
+            trainer.max_epochs,
+            trainer.max_steps,
+            trainer.limit_val_batches,
+            trainer.check_val_every_n_epoch,
+            bool(trainer.fast_dev_run),
+        )
+
+    def limits(self, phases: int) -> tuple[int, int]:
+        """Most epochs and steps the user allows, -1 for no limit; a fast development run takes one step a phase."""
+        if self.fast_dev_run:
+            return -1, phases
+        unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
+        return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
+
+    def restore(self, trainer: Trainer) -> None:
+        """Write them back."""
+        trainer.fit_loop.max_epochs = self.max_epochs
+        trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+        trainer.limit_val_batches = self.limit_val_batches
+        trainer.check_val_every_n_epoch = self.check_val_every_n_epoch
 
 
 def _mix(seed: int, counter: int) -> int:

@@ -123,7 +123,7 @@ def test_resumed_training_reaches_the_weights_of_an_unbroken_one(build, fit, tra
         if key == trained.model.schedule.state_key
     ]
     assert position["index"] == (0 if epoch == 0 else len(trained.model.schedule.phases) - 1)
-    assert 0 < position["step_in_phase"] < trained.model.schedule.lengths[position["index"]]
+    assert 0 < position["taken"][position["index"]] < trained.model.schedule.lengths[position["index"]]
 
     resumed = fit(build(), ckpt_path=checkpoint)
     exactly_equal(resumed.state, trained.state)

@@ -124,7 +124,7 @@ def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, firs
 
 
 def test_a_shortened_schedule_is_said(tmp_path):
-    with pytest.warns(UserWarning, match=r"max_steps=8\) is shorter than .* 3.4 epochs \(17 steps\)"):
+    with pytest.warns(UserWarning, match=r"\(max_steps=8\) is shorter than .* 3.4 epochs \(17 steps\)"):
         fit(TwoPhases(), tmp_path, max_steps=8)
 
 
@@ -136,7 +136,7 @@ def test_a_short_phase_keeps_a_step_within_the_limit(tmp_path):
 
 @pytest.mark.parametrize("limit", [{"max_steps": 1}, {"max_steps": 0}])
 def test_a_limit_that_leaves_a_phase_empty_is_refused(tmp_path, limit):
-    with pytest.raises(ValueError, match=r"leave no step to some of the phases \['first', 'second'\]"):
+    with pytest.raises(ValueError, match=r"leaves no step to some of the phases \['first', 'second'\]"):
         fit(TwoPhases(), tmp_path, **limit)
 
 
@@ -205,6 +205,50 @@ def test_every_step_draws_from_another_stream(tmp_path):
     fit(model, tmp_path)
     draws = torch.cat([torch.rand(4, generator=step.generator) for step in model.steps])
     assert len(draws.unique()) == len(draws)
+
+
+def test_a_finished_run_with_nothing_left_is_said(tmp_path):
+    fit(TwoPhases(), tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
+    with pytest.raises(ValueError, match="has all of its 17 steps behind it"):
+        fit(TwoPhases(), tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+
+
+def test_a_finished_run_goes_on_in_its_last_phase_when_that_is_longer(tmp_path):
+    fit(TwoPhases(), tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
+    longer = TwoPhases(Phase("first", 3, epochs=2), Phase("second", 2, steps=20))
+    fit(longer, tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+    assert longer.names() == ["second"] * 13
+    assert longer.steps[0].progress == pytest.approx(7 / 20)
+
+
+def test_a_second_fit_trains_again(tmp_path):
+    model = TwoPhases()
+    trainer = fit(model, tmp_path)
+    trainer.fit(model, loader(), loader(5))
+    assert model.names() == (["first"] * 10 + ["second"] * 7) * 2
+
+
+def test_the_trainer_keeps_its_limits_for_the_next_model(tmp_path):
+    trainer = fit(TwoPhases(), tmp_path, max_steps=8, check_val_every_n_epoch=7)
+    assert (trainer.max_steps, trainer.check_val_every_n_epoch) == (8, 7)
+    another = TwoPhases()
+    trainer.fit(another, loader(), loader(5))
+    assert another.names() == ["first"] * 4 + ["second"] * 3
+
+
+def test_the_trainer_keeps_its_limits_when_training_fails(tmp_path, monkeypatch):
+    model = TwoPhases()
+    monkeypatch.setattr(model, "training_step", lambda *_: 1 / 0)
+    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, max_steps=8, logger=False)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(model, loader(), loader(5))
+    assert trainer.max_steps == 8
+
+
+def test_a_fast_development_run_takes_one_step_of_each_phase(tmp_path):
+    model = TwoPhases()
+    fit(model, tmp_path, fast_dev_run=True)
+    assert model.names() == ["first", "second"]
 
 
 def test_a_phase_needs_one_length():
