@@ -4,6 +4,7 @@
 """``python -m anomalib_plugins quickstart``: from nothing to a model on the line, by anomalib's own commands."""
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -16,11 +17,12 @@ from anomalib_plugins.components.precision import fast_precision
 
 IMAGE_SIZE = 128
 OWN_FOLDER = """
-On your own photos (a folder of good parts; add --data.abnormal_dir and --data.mask_dir if you have defects):
+On your own photos (a folder of good parts; if you have defects and masks of them, add
+--data.datamodule.abnormal_dir bad --data.datamodule.mask_dir masks):
 
   anomalib train --model Slsg --model.image_size "[256, 256]" --trainer.callbacks SynthesisPreview \\
     --data SyntheticAnomaly --data.datamodule Folder --data.datamodule.name my_part \\
-    --data.datamodule.root /path/to/photos --data.datamodule.normal_dir good
+    --data.datamodule.root /path/to/photos --data.datamodule.normal_dir good --data.datamodule.num_workers 0
 
   Leave --trainer.max_steps out for the full schedule (a GPU), or set --trainer.max_time 00:00:20:00 for 20 minutes.
   Look at synthesis_preview.png first: it shows what the model is taught to call a defect.
@@ -79,7 +81,8 @@ def _anomalib(title: str, arguments: Sequence[str]) -> int:
     """Run anomalib's command line as a user would, showing the command; returns its exit code."""
     print(f"\n{title}\n\n  $ anomalib {shlex.join(arguments)}\n", flush=True)
     script = shutil.which("anomalib", path=str(Path(sys.executable).parent)) or shutil.which("anomalib")
-    command = [script] if script else [sys.executable, "-m", "anomalib_plugins"]
+    starts_by_itself = script and os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD", "1") == "1"
+    command = [script] if script and starts_by_itself else [sys.executable, "-m", "anomalib_plugins"]
     return subprocess.run([*command, *arguments], check=False).returncode  # noqa: S603 - our own arguments
 
 

@@ -64,7 +64,6 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.models.slsg:Slsg", paper="Yang et al., SLSG, Pattern Recognition 2024"),
     Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
     Plugin("anomalib_plugins.data.demo:DemoParts", "datamodule"),
-    Plugin("anomalib_plugins.callbacks.phases:PhaseSchedule", "callback"),
     Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
 )
@@ -154,8 +153,10 @@ def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
     module, _, attribute = KINDS[plugin.kind].base.partition(":")
     known: list[Any] = [*_subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
     for other in known:
+        taken_by = getattr(other, "__module__", host.__name__)
+        if taken_by.partition(".")[0] not in {"anomalib", "anomalib_plugins"}:
+            continue  # a user's own class of that name is no reason to be missing
         if other is not cls and getattr(other, "__name__", plugin.name).lower() == plugin.name.lower():
-            taken_by = getattr(other, "__module__", host.__name__)
             msg = f"{plugin.kind} {plugin.name!r} is defined by both {taken_by} and {plugin.module}: rename ours"
             raise ValueError(msg)
 

@@ -3,7 +3,9 @@
 
 """What every model of this package adds to anomalib's module."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+import inspect
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,15 +25,28 @@ from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 MIN_IMAGE_SIZE = 32
 
 
-def plain_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Make options plain dicts and lists, at any depth.
+def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[str] = ()) -> dict[str, Any]:
+    """Check a model's nested options against the class they are for, and make them plain dicts and lists.
 
     Checkpoints are read with ``weights_only=True``, which OmegaConf's kinds, given by ``get_model``, would not survive.
 
     Args:
+        owner: Class whose constructor takes them.
         options: Arguments by name; ``None`` is none.
+        given: Arguments the model fills in by itself.
+
+    Raises:
+        TypeError: If the constructor has no such argument, or the model fills it in.
     """
-    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(options or {}))))
+    plain = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(options or {}))))
+    names = [name for name in inspect.signature(owner).parameters if name not in given]
+    for name in plain:
+        if name not in names:
+            nearest = difflib.get_close_matches(name, names, n=1)
+            hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+            msg = f"{owner.__name__} has no option {name!r} here{hint} Its options: {', '.join(names)}"
+            raise TypeError(msg)
+    return plain
 
 
 class PluginModule:
@@ -50,10 +65,12 @@ class PluginModule:
         Raises:
             ValueError: If ``image_size`` is not two integers of at least 32.
         """
-        size = tuple(image_size or (256, 256))
-        if len(size) != 2 or min(size) < MIN_IMAGE_SIZE:
-            msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size}"
+        size = image_size or (256, 256)
+        is_pair = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size)
+        if not is_pair or min(size) < MIN_IMAGE_SIZE:
+            msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size!r}"
             raise ValueError(msg)
+        size = tuple(size)
         return PreProcessor(transform=Compose([Resize(size, antialias=True)]))
 
     @staticmethod

@@ -22,7 +22,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.weights import load_backbone
-from anomalib_plugins.models.base import PluginModule, plain_options
+from anomalib_plugins.models.base import PluginModule, options_of
 from anomalib_plugins.pretext.inpainting import InpaintingMask
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch, colour_jitter
 
@@ -110,11 +110,14 @@ class Slsg(PluginModule, AnomalibModule):
         if learning_rate <= 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
             raise ValueError(msg)
-        # Plain containers: checkpoints are read with weights_only=True, and OmegaConf hands over its own kinds.
-        image_size = tuple(image_size)
-        network, masking, simulation, loss = map(plain_options, (network, masking, simulation, loss))
+        network = options_of(SlsgModel, network)
+        masking = options_of(InpaintingMask, masking)
+        simulation = options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground", "preset"))
+        loss = options_of(SegmentationLoss, loss)
+        pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
+        image_size = list(image_size)  # a plain one: checkpoints are read with weights_only=True
         super().__init__(
-            pre_processor=self.configure_pre_processor(image_size) if pre_processor is True else pre_processor,
+            pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
@@ -144,6 +147,9 @@ class Slsg(PluginModule, AnomalibModule):
 
     def _load_encoder(self, pretrain: str, pre_trained: bool, weights: str | Path | None) -> None:
         if pretrain not in {"gpt", "imagenet", "none"}:
+            if not Path(pretrain).is_file():
+                msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
+                raise FileNotFoundError(msg)
             load_backbone(self.model.encoder, weights=pretrain, prefix="model.encoder.")
         elif pre_trained or weights is not None or pretrain == "imagenet":
             load_backbone(self.model.encoder, weights=weights)

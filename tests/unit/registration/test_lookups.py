@@ -20,7 +20,7 @@ print(json.dumps({
     "datamodule": type(get_datamodule({"class_path": "DemoParts"})).__name__,
     "twice": list_models("pascal") == before,
     "package": anomalib_plugins.__file__,
-    "public": [name for name in ("Slsg", "DemoParts", "PhaseSchedule") if name in dir(anomalib_plugins)],
+    "public": [name for name in ("Slsg", "DemoParts", "SynthesisPreview") if name in dir(anomalib_plugins)],
 }))
 """
 
@@ -48,7 +48,7 @@ def test_wheel_answers_to_every_spelling(fresh, wheel):
     assert found["datamodule"] == "DemoParts"
     assert found["twice"]
     assert found["package"] == str(wheel / "anomalib_plugins" / "__init__.py")
-    assert found["public"] == ["Slsg", "DemoParts", "PhaseSchedule"]
+    assert found["public"] == ["Slsg", "DemoParts", "SynthesisPreview"]
 
 
 def test_wheel_holds_every_module_and_no_test(wheel):

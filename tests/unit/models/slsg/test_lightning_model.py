@@ -209,7 +209,7 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
 
 
 def test_limit_too_short_for_both_phases_is_refused(loader):
-    with pytest.raises(ValueError, match="max_steps=1 leave no step"):
+    with pytest.raises(ValueError, match="max_steps=1 leaves no step"):
         fit(Slsg(**SHORT), loader, max_steps=1)
 
 
@@ -225,7 +225,7 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
     [
         ({"image_size": (256,)}, ValueError, "image_size must be"),
         ({"image_size": (16, 64)}, ValueError, "each at least 32 px"),
-        ({"pretrain": "imgnet"}, FileNotFoundError, "imgnet does not exist"),
+        ({"pretrain": "imgnet"}, FileNotFoundError, '"gpt", "imagenet", "none" or a file .* \'imgnet\''),
         ({"weights": "no/such.pth", "pretrain": "imagenet"}, FileNotFoundError, "no/such.pth does not exist"),
         ({"encoder_bn": "frozen"}, ValueError, "encoder_bn must be"),
         ({"texture_root": "no/such/folder"}, FileNotFoundError, "no/such/folder does not exist"),
@@ -235,7 +235,8 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
         ({"steps": 0}, ValueError, "'segmentation' needs epochs or steps"),
         ({"batch_size": 0}, ValueError, "'segmentation': batch_size must be at least 1"),
         ({"learning_rate": -0.1}, ValueError, "learning_rate must be"),
-        ({"network": {"use_gnc": False}}, TypeError, "use_gnc"),
+        ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here, did you mean 'use_gcn'"),
+        ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
         ({"network": {"stem": "other"}}, ValueError, "stem must be one of"),
         ({"network": {"k": 0}}, ValueError, "k and knn_dilation must be at least 1"),
         ({"masking": {"mask_ratio": 1.5}}, ValueError, r"mask_ratio must be in \[0, 1\]"),
