@@ -29,8 +29,9 @@ class SyntheticAnomaly(AnomalibDataModule):
     """Another datamodule's photos with synthetic anomalies, made while they are read and written nowhere.
 
     By default thresholds are calibrated on synthetic anomalies and the test set is the wrapped one, or synthetic too
-    where that has no defects. No photo is in two splits: a synthetic split is made of the normal photos of the
-    wrapped split that no other split uses or, if there are none, of photos held out of training.
+    where that has no defects. A synthetic validation set takes nothing from the wrapped test set. No photo is in two
+    splits: a synthetic split is made of the normal photos of the wrapped split that no other split uses or, if there
+    are none, of photos held out of training.
 
     Args:
         datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
@@ -42,7 +43,8 @@ class SyntheticAnomaly(AnomalibDataModule):
         test: Whether the test split becomes synthetic; ``None`` if the wrapped one has no defects.
         holdout_ratio: Share of the training photos a synthetic split takes where it has none of its own.
         max_size: Photos whose longer side, in pixels, exceeds it are reduced to it before an anomaly is made.
-        seed: The same seed gives the same splits and anomalies, whatever the batch size and number of workers.
+        seed: The same seed gives the same splits and anomalies, whatever the batch size and number of workers. The
+            wrapped datamodule splits by it too unless it has a seed of its own.
 
     Raises:
         ValueError: If there is no ``datamodule``, a ratio is out of range, a configuration does not fit its class, or
@@ -73,6 +75,11 @@ class SyntheticAnomaly(AnomalibDataModule):
             raise ValueError(msg)
         wrapped = instantiate(AnomalibDataModule, datamodule)
         _check(wrapped, anomaly_ratio, holdout_ratio, max_size)
+        if wrapped.seed is None:
+            wrapped.seed = seed  # anomalib would split differently in every run
+        if val and wrapped.val_split_mode == ValSplitMode.FROM_TEST:
+            wrapped.val_split_mode = ValSplitMode.NONE
+            logger.info("%s: no test images are taken for validation, which is synthetic.", wrapped.name)
         super().__init__(
             train_batch_size=wrapped.train_batch_size,
             eval_batch_size=wrapped.eval_batch_size,

@@ -87,7 +87,7 @@ def test_without_defects_the_test_set_is_synthetic_too(root: Path):
 
 
 def test_splits_too_small_for_both_labels_are_warned_about(root: Path, caplog: pytest.LogCaptureFixture):
-    ready(good_only(root))
+    ready(good_only(root), holdout_ratio=0.1)
     assert "val has 1 images, none of them anomalous" in caplog.text
     caplog.clear()
     ready(mvtec(root), anomaly_ratio=0.0)
@@ -117,9 +117,9 @@ def test_photos_held_out_of_training_are_logged(root: Path, caplog: pytest.LogCa
 
 
 def test_normal_photos_of_the_wrapped_validation_set_are_used_first(root: Path):
-    wrapped = mvtec(root, val_split_mode="from_test", seed=0)
+    wrapped = mvtec(root, val_split_mode="from_train")
     module = ready(wrapped)
-    assert len(module.train_data) == 10
+    assert len(module.train_data) == 5
     normal = wrapped.val_data.samples[wrapped.val_data.samples.label_index == 0]
     assert paths(module.val_data) == set(normal.image_path)
 
@@ -129,6 +129,24 @@ def test_splits_that_are_not_asked_for_stay_as_they_are(root: Path):
     module = ready(wrapped, val=False)
     assert module.val_data is wrapped.val_data
     assert module.train_data is wrapped.train_data
+
+
+def test_splits_are_the_same_in_every_run(root: Path):
+    first, again = (ready(good_only(root, val_split_mode="from_train")) for _ in range(2))
+    assert paths(first.test_data) == paths(again.test_data)
+    assert paths(first.val_data) == paths(again.val_data)
+    assert paths(first.train_data) == paths(again.train_data)
+    assert SyntheticAnomaly(good_only(root, seed=5)).datamodule.seed == 5
+
+
+def test_all_real_defects_are_tested(root: Path, caplog: pytest.LogCaptureFixture):
+    folders = {"normal_test_dir": "test/good", "abnormal_dir": "test/scratch"}
+    wrapped = Folder(name="mine", root=root / "part", normal_dir="train/good", num_workers=0, **folders)
+    with caplog.at_level("INFO", logger="anomalib_plugins"):
+        module = ready(wrapped)
+    assert sorted(module.test_data.samples.label_index) == [0] * 4 + [1] * 3
+    assert paths(module.val_data) < {str(path) for path in (root / "part/train/good").iterdir()}
+    assert caplog.text.count("no test images are taken for validation") == 1
 
 
 # Anomalies
