@@ -42,6 +42,16 @@ print(json.dumps([messages, hasattr(anomalib.models, "PADIM")]))
 """
 
 
+USERS_OWN = """
+import json
+from lightning.pytorch import Callback
+class SynthesisPreview(Callback): pass
+import anomalib.models, anomalib.callbacks
+from anomalib_plugins.callbacks.preview import SynthesisPreview as ours
+print(json.dumps([anomalib.callbacks.SynthesisPreview is ours, "slsg" in anomalib.models.list_models()]))
+"""
+
+
 def test_torch_alone_costs_two_small_modules(fresh):
     code = "import json, sys, torch; print(json.dumps([sorted(sys.modules), list(sys.stdlib_module_names)]))"
     with_us, standard = fresh(code).json
@@ -82,6 +92,12 @@ def test_name_anomalib_has_is_refused_naming_both_modules(fresh):
     assert "anomalib.models.image.padim.lightning_model" in messages[0]
     assert "other" in messages[0]
     assert not opened
+
+
+def test_users_class_of_the_same_name_does_not_keep_ours_from_being_found(fresh):
+    done = fresh(USERS_OWN)
+    assert done.json == [True, True]
+    assert not done.warnings
 
 
 def test_same_name_twice_is_refused_naming_both_modules(monkeypatch):
