@@ -5,7 +5,9 @@
 
 import itertools
 import logging
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from .synthetic_visualizer import show_synthetic_images
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
+ENOUGH = 10  # normal, and anomalous, images of a synthetic split: its photos are repeated to reach it
+MOST = 200  # images of a split whose photos are repeated
 
 
 class SyntheticAnomaly(AnomalibDataModule):
@@ -31,7 +35,8 @@ class SyntheticAnomaly(AnomalibDataModule):
     By default thresholds are calibrated on synthetic anomalies and the test set is the wrapped one, or synthetic too
     where that has no defects. A synthetic validation set takes nothing from the wrapped test set. No photo is in two
     splits: a synthetic split is made of the normal photos of the wrapped split that no other split uses or, if there
-    are none, of photos held out of training.
+    are none, of photos held out of training. Its photos are repeated, with new anomalies, until ten of its images are
+    normal and ten anomalous. Two photos in all are enough: one then serves for both validation and test.
 
     Args:
         datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
@@ -144,8 +149,7 @@ class SyntheticAnomaly(AnomalibDataModule):
         train = self.train_data.samples
         normal = np.flatnonzero(train.label_index == 0)
         if len(normal) < 2:
-            msg = f"{self.datamodule.name} has {len(normal)} normal training images, too few to hold out {split} images"
-            raise ValueError(msg)
+            return self._shared(split)
         count = min(max(1, round(self.holdout_ratio * len(normal))), len(normal) - 1)
         held_out = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(normal)[:count]
         logger.info(
@@ -158,15 +162,34 @@ class SyntheticAnomaly(AnomalibDataModule):
         self.train_data = self.train_data.subsample(np.setdiff1d(np.arange(len(train)), held_out).tolist())
         return train.iloc[np.sort(held_out)]
 
+    def _shared(self, split: str) -> pd.DataFrame:
+        """Normal photos of validation for the test, or the other way round, where training can spare none."""
+        other, train = "test" if split == "val" else "val", self.train_data.samples
+        data = getattr(self, f"{other}_data", None)
+        if data is not None and len(data) > 0:
+            normal = data.samples if isinstance(data, SyntheticDataset) else data.samples[data.samples.label_index == 0]
+            photos = normal[~normal.image_path.isin(train.image_path)].drop_duplicates("image_path")
+            if len(photos) > 0:
+                msg = "%s has too few photos for validation and test: %s is made of the %d photos of %s, so its scores "
+                logger.warning(msg + "flatter.", self.datamodule.name, split, len(photos), other)
+                return photos
+        folder = Path(train.image_path.iloc[0]).parent if len(train) > 0 else getattr(self.datamodule, "root", None)
+        msg = (
+            f"{self.datamodule.name} has {len(train)} normal training images in {folder}, too few to hold out {split} "
+            "images: at least 2 are needed"
+        )
+        raise ValueError(msg)
+
     def _synthetic(self, split: str, samples: pd.DataFrame) -> SyntheticDataset:
         seed = int(np.random.default_rng((self.seed, SPLITS.index(split))).integers(2**62))
+        photos = len(samples)
+        if split != "train" or photos == 1:
+            samples = pd.concat([samples] * _repeats(photos, self.anomaly_ratio), ignore_index=True)
         dataset = SyntheticDataset(samples, self.generator, self.anomaly_ratio, seed, self.max_size)
         dataset.category = self.category
         anomalous = int(dataset.samples.label_index.sum())
-        logger.info("%s: %d images, %d of them with a synthetic anomaly.", split, len(dataset), anomalous)
-        if len(dataset) == 1 and 0 < self.anomaly_ratio < 1:
-            kind = "normal" if anomalous else "anomalous"
-            logger.warning("%s has 1 images, none of them %s: no threshold or AUROC follows from it.", split, kind)
+        msg = "%s: %d images of %d photos, %d of them with a synthetic anomaly."
+        logger.info(msg, split, len(dataset), photos, anomalous)
         return dataset
 
     def _create_test_split(self) -> None:
@@ -189,6 +212,16 @@ class SyntheticAnomaly(AnomalibDataModule):
 
     def _epoch(self) -> int:
         return next(self._epochs) if self.trainer is None else self.trainer.current_epoch
+
+
+def _repeats(photos: int, ratio: float) -> int:
+    """How often to use each photo for ``ENOUGH`` normal and anomalous images, their ratio as exact as it gets."""
+    rarer = min(ratio, 1 - ratio)
+    repeats = math.ceil(min(ENOUGH / rarer, MOST) / photos) if photos and rarer > 0 else 1
+    if repeats <= 1:
+        return 1
+    error = {n: round(abs(n * photos * ratio - round(n * photos * ratio)), 6) for n in range(repeats, 2 * repeats + 1)}
+    return min(error, key=lambda n: error[n])
 
 
 def instantiate(base: Any, config: Any) -> Any:

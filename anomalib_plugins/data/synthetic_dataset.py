@@ -27,7 +27,7 @@ class SyntheticDataset(AnomalibDataset):
     reading change nothing.
 
     Args:
-        samples: Rows of normal images as in anomalib's datasets.
+        samples: Rows of normal images as in anomalib's datasets. A photo in several rows gets several anomalies.
         generator: Makes the anomalies.
         anomaly_ratio: Share of the images that get one, in ``[0, 1]``. Strictly between 0 and 1, there is always at
             least one anomalous and one normal image (given two).
@@ -89,8 +89,9 @@ class SyntheticDataset(AnomalibDataset):
 
     def _make_anomalous(self, image: Tensor, row: int, epoch: int) -> tuple[Tensor, Tensor]:
         draws = np.random.default_rng((self.seed, epoch, int(self.samples.number.iloc[row])))
-        step = int(draws.integers(1, max(len(self.samples), 2)))
-        other = self.samples.image_path.iloc[(row + step) % len(self.samples)]
+        photos = self.samples.image_path.unique()
+        (own,) = np.flatnonzero(photos == self.samples.image_path.iloc[row])
+        other = photos[(own + draws.integers(1, max(len(photos), 2))) % len(photos)]
         pool = resize(self._read(other), list(image.shape[-2:]), antialias=True)[None]
         generator = torch.Generator().manual_seed(int(draws.integers(2**62)))
         made = self.generator(image[None], generator=generator, pool=pool)

@@ -3,6 +3,8 @@
 
 """Claims about synthetic anomalies on other datamodules' photos."""
 
+import copy
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +50,13 @@ def good_only(root: Path, **options: Any) -> Folder:
     return Folder(name="mine", root=root / "part", normal_dir="train/good", num_workers=0, **options)
 
 
+def good_photos(root: Path, count: int, size: tuple[int, int] = (64, 48)) -> Path:
+    (root / "good").mkdir()
+    for i in range(count):
+        Image.effect_noise(size, 50).convert("RGB").save(root / "good" / f"{i}.png")
+    return root
+
+
 def ready(datamodule: AnomalibDataModule | dict, **options: Any) -> SyntheticAnomaly:
     module = SyntheticAnomaly(datamodule, **{"generator": SimulatedAnomaly(foreground="none"), **options})
     module.setup()
@@ -86,13 +95,52 @@ def test_without_defects_the_test_set_is_synthetic_too(root: Path):
     assert set(module.test_data.samples.label_index) == {0, 1}
 
 
-def test_splits_too_small_for_both_labels_are_warned_about(root: Path, caplog: pytest.LogCaptureFixture):
-    ready(good_only(root), holdout_ratio=0.1)
-    assert "val has 1 images, none of them anomalous" in caplog.text
-    caplog.clear()
-    ready(mvtec(root), anomaly_ratio=0.0)
-    ready(mvtec(root))
-    assert "none of them" not in caplog.text
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 10, 19, 30])
+@pytest.mark.parametrize("mode", ["from_test", "none", "from_train", "same_as_test"])
+def test_a_few_good_photos_are_enough(tmp_path: Path, count: int, mode: str, caplog: pytest.LogCaptureFixture):
+    wrapped = Folder(name="few", root=good_photos(tmp_path, count), normal_dir="good", val_split_mode=mode)
+    module = ready(wrapped)
+    for data in (module.val_data, module.test_data):
+        anomalous = int(data.samples.label_index.sum())
+        assert len(data) - anomalous == anomalous >= 10
+        assert len(data) % len(paths(data)) == 0
+        assert not paths(data) & paths(module.train_data)
+    assert len(module.train_data) > 0
+    shared = paths(module.val_data) & paths(module.test_data)
+    assert bool(shared) == (count == 2)
+    assert ("too few photos for validation and test" in caplog.text) == bool(shared)
+
+
+def test_repeated_photos_get_different_anomalies(tmp_path: Path):
+    wrapped = Folder(name="few", root=good_photos(tmp_path, 2), normal_dir="good")
+    made = items(ready(wrapped).test_data)
+    masks = [item.gt_mask.numpy().tobytes() for item in made if item.gt_label]
+    assert len(set(masks)) == len(masks) == 10
+    assert all(torch.equal(item.gt_mask.any(), item.gt_label.bool()) for item in made)
+
+
+def test_anomalies_of_repeated_photos_are_copied_from_another(root: Path, monkeypatch: pytest.MonkeyPatch):
+    data, read = ready(mvtec(root), anomaly_ratio=0.9).val_data, []
+    plain = data._read  # noqa: SLF001
+    monkeypatch.setattr(data, "_read", lambda path: (read.append(path), plain(path))[1])
+    for row in np.flatnonzero(data.samples.label_index):
+        read.clear()
+        data[int(row)]
+        assert len(set(read)) == len(read) == 2
+
+
+@pytest.mark.parametrize(("ratio", "images"), [(0.2, 50), (0.3, 40), (0.001, 200), (0, 1), (1, 1)])
+def test_the_ratio_stays_exact_where_photos_are_repeated(tmp_path: Path, ratio: float, images: int):
+    wrapped = Folder(name="few", root=good_photos(tmp_path, 2), normal_dir="good")
+    data = ready(wrapped, anomaly_ratio=ratio).val_data
+    assert len(data) == images
+    assert data.samples.label_index.sum() == max(round(ratio * images), ratio > 0)
+
+
+def test_a_synthetic_training_set_of_one_photo_has_both_labels(tmp_path: Path):
+    wrapped = Folder(name="few", root=good_photos(tmp_path, 2), normal_dir="good")
+    data = ready(wrapped, train=True).train_data
+    assert (len(paths(data)), int(data.samples.label_index.sum())) == (1, 10)
 
 
 @pytest.mark.parametrize("wrap", [mvtec, good_only])
@@ -113,7 +161,7 @@ def test_photos_held_out_of_training_are_logged(root: Path, caplog: pytest.LogCa
     with caplog.at_level("INFO", logger="anomalib_plugins"):
         module = ready(mvtec(root), holdout_ratio=0.3)
     assert "3 of its 10 training images are held out" in caplog.text
-    assert (len(module.train_data), len(module.val_data)) == (7, 3)
+    assert (len(module.train_data), len(paths(module.val_data))) == (7, 3)
 
 
 def test_normal_photos_of_the_wrapped_validation_set_are_used_first(root: Path):
@@ -198,10 +246,11 @@ def test_nothing_of_the_global_random_state_is_used(root: Path):
 def test_workers_and_batch_size_change_nothing(root: Path):
     one = ready(mvtec(root, eval_batch_size=1), test=True, generator=SimulatedAnomaly())
     many = ready(mvtec(root, eval_batch_size=2, num_workers=2), test=True, generator=SimulatedAnomaly())
-    singles = [batch for batch in one.test_dataloader() if batch.image.shape[2] == 64]
-    pairs = {path: image for batch in many.test_dataloader() for path, image in zip(batch.image_path, batch.image)}  # noqa: B905
-    for batch in singles:
-        assert torch.equal(batch.image[0], pairs[batch.image_path[0]])
+    singles = [batch.image[0] for batch in one.test_dataloader()]
+    pairs = [image for batch in many.test_dataloader() for image in batch.image]
+    equal = [torch.equal(a, b) for a, b in zip(singles, pairs, strict=True) if a.shape[1] == 64]
+    assert len(equal) == 10
+    assert all(equal)
 
 
 def test_every_epoch_is_new_and_seeded(root: Path):
@@ -252,10 +301,7 @@ def test_images_of_different_sizes_are_batched(root: Path):
 
 
 def test_large_photos_are_reduced_first(root: Path, tmp_path: Path):
-    for i in range(5):
-        (tmp_path / "good").mkdir(exist_ok=True)
-        Image.effect_noise((300, 200), 50).convert("RGB").save(tmp_path / "good" / f"{i}.png")
-    wrapped = Folder(name="large", root=tmp_path, normal_dir="good", num_workers=0, val_split_mode="none")
+    wrapped = Folder(name="large", root=good_photos(tmp_path, 5, (300, 200)), normal_dir="good", num_workers=0)
     data = ready(wrapped, max_size=96).val_data
     assert {tuple(item.image.shape) for item in items(data)} == {(3, 64, 96)}
 
@@ -324,21 +370,47 @@ def test_the_wrapped_datamodule_is_prepared(root: Path, monkeypatch: pytest.Monk
 # Pictures
 
 
-def test_pictures_show_the_synthetic_image_instead_of_the_photo(root: Path, tmp_path: Path):
-    module = ready(mvtec(root, test_augmentations=Resize((64, 64))), test=True, anomaly_ratio=1.0)
+def shown_in(picture: Path) -> np.ndarray:
+    return np.asarray(Image.open(picture))[:64, -64:].astype(int)
+
+
+def pictures(module: SyntheticAnomaly, folder: Path) -> list[tuple[torch.Tensor, str, bool]]:
+    """Let the visualizer save each test image below ``folder``; returns the images, their photos and labels."""
     visualizer = ImageVisualizer(fields=["image"], overlay_fields=[("image", [])], field_size=(64, 64),
                                  text_config={"enable": False})  # fmt: skip
-    trainer = SimpleNamespace(callbacks=[visualizer], default_root_dir=tmp_path, datamodule=module)
+    trainer = SimpleNamespace(callbacks=[visualizer], default_root_dir=folder, datamodule=module)
+    trainer.world_size, trainer.global_rank = 1, 0
     show_synthetic_images(trainer, module.test_data)
     show_synthetic_images(trainer, module.test_data)
     (shown,) = trainer.callbacks
-    batch = next(iter(module.test_dataloader()))
-    shown.on_test_batch_end(trainer, None, None, batch, 0)
-    for image, path in zip(batch.image, batch.image_path, strict=True):
-        picture = Image.open(tmp_path / "images" / "good" / Path(path).name)
-        pixels = np.asarray(picture)[:64, -64:].astype(int)
+    made = []
+    for number, batch in enumerate(module.test_dataloader()):
+        before = set((folder / "images").rglob("*.png"))
+        shown.on_test_batch_end(trainer, None, None, copy.copy(batch), number)
+        new = set((folder / "images").rglob("*.png")) - before
+        made += [(batch.image[i], batch.image_path[i], bool(batch.gt_label[i])) for i in range(len(batch.image))]
+        assert len(new) == len(batch.image)
+    return made
+
+
+def test_pictures_show_the_synthetic_image_instead_of_the_photo(root: Path, tmp_path: Path):
+    module = ready(mvtec(root, test_augmentations=Resize((64, 64))), test=True, anomaly_ratio=1.0)
+    for image, path, _ in pictures(module, tmp_path):
+        pixels = shown_in(tmp_path / "images" / "synthetic" / Path(path).name)
         assert np.abs(pixels - image.permute(1, 2, 0).numpy() * 255).max() <= 1
         assert np.abs(pixels - np.asarray(Image.open(path).resize((64, 64)))).max() > 20
+
+
+def test_pictures_of_repeated_photos_are_told_apart(root: Path, tmp_path: Path):
+    module = ready(mvtec(root, test_augmentations=Resize((64, 64))), test=True)
+    seen: Counter[tuple[str, bool]] = Counter()
+    made = pictures(module, tmp_path)
+    assert len(made) == 20
+    for image, path, anomalous in made:
+        name = f"{Path(path).stem}_{seen[path, anomalous]}.png"
+        seen[path, anomalous] += 1
+        pixels = shown_in(tmp_path / "images" / ("synthetic" if anomalous else "good") / name)
+        assert np.abs(pixels - image.permute(1, 2, 0).numpy() * 255).max() <= 1
 
 
 def test_only_synthetic_test_images_replace_the_visualizer(root: Path):
@@ -379,7 +451,7 @@ def test_anomalibs_own_synthetic_split_is_refused(root: Path, option: str):
 def test_too_few_training_images_to_hold_some_out_are_refused(root: Path, tmp_path: Path):
     (tmp_path / "part/train/good").mkdir(parents=True)
     (tmp_path / "part/train/good/0.png").write_bytes((root / "part/train/good/0.png").read_bytes())
-    with pytest.raises(ValueError, match="MVTecAD has 1 normal training images, too few to hold out test images"):
+    with pytest.raises(ValueError, match=r"MVTecAD has 1 normal training images in .*part/train/good, too few to"):
         ready(mvtec(tmp_path, test_split_mode="none", val_split_mode="none"))
 
 
