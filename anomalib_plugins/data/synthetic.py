@@ -47,7 +47,8 @@ class SyntheticAnomaly(AnomalibDataModule):
         val: Whether the validation split becomes synthetic.
         test: Whether the test split becomes synthetic; ``None`` if the wrapped one has no defects.
         holdout_ratio: Share of the training photos a synthetic split takes where it has none of its own.
-        max_size: Photos whose longer side, in pixels, exceeds it are reduced to it before an anomaly is made.
+        max_size: Photos whose longer side, in pixels, exceeds it are reduced to it before an anomaly is made, but
+            no shorter side below 32 pixels.
         seed: The same seed gives the same splits and anomalies, whatever the batch size and number of workers. The
             wrapped datamodule splits by it too unless it has a seed of its own.
 

@@ -3,13 +3,14 @@
 
 """Normal photos of which a seeded share gets a synthetic anomaly while it is read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataset, ImageItem
 from anomalib.data.utils import read_image
 from pandas import DataFrame
+from PIL import Image as Picture
 from torch import Tensor
 from torch.utils.data import Sampler
 from torchvision.transforms.v2 import Transform
@@ -17,6 +18,7 @@ from torchvision.transforms.v2.functional import resize
 from torchvision.tv_tensors import Image, Mask
 
 from anomalib_plugins.synthesis import AnomalyGenerator
+from anomalib_plugins.synthesis.base import MIN_SIZE
 
 
 class SyntheticDataset(AnomalibDataset):
@@ -32,8 +34,12 @@ class SyntheticDataset(AnomalibDataset):
         anomaly_ratio: Share of the images that get one, in ``[0, 1]``. Strictly between 0 and 1, there is always at
             least one anomalous and one normal image (given two).
         seed: Source of all randomness.
-        max_size: Images whose longer side, in pixels, exceeds it are reduced to it first. ``None``: never.
+        max_size: Images whose longer side, in pixels, exceeds it are reduced to it first, but no shorter side below
+            ``MIN_SIZE``. ``None``: never.
         augmentations: Applied to image and mask after the anomaly.
+
+    Raises:
+        ValueError: If there are images too small for an anomaly.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class SyntheticDataset(AnomalibDataset):
         augmentations: Transform | None = None,
     ) -> None:
         super().__init__(augmentations=augmentations)
+        _refuse_small(samples.image_path.unique())
         self.generator, self.anomaly_ratio, self.seed, self.max_size = generator, anomaly_ratio, seed, max_size
         self.samples = samples.drop(columns=["mask_path", "label", "label_index", "number"], errors="ignore")
         self._samples = self.samples.assign(mask_path=None, number=np.arange(len(samples)))
@@ -99,11 +106,27 @@ class SyntheticDataset(AnomalibDataset):
 
     def _read(self, path: str) -> Tensor:
         image = torch.as_tensor(read_image(path, as_tensor=True)).as_subclass(Tensor)
-        longer = max(image.shape[-2:])
-        if self.max_size is None or longer <= self.max_size:
+        shorter, longer = sorted(image.shape[-2:])
+        scale = 1.0 if self.max_size is None else max(self.max_size / longer, MIN_SIZE / shorter)
+        if scale >= 1:
             return image
-        size = [max(1, round(side * self.max_size / longer)) for side in image.shape[-2:]]
-        return resize(image, size, antialias=True).clamp(0, 1)
+        return resize(image, [round(side * scale) for side in image.shape[-2:]], antialias=True).clamp(0, 1)
+
+
+def _refuse_small(paths: Iterable[str]) -> None:
+    small = []
+    for path in paths:
+        try:
+            with Picture.open(path) as picture:
+                size = picture.size
+        except Exception:  # noqa: BLE001, S112  # damaged in whatever way: DataCheck reports it
+            continue
+        if min(size) < MIN_SIZE:
+            small.append(f"  {path} is {size[0]} x {size[1]}")
+    if small:
+        listing = "\n".join([*small[:20], *([f"  ... and {len(small) - 20} more"] if len(small) > 20 else [])])
+        msg = f"{len(small)} photos have a side below {MIN_SIZE} pixels, too small for an anomaly:\n{listing}"
+        raise ValueError(msg)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -121,7 +121,7 @@ def test_repeated_photos_get_different_anomalies(tmp_path: Path):
 
 def test_anomalies_of_repeated_photos_are_copied_from_another(root: Path, monkeypatch: pytest.MonkeyPatch):
     data, read = ready(mvtec(root), anomaly_ratio=0.9).val_data, []
-    plain = data._read  # noqa: SLF001
+    plain = data._read
     monkeypatch.setattr(data, "_read", lambda path: (read.append(path), plain(path))[1])
     for row in np.flatnonzero(data.samples.label_index):
         read.clear()
@@ -304,6 +304,26 @@ def test_large_photos_are_reduced_first(root: Path, tmp_path: Path):
     wrapped = Folder(name="large", root=good_photos(tmp_path, 5, (300, 200)), normal_dir="good", num_workers=0)
     data = ready(wrapped, max_size=96).val_data
     assert {tuple(item.image.shape) for item in items(data)} == {(3, 64, 96)}
+
+
+@pytest.mark.parametrize(("size", "shape"), [((1500, 40), (32, 1200)), ((32, 600), (600, 32)), ((90, 33), (33, 90))])
+def test_long_photos_keep_a_side_that_an_anomaly_fits_in(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]):
+    wrapped = Folder(name="long", root=good_photos(tmp_path, 2, size), normal_dir="good", num_workers=0)
+    data = ready(wrapped).val_data
+    assert {tuple(data[row].image.shape[-2:]) for row in (0, int(data.samples.label_index.argmax()))} == {shape}
+
+
+def test_photos_too_small_for_an_anomaly_are_refused_by_name(tmp_path: Path):
+    wrapped = Folder(name="small", root=good_photos(tmp_path, 30, (40, 31)), normal_dir="good", num_workers=0)
+    message = r"6 photos have a side below 32 pixels.*\n  .*good/\d+.png is 40 x 31"
+    with pytest.raises(ValueError, match=message):
+        ready(wrapped, test=True)
+
+
+def test_photos_that_are_damaged_are_left_to_the_check_of_files(tmp_path: Path):
+    for path in (good_photos(tmp_path, 4) / "good").iterdir():
+        path.write_bytes(b"")
+    assert len(paths(ready(Folder(name="bad", root=tmp_path, normal_dir="good")).val_data)) == 1
 
 
 def test_augmentations_of_the_wrapped_datamodule_turn_image_and_mask_together(root: Path):
