@@ -13,13 +13,17 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from anomalib_plugins.data.synthetic_dataset import SyntheticDataset
+
 from .image_files import ImageFile, read_files
 
 SHOWN = 20
 SPLITS: dict[str, tuple[str, ...]] = {"fit": ("train", "val", "test"), "validate": ("val",), "test": ("test",)}
 WAY_OUT = (
-    "Repair, replace or remove these files, or let them be left out with on_bad_image='skip'. "
-    "To make 8 bits of 16: cv2.imwrite(path, (cv2.imread(path, cv2.IMREAD_UNCHANGED) / 257).astype('uint8')); "
+    "Repair, replace or remove these files, or let them be left out with DataCheck(on_bad_image='skip'), on the "
+    "command line --trainer.callbacks DataCheck --trainer.callbacks.on_bad_image skip. "
+    "To make 8 bits of 16 in another folder, whose images you then train on: "
+    "cv2.imwrite(new_path, (cv2.imread(path, cv2.IMREAD_UNCHANGED) / 257).astype('uint8')); "
     "of a 12-bit camera's, divide by 16; of floats in [0, 1], multiply by 255."
 )
 
@@ -116,6 +120,12 @@ def check_training_split(data: Any, learning_type: LearningType | None) -> None:
         msg = f"there are no training images {_where(data)}"
         raise DataCheckError(msg)
     defects = [path for path, label in zip(images, _labels(data), strict=True) if label == 1]
+    if defects and learning_type == LearningType.ONE_CLASS and isinstance(data, SyntheticDataset):
+        msg = (
+            "this model learns from normal images only, or makes its own anomalies of them: train of SyntheticAnomaly, "
+            f"which put anomalies into {len(defects)} of {len(images)} good training images, must stay false"
+        )
+        raise DataCheckError(msg)
     if defects and learning_type == LearningType.ONE_CLASS:
         msg = (
             f"{len(defects)} of {len(images)} training images are defects, but this model learns from normal images "

@@ -3,6 +3,7 @@
 
 """Claims about the check of image files before training."""
 
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -14,11 +15,14 @@ import pytest
 import tifffile
 from anomalib import LearningType
 from anomalib.data import Folder, MVTecAD, PredictDataset
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Callback
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from anomalib_plugins.callbacks import image_files
 from anomalib_plugins.callbacks.data_check import DataCheck, DataCheckError
+from anomalib_plugins.data import SyntheticAnomaly
 
 ONE_CLASS = SimpleNamespace(learning_type=LearningType.ONE_CLASS)
 RNG = np.random.default_rng(0)
@@ -158,6 +162,29 @@ def test_defects_in_the_training_split_are_refused_by_path(root: Path):
     data.train_data, data.test_data = data.test_data, data.train_data
     with pytest.raises(DataCheckError, match=r"(?s)1 of 2 training images are defects.*test/scratch/1.png"):
         run(data)
+
+
+def test_anomalies_made_for_a_model_that_needs_none_are_refused_without_blaming_the_photos(root: Path):
+    data = SyntheticAnomaly(MVTecAD(root=root, category="part", num_workers=0), train=True)
+    data.setup()
+    with pytest.raises(DataCheckError, match=r"train of SyntheticAnomaly, which .* must stay false$") as error:
+        run(data)
+    assert ".png" not in str(error.value)
+    assert run(data, module=SimpleNamespace(learning_type=None)) == []
+
+
+def test_the_way_out_overwrites_no_original_and_names_the_command_line(root: Path):
+    deep_png(root / "part/train/good/1.png")
+    with pytest.raises(DataCheckError, match="another folder") as error:
+        run(datamodule(root))
+    assert "cv2.imwrite(new_path," in str(error.value)
+    options = re.findall(r"--trainer\.callbacks\S*(?: [^-\s.]+)+", str(error.value))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--trainer.callbacks", type=list[Callback] | Callback)
+    words = " ".join(options).rstrip(".").split()
+    check = parser.instantiate_classes(parser.parse_args(words)).trainer.callbacks
+    check = check[0] if isinstance(check, list) else check
+    assert check.on_bad_image == "skip"
 
 
 def test_models_that_learn_from_defects_may_have_them(root: Path):
