@@ -4,13 +4,16 @@
 """Textures that structural defects are painted with: a folder of images, or noise where there is no folder."""
 
 import logging
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from anomalib_plugins.synthesis.draws import integers, uniform
 from anomalib_plugins.synthesis.perlin import perlin_noise
@@ -18,6 +21,7 @@ from anomalib_plugins.synthesis.perlin import perlin_noise
 logger = logging.getLogger(__name__)
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SHOWN = 20
 
 
 class TextureSource(ABC):
@@ -60,7 +64,7 @@ class TextureFolder(TextureSource):
 
     Raises:
         FileNotFoundError: If ``root`` is no folder or holds no image.
-        ValueError: If a file with an image's extension is no image.
+        ValueError: If files with an image's extension cannot be decoded; each is decoded once to find out.
     """
 
     def __init__(self, root: str | Path, cache_bytes: int = 512 * 2**20) -> None:
@@ -76,8 +80,7 @@ class TextureFolder(TextureSource):
                 "give a folder of images, or none for procedural textures"
             )
             raise FileNotFoundError(msg)
-        for path in self.paths:
-            _check_header(path)
+        _check_files(self.paths)
 
     def __len__(self) -> int:
         """Number of images found."""
@@ -97,12 +100,26 @@ class TextureFolder(TextureSource):
         return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _check_header(path: Path) -> None:
+def _check_files(paths: Sequence[Path]) -> None:
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+        faults = list(threads.map(_fault, paths))
+    bad = [f"  {path} ({fault})" for path, fault in zip(paths, faults, strict=True) if fault]
+    if bad:
+        listing = "\n".join([*bad[:SHOWN], *([f"  ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])])
+        msg = f"{len(bad)} of {len(paths)} textures are no readable images; remove or replace them:\n{listing}"
+        raise ValueError(msg)
+
+
+def _fault(path: Path) -> str:
+    """Why an image cannot be decoded, as PIL says it: OpenCV fills what is missing of a file with grey."""
     try:
-        Image.open(path).close()
-    except OSError as error:
-        msg = f"texture {path} is no readable image; remove or replace it"
-        raise ValueError(msg) from error
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return "is not an image"
+    except Exception as error:  # noqa: BLE001  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
+        return str(error) or type(error).__name__
+    return ""
 
 
 class ProceduralTextures(TextureSource):

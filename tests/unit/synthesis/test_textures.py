@@ -4,6 +4,7 @@
 """Texture sources."""
 
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +61,36 @@ def test_folder_without_images_is_refused_with_the_extensions_looked_for(tmp_pat
         texture_source(tmp_path)
 
 
-def test_file_that_is_no_image_is_refused_at_construction(texture_root: Path) -> None:
+def test_files_that_cannot_be_decoded_are_refused_together_at_construction(texture_root: Path) -> None:
     (texture_root / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"texture .*broken\.jpg is no readable image"):
+    (texture_root / "empty.png").write_bytes(b"")
+    for name in ("cut.jpg", "cut.png", "cut.webp"):
+        Image.effect_noise((128, 128), 50).convert("RGB").save(texture_root / name)
+        whole = (texture_root / name).read_bytes()
+        (texture_root / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="5 of 8 textures are no readable images; remove or replace them") as error:
+        texture_source(texture_root)
+    for name in ("broken.jpg", "empty.png", "cut.jpg", "cut.png", "cut.webp"):
+        assert f"{texture_root / name} (" in str(error.value)
+
+
+def test_only_the_first_broken_files_are_listed(texture_root: Path) -> None:
+    for i in range(25):
+        (texture_root / f"broken{i}.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"(?s)25 of 28 textures.*\.\.\. and 5 more$"):
         texture_source(texture_root)
 
 
-def test_file_that_is_cut_short_is_refused_when_read(texture_root: Path) -> None:
+def test_eight_hundred_textures_are_decoded_in_less_than_three_seconds(tmp_path: Path) -> None:
+    Image.effect_noise((256, 256), 50).convert("RGB").save(tmp_path / "0.jpg")
+    for i in range(1, 800):
+        (tmp_path / f"{i}.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
+    start = time.monotonic()
+    assert len(TextureFolder(tmp_path)) == 800
+    assert time.monotonic() - start < 3
+
+
+def test_file_that_is_emptied_later_is_refused_when_read(texture_root: Path) -> None:
     textures = TextureFolder(texture_root)
     (texture_root / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"texture .*a\.png cannot be read"):
