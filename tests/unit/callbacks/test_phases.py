@@ -177,7 +177,11 @@ def test_validation_follows_the_users_setting_in_the_last_phase(tmp_path):
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_resumed_run_reaches_the_weights_of_an_unbroken_one(tmp_path, epoch):
     keep_all = ModelCheckpoint(
-        tmp_path, filename="epoch={epoch}", auto_insert_metric_name=False, save_top_k=-1, save_on_train_epoch_end=True
+        tmp_path,
+        filename="epoch={epoch}",
+        auto_insert_metric_name=False,
+        save_top_k=-1,
+        save_on_train_epoch_end=True,  # noqa: RUF027 - Lightning fills it in
     )
     unbroken = TwoPhases()
     fit(unbroken, tmp_path, callbacks=[keep_all], enable_checkpointing=True)
