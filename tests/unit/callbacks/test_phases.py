@@ -176,19 +176,14 @@ def test_validation_follows_the_users_setting_in_the_last_phase(tmp_path):
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_resumed_run_reaches_the_weights_of_an_unbroken_one(tmp_path, epoch):
-    keep_all = ModelCheckpoint(
-        tmp_path,
-        filename="epoch={epoch}",
-        auto_insert_metric_name=False,
-        save_top_k=-1,
-        save_on_train_epoch_end=True,  # noqa: RUF027 - Lightning fills it in
-    )
+    keep_all = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)  # epoch=E-step=S.ckpt
     unbroken = TwoPhases()
     fit(unbroken, tmp_path, callbacks=[keep_all], enable_checkpointing=True)
 
     resumed = TwoPhases(seed=None)  # the seed comes from the checkpoint
     nn.init.zeros_(resumed.layer.weight)
-    fit(resumed, tmp_path, ckpt_path=str(tmp_path / f"epoch={epoch}.ckpt"))
+    (checkpoint,) = tmp_path.glob(f"epoch={epoch}-*.ckpt")
+    fit(resumed, tmp_path, ckpt_path=str(checkpoint))
     assert torch.equal(resumed.layer.weight, unbroken.layer.weight)
     assert resumed.names() == unbroken.names()[-len(resumed.steps) :]
     assert 0 < len(resumed.steps) < len(unbroken.steps)
