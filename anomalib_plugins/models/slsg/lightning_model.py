@@ -142,7 +142,7 @@ class Slsg(PluginModule, AnomalibModule):
             if self.runs_pretext:
                 self.decoder = InpaintingDecoder()
                 self.discriminator = PatchDiscriminator()
-        # Convolutions run 1.1 to 3 times faster in this layout, most so in bfloat16.
+        # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
     def _load_encoder(self, pretrain: str, pre_trained: bool, weights: str | Path | None) -> None:
