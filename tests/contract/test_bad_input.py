@@ -75,8 +75,21 @@ def test_empty_training_folder_is_named(build, fit, folder, monkeypatch):
 
 
 def test_defects_in_the_training_split_are_named(build, fit, folder, monkeypatch):
-    data = SyntheticAnomaly(parts(folder), train=True, anomaly_ratio=0.6)
+    data = parts(folder)
+    read_folder = data._setup
+
+    def with_defects(stage=None):
+        read_folder(stage)
+        data.train_data.samples.loc[:2, "label_index"] = 1
+
+    monkeypatch.setattr(data, "_setup", with_defects)
     with pytest.raises(DataCheckError, match=rf"3 of 5 training images are defects(.|\n)*{folder}/good"):
+        fit(refuse_training(monkeypatch, build()), data=data)
+
+
+def test_anomalies_made_for_training_are_refused(build, fit, folder, monkeypatch):
+    data = SyntheticAnomaly(parts(folder), train=True, anomaly_ratio=0.6)
+    with pytest.raises(DataCheckError, match="train of SyntheticAnomaly, .* must stay false"):
         fit(refuse_training(monkeypatch, build()), data=data)
 
 
