@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m anomalib_plugins quickstart", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("results/quickstart"), help="default: %(default)s")
-    parser.add_argument("--steps", type=int, default=450, help="training steps; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=700, help="training steps; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=9, help="training time at most; default: %(default)s")
     arguments = parser.parse_args(argv)
     output: Path = arguments.output

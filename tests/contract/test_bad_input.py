@@ -89,7 +89,7 @@ def test_defects_in_the_training_split_are_named(build, fit, folder, monkeypatch
 
 def test_anomalies_made_for_training_are_refused(build, fit, folder, monkeypatch):
     data = SyntheticAnomaly(parts(folder), train=True, anomaly_ratio=0.6)
-    with pytest.raises(DataCheckError, match="train of SyntheticAnomaly, .* must stay false"):
+    with pytest.raises(DataCheckError, match=r"train of SyntheticAnomaly, .* must stay false"):
         fit(refuse_training(monkeypatch, build()), data=data)
 
 
