@@ -6,36 +6,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .torch_model import anomaly_probability
-
-
-def focal_loss(probability: Tensor, target: Tensor, gamma: float = 4.0, eps: float = 1e-5) -> Tensor:
-    """Focal loss on probabilities (Lin et al., 2017), without class weights.
-
-    Args:
-        probability: Probability of class 1, any shape, in ``[0, 1]``.
-        target: Class 0 or 1, same shape.
-        gamma: Focus on hard elements; 0 gives cross-entropy.
-        eps: The probability of the right class is clamped to ``[eps, 1 - eps]``; beyond, the gradient is 0.
-
-    Returns:
-        Mean over all elements, at least 0.
-
-    Raises:
-        ValueError: If the shapes differ or ``gamma`` is negative.
-
-    Example:
-        >>> focal_loss(torch.tensor([0.5]), torch.tensor([1.0]), gamma=1.0)
-        tensor(0.3466)
-    """
-    if probability.shape != target.shape:
-        msg = f"probability has shape {tuple(probability.shape)}, target {tuple(target.shape)}"
-        raise ValueError(msg)
-    if gamma < 0:
-        msg = f"gamma must be >= 0, got {gamma}"
-        raise ValueError(msg)
-    right = (probability * target + (1 - probability) * (1 - target)).clamp(eps, 1 - eps)
-    return -((1 - right) ** gamma * right.log()).mean()
+from anomalib_plugins.components.segmentation import anomaly_probability, focal_loss
 
 
 class SegmentationLoss(nn.Module):

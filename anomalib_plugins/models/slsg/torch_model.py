@@ -8,6 +8,7 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.inference import never_normal, top_k_score
+from anomalib_plugins.components.segmentation import anomaly_probability
 
 from .decoder import BottleneckHead, Decoder
 from .encoder import SlsgEncoder, Stem
@@ -160,16 +161,3 @@ class SlsgModel(nn.Module):
         anomaly_map = anomaly_probability(logits)
         pred_score, anomaly_map = never_normal(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
         return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)
-
-
-def anomaly_probability(logits: Tensor) -> Tensor:
-    """Softmax over normal and anomalous, of which the anomalous share is kept.
-
-    Args:
-        logits: ``(N, 2, H, W)``.
-
-    Returns:
-        ``(N, 1, H, W)`` in float32.
-    """
-    normal, anomalous = logits.float().split(1, dim=1)
-    return (anomalous - normal).sigmoid()

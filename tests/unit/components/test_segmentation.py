@@ -1,0 +1,67 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from anomalib_plugins.components.segmentation import anomaly_probability, focal_loss
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def probability(generator):
+    return torch.rand(40, generator=generator, dtype=torch.float64) * 0.98 + 0.01
+
+
+@pytest.fixture
+def target(generator):
+    return torch.randint(2, (40,), generator=generator).double()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0, 4.0])
+def test_focal_loss_matches_a_plain_loop(probability, target, gamma):
+    terms = []
+    for p, t in zip(probability.tolist(), target.tolist(), strict=True):
+        right = p if t else 1 - p
+        terms.append(-((1 - right) ** gamma) * math.log(right))
+    assert focal_loss(probability, target, gamma).item() == pytest.approx(sum(terms) / 40)
+
+
+def test_focal_loss_with_gamma_zero_is_cross_entropy(probability, target):
+    assert_close(focal_loss(probability, target, gamma=0), F.binary_cross_entropy(probability, target))
+
+
+def test_focal_loss_gradient_is_right(probability, target):
+    assert torch.autograd.gradcheck(lambda p: focal_loss(p, target), probability.requires_grad_())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 4.0])
+def test_focal_loss_and_its_gradient_are_finite_at_certainty(gamma):
+    probability = torch.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
+    loss = focal_loss(probability, torch.tensor([0.0, 0.0, 1.0, 1.0]), gamma)
+    loss.backward()
+    assert loss.isfinite()
+    assert probability.grad.isfinite().all()
+
+
+def test_focal_loss_refuses_shapes_that_would_broadcast():
+    with pytest.raises(ValueError, match=r"probability has shape \(2, 3\), target \(3,\)"):
+        focal_loss(torch.rand(2, 3), torch.ones(3))
+
+
+def test_focal_loss_refuses_a_negative_gamma():
+    with pytest.raises(ValueError, match="gamma must be >= 0, got -1"):
+        focal_loss(torch.rand(3), torch.ones(3), gamma=-1)
+
+
+def test_probability_is_the_softmax_share_of_anomalous(generator):
+    logits = torch.randn(2, 2, 5, 6, generator=generator)
+    assert_close(anomaly_probability(logits), logits.softmax(dim=1)[:, 1:])
