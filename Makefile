@@ -15,9 +15,7 @@ quickstart: venv
 	$(PY) -m anomalib_plugins quickstart
 
 test: venv
-	@# What exports runs in processes of its own: a worker that ran everything else first has died in an exporter's runtime.
-	$(PY) -m pytest --max-worker-restart=0 tests/contract tests/unit/models tests/unit/test_quickstart.py
-	$(PY) -m pytest --max-worker-restart=0 tests/unit --ignore=tests/unit/models --ignore=tests/unit/test_quickstart.py
+	$(PY) -m pytest
 
 lint: venv
 	$(PY) -m ruff check .
