@@ -15,9 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from anomalib_plugins.benchmark import results
+from anomalib_plugins.benchmark.options import Choice, add_model_options, read_model_options
 
 if TYPE_CHECKING:
     from anomalib_plugins.benchmark.jobs import Job
@@ -31,14 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add = cli.add_argument
     add("--root", type=Path, help="folder of categories in MVTec AD's layout")
     add("--categories", nargs="+", metavar="NAME", help="categories to run (default: every folder of the root)")
-    add(
-        "--models",
-        nargs="+",
-        default=["Slsg", "Draem", "Padim", "Patchcore"],
-        metavar="[LABEL=]NAME",
-        help="names anomalib knows; a label tells variants apart, e.g. Patchcore-1%%=Patchcore",
-    )
-    add("--model-args", type=Path, metavar="FILE", help="YAML or JSON file: constructor arguments by label")
+    add_model_options(cli, default=["Slsg", "Draem", "Padim", "Patchcore"])
     add("--seeds", nargs="+", type=int, default=[0], metavar="N")
     add("--image-size", type=int, default=256, metavar="PIXELS")
     add("--batch-size", type=int, default=8, metavar="N", help="images per training batch")
@@ -105,11 +97,11 @@ def run_all(args: argparse.Namespace) -> int:
     logger.setLevel(logging.INFO)
     if args.threads:
         torch.set_num_threads(args.threads)
-    args.model_args = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
+    choices, args.model_args = read_model_options(args)
     setup = jobs.Setup(**{each.name: getattr(args, each.name) for each in fields(jobs.Setup)})
     done = {results.setting(row) for row in results.read(args.output)}
     failed = []
-    for job in plan(args):
+    for job in plan(args, choices):
         name = f"{job.label} {job.category} seed {job.seed}"
         same = ({**setup.identity(job), "schedule": schedule} for schedule in (setup.schedule, "one pass"))
         if not done.isdisjoint(map(results.setting, same)):
@@ -128,23 +120,14 @@ def run_all(args: argparse.Namespace) -> int:
     return int(bool(failed))
 
 
-def plan(args: argparse.Namespace) -> "list[Job]":
-    """Jobs in the order they run: category by category, so that a table is complete as early as possible.
-
-    Raises:
-        ValueError: If there are arguments for a model that is not run.
-    """
+def plan(args: argparse.Namespace, choices: list[Choice]) -> "list[Job]":
+    """Jobs in the order they run: category by category, so that a table is complete as early as possible."""
     from anomalib_plugins.benchmark.jobs import Job
 
     categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
-    models = [(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
-    unknown = set(args.model_args) - {label for label, _ in models}
-    if unknown:
-        msg = f"arguments for {sorted(unknown)}, but the models are called {[label for label, _ in models]}"
-        raise ValueError(msg)
     return [
-        Job(label, name, category, seed)
-        for seed, category, (label, name) in itertools.product(args.seeds, categories, models)
+        Job(label, model, category, seed)
+        for seed, category, (label, model) in itertools.product(args.seeds, categories, choices)
     ]
 
 

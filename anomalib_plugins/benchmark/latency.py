@@ -3,7 +3,7 @@
 
 """Time inference of models side by side on the CPU: resize, network and post-processing, in torch and OpenVINO.
 
-``python -m anomalib_plugins.benchmark.latency --models Slsg Padim --output latency.json``
+``python -m anomalib_plugins.benchmark.latency --models Slsg Padim --output latency.json``; the last model is the peer.
 """
 
 import argparse
@@ -22,12 +22,16 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.benchmark.options import Choice, add_model_options, read_model_options
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
 
 # Random weights cost the same time as trained ones. Padim's default backbone, said aloud.
-MODEL_ARGS: dict[str, dict[str, Any]] = {"Padim": {"backbone": "resnet18", "pre_trained": False}}
+MODEL_ARGS: dict[str, dict[str, Any]] = {
+    "Padim": {"backbone": "resnet18", "pre_trained": False},
+    "Patchcore": {"pre_trained": False},
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Variant:
     """One way to run one model.
 
     Args:
-        model: Its name.
+        model: Its label.
         engine: ``torch`` or ``openvino``.
         precision: How it computes, e.g. ``fp32``.
         call: Runs images ``(N, 3, H, W)``.
@@ -47,24 +51,29 @@ class Variant:
     call: Callable[[Tensor], Any]
 
 
-def build(name: str, size: int) -> "AnomalibModule":
+def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, bank_rows: int = 0) -> "AnomalibModule":
     """Build a model with random weights, ready to predict; memory banks are fitted on a few random images.
 
     Args:
-        name: Name anomalib knows.
+        choice: The model; a name anomalib knows.
         size: Side of the images, in pixels.
+        arguments: Its constructor arguments.
+        bank_rows: Rows of a patch memory bank, filled at random; 0 keeps the few that the images gave.
     """
     from anomalib.models import get_model
     from anomalib.models.components import MemoryBankMixin
 
     torch.manual_seed(0)
-    model = get_model(name, visualizer=False, evaluator=False, **MODEL_ARGS.get(name, {}))
+    options = {**MODEL_ARGS.get(choice.model, {}), **(arguments or {})}
+    model = get_model(choice.model, visualizer=False, evaluator=False, **options)
     model.pre_processor = model.configure_pre_processor((size, size))
     if isinstance(model, MemoryBankMixin):
         model.train()
         with torch.no_grad():
             model.model(model.pre_processor(torch.rand(8, 3, size, size)))
             model.fit()
+    if bank_rows and hasattr(model.model, "memory_bank"):
+        model.model.memory_bank = torch.randn(bank_rows, model.model.memory_bank.shape[1])
     return model.eval()
 
 
@@ -184,9 +193,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0.
+
+    Raises:
+        ValueError: If labels and arguments of the models do not fit together.
     """
     cli = argparse.ArgumentParser(prog="python -m anomalib_plugins.benchmark.latency", description=__doc__)
-    cli.add_argument("--models", nargs="+", default=["Slsg", "Padim"], metavar="NAME", help="the last one is the peer")
+    add_model_options(cli, default=["Slsg", "Padim"])  # the last one is the peer
+    cli.add_argument("--bank-rows", type=int, default=0, metavar="N", help="rows of patch memory banks (Patchcore)")
     cli.add_argument("--image-size", type=int, default=256, metavar="PIXELS")
     cli.add_argument("--batches", nargs="+", type=int, default=[1, 16], metavar="N")
     cli.add_argument("--rounds", type=int, default=7, metavar="N")
@@ -197,12 +210,13 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     bf16 = "torch" in args.engines and has_bf16()
     variants: list[Variant] = []
-    for name in args.models:
-        model = build(name, args.image_size)
+    choices, arguments = read_model_options(args)
+    for choice in choices:
+        model = build(choice, args.image_size, arguments.get(choice.label), args.bank_rows)
         if "torch" in args.engines:
-            variants.extend(torch_variants(name, model, bf16))
+            variants.extend(torch_variants(choice.label, model, bf16))
         if "openvino" in args.engines:
-            variants.extend(openvino_variants(name, model, args.image_size, args.threads))
+            variants.extend(openvino_variants(choice.label, model, args.image_size, args.threads))
     rows = []
     for batch in args.batches:
         images = torch.rand(batch, 3, args.image_size, args.image_size)
@@ -213,6 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
             "machine": machine(torch.device("cpu")),
             "versions": versions(),
             "image_size": args.image_size,
+            "model_args": arguments,
+            "bank_rows": args.bank_rows,
             "rounds": args.rounds,
             "rows": rows,
         }

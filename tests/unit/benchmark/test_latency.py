@@ -12,6 +12,7 @@ import torch
 from anomalib_plugins.benchmark import latency
 from anomalib_plugins.benchmark.latency import Variant, measure, summarise
 from anomalib_plugins.benchmark.machine import cpu_name, machine, versions
+from anomalib_plugins.benchmark.options import Choice
 
 
 def variants(calls: list[str], ways: int = 1) -> list[Variant]:
@@ -52,7 +53,7 @@ def test_a_model_beside_itself_in_every_way(tmp_path: Path, capsys: pytest.Captu
 
 def test_exported_models_run_in_both_precisions() -> None:
     pytest.importorskip("openvino")
-    model = latency.build("Padim", 64)
+    model = latency.build(Choice("Padim", "Padim"), 64)
     images = torch.rand(2, 3, 64, 64)
     precise, default = latency.openvino_variants("Padim", model, 64, threads=1)
     assert precise.precision == "fp32"
@@ -61,6 +62,12 @@ def test_exported_models_run_in_both_precisions() -> None:
     for variant, tolerance in ((precise, 1e-4), (default, 5e-2)):
         found = torch.as_tensor(variant.call(images)["pred_score"]).flatten()
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_banks_have_the_rows_asked_for_and_arguments_reach_the_model() -> None:
+    arguments = {"backbone": "resnet18", "coreset_sampling_ratio": 0.01}
+    bank = latency.build(Choice("PC", "Patchcore"), 64, arguments, bank_rows=37).model.memory_bank
+    assert bank.shape == (37, 384)
 
 
 def test_the_processor_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How the benchmarks are told which models to run."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+
+class Choice(NamedTuple):
+    """One row of a benchmark.
+
+    Attributes:
+        label: Name of the row, e.g. ``Patchcore-1%``.
+        model: Name anomalib finds the model by.
+    """
+
+    label: str
+    model: str
+
+
+def add_model_options(cli: argparse.ArgumentParser, default: list[str]) -> None:
+    """Let a program choose models, variants of them, and their arguments.
+
+    Args:
+        cli: Parser of the program.
+        default: Models it runs by itself.
+    """
+    cli.add_argument(
+        "--models",
+        nargs="+",
+        default=default,
+        metavar="[LABEL=]NAME",
+        help="names anomalib knows; a label tells variants apart, e.g. Patchcore-1%%=Patchcore",
+    )
+    cli.add_argument(
+        "--model-args", type=Path, metavar="FILE", help="YAML or JSON file: constructor arguments by label"
+    )
+
+
+def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str, dict[str, Any]]]:
+    """The chosen models in their order, and constructor arguments by label.
+
+    Raises:
+        ValueError: If there are arguments for a model that is not run, or two models share a label.
+    """
+    choices = [Choice(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
+    labels = [choice.label for choice in choices]
+    if len(set(labels)) < len(labels):
+        msg = f"every model needs a label of its own, e.g. A=Slsg B=Slsg; got {labels}"
+        raise ValueError(msg)
+    arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
+    unknown = set(arguments) - set(labels)
+    if unknown:
+        msg = f"arguments for {sorted(unknown)}, but the models are called {labels}"
+        raise ValueError(msg)
+    return choices, arguments

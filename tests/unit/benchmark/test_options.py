@@ -1,0 +1,41 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How models, variants and their arguments are named on a command line."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from anomalib_plugins.benchmark.options import add_model_options, read_model_options
+
+
+def read(*arguments: str):
+    cli = argparse.ArgumentParser()
+    add_model_options(cli, default=["Padim"])
+    return read_model_options(cli.parse_args(arguments))
+
+
+def test_default_models_have_no_arguments():
+    assert read() == ([("Padim", "Padim")], {})
+
+
+def test_a_label_tells_variants_apart(tmp_path: Path):
+    file = tmp_path / "args.yaml"
+    file.write_text("fast: {steps: 3}\n")
+    choices, arguments = read("--models", "Slsg", "fast=Slsg", "--model-args", str(file))
+    assert choices == [("Slsg", "Slsg"), ("fast", "Slsg")]
+    assert arguments == {"fast": {"steps": 3}}
+
+
+def test_arguments_of_a_model_that_is_not_run_are_refused(tmp_path: Path):
+    file = tmp_path / "args.yaml"
+    file.write_text("Slgs: {steps: 3}\n")
+    with pytest.raises(ValueError, match=r"arguments for \['Slgs'\], but the models are called \['Slsg'\]"):
+        read("--models", "Slsg", "--model-args", str(file))
+
+
+def test_two_rows_of_one_label_are_refused():
+    with pytest.raises(ValueError, match="label of its own"):
+        read("--models", "Slsg", "Slsg")
