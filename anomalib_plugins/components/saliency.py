@@ -1,0 +1,208 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""LayerCAM: which pixels a convolutional network looks at, layer by layer."""
+
+import difflib
+import logging
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import vgg16
+
+from anomalib_plugins.components.weights import imagenet_state_dict, load_backbone, load_state_dict
+
+logger = logging.getLogger(__name__)
+
+Target = Literal["class", "feature-energy"]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG16_POOLS = (4, 9, 16, 23, 30)
+FLAT = 1e-6  # a map whose range is this share of its maximum is constant but for rounding
+
+
+class LayerCam:
+    """Saliency maps of several layers of a network from one forward and one backward pass (Jiang et al., 2021).
+
+    The map of a layer with activation A and gradient G of the target is the sum over channels of ``A * relu(G)``,
+    enlarged to the image bilinearly and stretched to ``[0, 1]`` (https://doi.org/10.1109/TIP.2021.3089943).
+
+    The network runs as it would in evaluation and without gradients of its parameters; afterwards modes and
+    ``requires_grad`` of all its parts are as before. Under autocast the network computes in that precision, the maps
+    in float32.
+
+    Args:
+        network: Any convolutional network of images ``(N, 3, H, W)``.
+        layers: Names of the layers, as in ``network.named_modules()``. Each must run exactly once in a forward pass
+            and return one tensor ``(N, C, h, w)``.
+        target: What the gradients are of. ``"class"``: the largest logit of each image; the network must return
+            logits ``(N, K)``. ``"feature-energy"``: half the sum of squares of the layer that runs last, for networks
+            without a classifier. Its gradient is that layer's activation, so strong responses count most, as they do
+            for a class, and the last map is the energy of the features.
+        mean: What is subtracted from each colour in ``[0, 1]``; default ImageNet's.
+        std: What that is divided by.
+
+    Raises:
+        ValueError: If a layer does not exist or is named twice, or none is named, or the target is unknown.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[str],
+        target: Target = "class",
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        _check_layers(network, layers)
+        if target not in get_args(Target):
+            msg = f"target must be one of {get_args(Target)}, got {target!r}"
+            raise ValueError(msg)
+        self.network, self.layers, self.target = network, tuple(layers), target
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Maps of RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+
+        Returns:
+            ``(N, L, H, W)`` in ``[0, 1]``, in the order of ``layers``, float32. The map of a layer without positive
+            gradients, or of equal values everywhere, is 0.
+
+        Raises:
+            ValueError: If a layer does not run once, or the network returns no logits where a class is the target.
+        """
+        with torch.inference_mode(mode=False), torch.enable_grad(), _frozen(self.network):
+            activations, target = self._forward(images)
+            gradients = torch.autograd.grad(target, list(activations.values()), materialize_grads=True)
+        maps = []
+        for name in self.layers:
+            activation = activations[name].detach().float()
+            gradient = gradients[list(activations).index(name)].float()
+            cam = (activation * gradient.clamp_(min=0)).sum(dim=1, keepdim=True).clamp_(min=0)  # (N, 1, h, w)
+            maps.append(F.interpolate(cam, size=images.shape[-2:], mode="bilinear", align_corners=False))
+        return _stretch(torch.cat(maps, dim=1))
+
+    def _forward(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Activations in the order in which the layers ran, and the target of all images, a scalar."""
+        activations: dict[str, Tensor] = {}
+
+        def tap(name: str, output: Tensor) -> Tensor:
+            if name in activations:
+                msg = f"layer {name} runs more than once in a forward pass: name the block that holds it"
+                raise ValueError(msg)
+            # Nothing before the first layer needs gradients.
+            activations[name] = output if output.requires_grad else output.detach().requires_grad_()
+            return activations[name].clone()  # what follows may overwrite it
+
+        modules = dict(self.network.named_modules())
+        hooks = [
+            modules[name].register_forward_hook(lambda _module, _inputs, output, name=name: tap(name, output))
+            for name in self.layers
+        ]
+        try:
+            mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+            output = self.network((images - mean) / std)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if missing := [name for name in self.layers if name not in activations]:
+            msg = f"layers {', '.join(missing)} do not run in a forward pass of {type(self.network).__name__}"
+            raise ValueError(msg)
+        if self.target == "class":
+            if not isinstance(output, Tensor) or output.ndim != 2:
+                shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                msg = f'the network returns no logits (N, K) but {shape}: use target="feature-energy"'
+                raise ValueError(msg)
+            return activations, output.amax(dim=1).sum()
+        return activations, list(activations.values())[-1].float().square().sum() / 2
+
+
+def vgg16_saliency(
+    weights: str | Path | None = None,
+    layers: Sequence[int] = VGG16_POOLS,
+    target: Target | None = None,
+    pre_trained: bool = True,
+) -> LayerCam:
+    """LayerCAM on torchvision's VGG-16; by default on its five max-pooling layers, whose indices CutSwap lists.
+
+    Args:
+        weights: File to read; ``None`` takes ImageNet weights from the caches or the internet.
+        layers: Indices in ``features``.
+        target: See ``LayerCam``; ``None`` takes ``"class"`` if the file has a classifier, else ``"feature-energy"``,
+            and says so in the log.
+        pre_trained: ``False`` leaves the network random, for tests.
+
+    Returns:
+        The saliency of a frozen network in evaluation mode.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no ImageNet weights.
+        ValueError: If the file lacks what the target needs, or is of another architecture, or a layer does not exist.
+    """
+    classifier = False
+    if pre_trained:
+        given = imagenet_state_dict("vgg16") if weights is None else load_state_dict(weights)
+        classifier = any(name.endswith("classifier.6.weight") for name in given)
+    if target is None:
+        target = "class" if classifier else "feature-energy"
+        logger.info("Saliency of VGG-16 for the target %s.", target)
+    elif target == "class" and pre_trained and not classifier:
+        msg = f'{weights} has no classifier of VGG-16, so there is no class: use target="feature-energy"'
+        raise ValueError(msg)
+    with torch.device("meta"):  # the random start of 138 million parameters takes seconds
+        network: nn.Module = vgg16(weights=None)
+    if target != "class":
+        network = nn.Sequential(OrderedDict(features=network.features))
+    network.to_empty(device="cpu")
+    if not pre_trained:
+        network.apply(_reset)
+    elif missing := load_backbone(network, "vgg16", weights).random:
+        msg = f"{weights or 'the cached file'} lacks tensors of VGG-16: {', '.join(missing)}"
+        raise ValueError(msg)
+    return LayerCam(
+        network.requires_grad_(requires_grad=False).eval(), [f"features.{index}" for index in layers], target
+    )
+
+
+def _reset(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        module.reset_parameters()
+
+
+def _check_layers(network: nn.Module, layers: Sequence[str]) -> None:
+    names = [name for name, _ in network.named_modules() if name]
+    if isinstance(layers, str) or len(layers) == 0 or len(set(layers)) < len(layers):
+        msg = f"layers must be a list of different names of layers, at least one, got {layers!r}"
+        raise ValueError(msg)
+    for layer in layers:
+        if layer not in names:
+            near = difflib.get_close_matches(layer, names, n=5) or names[:5]
+            msg = f"{type(network).__name__} has no layer {layer!r}; it has {', '.join(near)}, ..."
+            raise ValueError(msg)
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Generator[None, None, None]:
+    """Evaluation mode and no gradients of parameters, for a while."""
+    training = [module for module in network.modules() if module.training]
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        network.eval().requires_grad_(requires_grad=False)
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in learning:
+            parameter.requires_grad_()
+
+
+def _stretch(maps: Tensor) -> Tensor:
+    """Each map of ``(N, L, H, W)`` from its own minimum and maximum to 0 and 1, whatever the scale of gradients."""
+    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
+    span = high - low
+    return torch.where(span > FLAT * high, (maps - low) / span, 0.0)

@@ -1,0 +1,184 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Two patches of an image swapped, where the image is salient."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis.base import AnomalyGenerator, SyntheticBatch, check_images
+from anomalib_plugins.synthesis.draws import integers, uniform
+from anomalib_plugins.synthesis.masks import ATTEMPTS, pixel_numbers
+from anomalib_plugins.synthesis.patches import (
+    AREA,
+    SCAR_DEGREES,
+    Mode,
+    check_patches,
+    margins,
+    move,
+    paste,
+    patch_shapes,
+    scar_shapes,
+)
+
+Overlap = Literal["prefer_disjoint", "allow", "require_disjoint"]
+
+
+class CutSwap(AnomalyGenerator):
+    """Swap two patches of the same size and nothing else, as CutSwap does (Qin et al., 2024).
+
+    The patches' upper left corners are drawn from given pixels, the most salient ones in the paper; without them from
+    the whole image, as in the paper's ablation with one cluster. A patch that would leave the image is shifted inside.
+
+    The mask holds the pixels whose colour changed: both patches, but for pixels that happened to be equal.
+    Where the whole image has one colour nothing can change: the mask is empty and the kind normal.
+
+    Args:
+        mode: ``"patch"``: rectangles of 2 to 15 % of the image, 0.3 to 3.3 times as wide as high. ``"scar"``: small
+            ones, 2 to 16 pixels wide and 10 to 25 high in an image of 256 x 256 and in proportion in others, each
+            rotated by up to 45 degrees.
+        overlap: Whether the patches may overlap. ``"prefer_disjoint"``: the pair that overlaps least of up to 20
+            draws. ``"allow"``: the first pair. ``"require_disjoint"``: smaller and smaller patches, of half the area
+            each time, until 20 draws have a pair that does not. Where patches overlap, both bring what was there
+            before, and the second lies on top.
+        patch_jitter: Range of a change of each patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+
+    Example:
+        >>> images = torch.rand(4, 3, 64, 64)
+        >>> batch = CutSwap()(images, torch.Generator().manual_seed(0))
+        >>> bool(((batch.image != images).any(dim=1, keepdim=True) == batch.mask.bool()).all())
+        True
+    """
+
+    def __init__(
+        self,
+        mode: Mode = "patch",
+        overlap: Overlap = "prefer_disjoint",
+        patch_jitter: float = 0.0,
+    ) -> None:
+        check_patches(mode, patch_jitter)
+        if overlap not in get_args(Overlap):
+            msg = f"overlap must be one of {', '.join(get_args(Overlap))}, got {overlap!r}"
+            raise ValueError(msg)
+        self.mode, self.overlap, self.patch_jitter = mode, overlap, patch_jitter
+
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        pool: Tensor | None = None,
+        candidates: Tensor | None = None,
+    ) -> SyntheticBatch:
+        """Swap two patches of every image, see ``AnomalyGenerator``.
+
+        Args:
+            images: Normal RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+            generator: Source of all randomness.
+            pool: Not used: both patches are the image's own.
+            candidates: Where the patches' upper left corners may be, boolean ``(N, H, W)``. An image with fewer than
+                two such pixels uses all. Default: all pixels.
+
+        Returns:
+            The images with masks and kinds.
+
+        Raises:
+            ValueError: If the images or the candidates do not have these shapes, or the candidates are not boolean.
+        """
+        check_images(images, pool)
+        if candidates is not None and (
+            candidates.dtype != torch.bool or candidates.shape != (len(images), *images.shape[-2:])
+        ):
+            wanted = (len(images), *images.shape[-2:])
+            msg = f"expected boolean candidates {wanted}, got {candidates.dtype} {tuple(candidates.shape)}"
+            raise ValueError(msg)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.simulate(images, images, generator, candidates)
+
+    def simulate(
+        self, images: Tensor, pool: Tensor, generator: torch.Generator | None, candidates: Tensor | None = None
+    ) -> SyntheticBatch:
+        """What ``__call__`` gives, from checked input."""
+        del pool
+        size = images.shape[-2:]
+        shapes, corners, degrees = self.places(len(images), size, generator, candidates)
+        moves = [
+            [move(second, first, shape, angles[0], size), move(first, second, shape, angles[1], size)]
+            for shape, (first, second), angles in zip(shapes, corners, degrees.tolist(), strict=True)
+        ]
+        return paste(images, moves, self.patch_jitter, generator)
+
+    def places(
+        self,
+        count: int,
+        size: torch.Size,
+        generator: torch.Generator | None = None,
+        candidates: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Which patches to swap.
+
+        Args:
+            count: Number of images.
+            size: Height and width of the images.
+            generator: Source of sizes, corners and angles.
+            candidates: See ``__call__``.
+
+        Returns:
+            Height and width of both patches of each image ``(N, 2)``; their upper left corners, (row, column)
+            ``(N, 2, 2)``; the degrees by which to rotate what comes to the first and to the second ``(N, 2)``.
+        """
+        if self.mode == "scar":
+            shapes = scar_shapes(count, size, generator)
+            degrees = uniform((count, 2), -SCAR_DEGREES, SCAR_DEGREES, generator)
+        else:
+            shapes, degrees = patch_shapes(count, size, AREA, generator), torch.zeros(count, 2)
+        pixels = [torch.arange(size[0] * size[1])] * count if candidates is None else _anchors(candidates)
+        corners = torch.empty(count, 2, 2, dtype=torch.long)
+        pending = torch.arange(count)
+        while len(pending):
+            reach = margins(shapes, degrees)
+            drawn = _draw_corners(
+                [pixels[each] for each in pending], size, 1 if self.overlap == "allow" else ATTEMPTS, generator
+            )
+            drawn = _shift_inside(drawn, shapes[pending], reach[pending], size)
+            common = _overlap(drawn, (shapes + 2 * reach)[pending])  # (n, attempts)
+            best = common.argmin(dim=1)
+            corners[pending] = drawn[torch.arange(len(pending)), best]
+            if self.overlap != "require_disjoint":
+                break
+            pending = pending[common.amin(dim=1) > 0]
+            shapes[pending] = (shapes[pending] / 2**0.5).long().clamp(min=1)
+        return shapes, corners, degrees
+
+
+def _anchors(candidates: Tensor) -> list[Tensor]:
+    """Numbers of the pixels of each mask ``(N, H, W)`` on the CPU, or of all pixels where a mask has fewer than two."""
+    everywhere = torch.arange(candidates[0].numel())
+    return [each if len(each) > 1 else everywhere for each in pixel_numbers(candidates[:, None].cpu())]
+
+
+def _draw_corners(pixels: list[Tensor], size: torch.Size, attempts: int, generator: torch.Generator | None) -> Tensor:
+    """Pairs of different pixels of each image's list, all pairs equally likely: ``(N, attempts, 2, 2)``."""
+    number = torch.tensor([len(each) for each in pixels])[:, None]
+    lots = integers((len(pixels), attempts, 2), 0, 2**62, generator)
+    first = lots[..., 0] % number
+    second = (first + 1 + lots[..., 1] % (number - 1)) % number
+    chosen = torch.stack((first, second), dim=2)
+    drawn = torch.stack([each[which] for each, which in zip(pixels, chosen, strict=True)])
+    return torch.stack((drawn // size[1], drawn % size[1]), dim=3)
+
+
+def _shift_inside(corners: Tensor, shapes: Tensor, reach: Tensor, size: torch.Size) -> Tensor:
+    """Corners ``(N, A, 2, 2)`` moved so that rectangles of ``shapes`` and ``reach`` ``(N, 2)`` lie in the image."""
+    low, high = reach[:, None, None], (torch.tensor(list(size)) - shapes - reach)[:, None, None]
+    return corners.maximum(low).minimum(high)
+
+
+def _overlap(corners: Tensor, shapes: Tensor) -> Tensor:
+    """Pixels in common ``(N, A)`` of pairs of rectangles of ``shapes`` ``(N, 2)`` at corners ``(N, A, 2, 2)``."""
+    apart = (corners[:, :, 0] - corners[:, :, 1]).abs()
+    return (shapes[:, None] - apart).clamp(min=0).prod(dim=2)

@@ -1,0 +1,158 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Rectangles cut out of an image and pasted elsewhere in it, rotated or not: what CutSwap and CutPaste share."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from anomalib_plugins.synthesis.base import NORMAL, STRUCTURAL, SyntheticBatch
+from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
+from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.geometry import pixel_scale
+from anomalib_plugins.synthesis.painting import blend, read
+
+Mode = Literal["patch", "scar"]
+
+AREA = (0.02, 0.15)
+ASPECT = (0.3, 3.3)
+SCAR_WIDTH, SCAR_HEIGHT = (2.0, 16.0), (10.0, 25.0)
+SCAR_DEGREES = 45.0
+
+
+class Move(NamedTuple):
+    """Pixels to copy within an image, by their numbers row by row.
+
+    Attributes:
+        source: Where to copy from ``(P,)``.
+        target: Where to paste ``(P,)``, each pixel once.
+    """
+
+    source: Tensor
+    target: Tensor
+
+
+def patch_shapes(
+    count: int, size: Sequence[int], area: Sequence[float] = AREA, generator: torch.Generator | None = None
+) -> Tensor:
+    """Height and width of rectangles with an area uniform in a range and an aspect ratio log-uniform in 0.3 to 3.3.
+
+    Args:
+        count: Number of rectangles.
+        size: Height and width of the image.
+        area: Smallest and largest area as a share of the image's.
+        generator: Source of the shapes.
+
+    Returns:
+        Integers ``(count, 2)``, at least 1 and at most ``size``.
+    """
+    low, high = (math.log(ratio) for ratio in ASPECT)
+    share, aspect = uniform((2, count), 0, 1, generator)
+    pixels = (area[0] + share * (area[1] - area[0])) * size[0] * size[1]
+    aspect = (low + aspect * (high - low)).exp()  # width over height
+    shapes = torch.stack(((pixels / aspect).sqrt(), (pixels * aspect).sqrt()), dim=1).round().long()
+    return shapes.clamp(min=1).minimum(torch.tensor(list(size)))
+
+
+def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
+    """Height (10 to 25 pixels) and width (2 to 16 pixels) of scars in an image of 256 x 256, in proportion in others.
+
+    Args:
+        count: Number of scars.
+        size: Height and width of the image.
+        generator: Source of the shapes.
+
+    Returns:
+        Integers ``(count, 2)``, at least 1, so small that every rotation of the scar fits in the image.
+    """
+    scale = min(pixel_scale(size), min(size) / 64)  # the latter in images 16 times as long as wide
+    low, high = torch.tensor([SCAR_HEIGHT, SCAR_WIDTH]).T * scale
+    return torch.lerp(low, high, uniform((count, 2), 0, 1, generator)).round().long().clamp(min=1)
+
+
+def margins(shapes: Tensor, degrees: Tensor) -> Tensor:
+    """How far rectangles of ``shapes`` ``(N, 2)`` reach beyond themselves, rotated by ``degrees`` ``(N, A)``.
+
+    Returns:
+        Integers ``(N, 2)``: pixels beyond the upper or lower side, and beyond the left or right.
+    """
+    height, width = shapes.double().unsqueeze(2).unbind(dim=1)  # (N, 1) each
+    cosine, sine = degrees.double().deg2rad().cos().abs(), degrees.double().deg2rad().sin().abs()
+    reach = torch.stack((height * cosine + width * sine, width * cosine + height * sine), dim=1).amax(dim=2)
+    # A pixel counts where its centre is covered, half a pixel from its side.
+    return ((reach - shapes) / 2 - 0.5).ceil().clamp(min=0).long()
+
+
+def move(source: Tensor, target: Tensor, shape: Tensor, degrees: float, size: Sequence[int]) -> Move:
+    """Copy a rectangle to another place, rotated about its centre; the pixels keep their colours.
+
+    Args:
+        source: Upper left corner of the rectangle, (row, column).
+        target: Upper left corner of the place it goes to before it is rotated.
+        shape: Height and width of the rectangle.
+        degrees: Angle of rotation.
+        size: Height and width of the image; the rotated rectangle must lie in it.
+    """
+    margin = margins(shape[None], torch.tensor([[degrees]]))[0]
+    rows, columns = (
+        torch.arange(int(-margin[axis]), int(shape[axis] + margin[axis]), dtype=torch.float64) for axis in (0, 1)
+    )
+    centre = shape.double() / 2
+    down, right = rows[:, None] + 0.5 - centre[0], columns + 0.5 - centre[1]
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    row = (cosine * down - sine * right + centre[0]).floor().long()  # within the rectangle before its rotation
+    column = (sine * down + cosine * right + centre[1]).floor().long()
+    inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+    width = size[1]
+    places = (rows[:, None].long() + target[0]) * width + columns.long() + target[1]
+    return Move(((row + source[0]) * width + column + source[1])[inside], places[inside])
+
+
+def paste(
+    images: Tensor, moves: Sequence[Sequence[Move]], jitter: float = 0.0, generator: torch.Generator | None = None
+) -> SyntheticBatch:
+    """Copy pixels within each image. All are read before any is written, and later moves overwrite earlier ones.
+
+    Args:
+        images: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+        moves: What to copy in each image, equally many each.
+        jitter: Each copy's brightness, contrast and saturation change by up to this share, its hue by so many turns.
+        generator: Source of the colour changes.
+
+    Returns:
+        Images, exact masks of what differs, and kinds: structural, or normal where nothing differs.
+    """
+    mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
+    masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
+    each = [
+        [read(image, part.source.to(image.device)) for part in parts]
+        for image, parts in zip(images, moves, strict=True)
+    ]
+    colours = [colour for image in each for colour in image]
+    if jitter > 0:
+        colours = adjust_lists(colours, random_colours(len(colours), generator, jitter, jitter, jitter, jitter))
+    number = len(colours) // len(images)
+    changed = []
+    for index, parts in enumerate(moves):
+        paint = torch.cat(colours[number * index : number * (index + 1)], dim=1)
+        order = torch.full(images.shape[-2:], -1).flatten()
+        order[torch.cat([part.target for part in parts])] = torch.arange(paint.shape[1])
+        place = (order >= 0).nonzero()[:, 0]
+        paint = paint[:, order[place].to(paint.device)]
+        changed.append(blend(images[index], mixed[index], masks[index], place.to(images.device), paint, 1.0))
+    kind = torch.where(torch.stack(changed) > 0, STRUCTURAL, NORMAL)
+    return SyntheticBatch(mixed, masks, kind)
+
+
+def check_patches(mode: str, jitter: float) -> None:
+    """Raise a ``ValueError`` unless ``mode`` is a :data:`Mode` and ``jitter`` is in ``[0, 0.5]``."""
+    if mode not in get_args(Mode):
+        msg = f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}"
+        raise ValueError(msg)
+    if not 0 <= jitter <= 0.5:
+        msg = f"patch_jitter must be in [0, 0.5], got {jitter}"
+        raise ValueError(msg)
