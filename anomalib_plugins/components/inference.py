@@ -5,6 +5,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 BROKEN_SCORE = 2.0
 
@@ -32,6 +33,33 @@ def top_k_score(anomaly_map: Tensor, k: int = 100) -> Tensor:
     pixels = anomaly_map.flatten(1)
     # sym_min instead of min: the traced graph of an export keeps the choice open when the image size is dynamic.
     return pixels.topk(torch.sym_min(k, pixels.shape[1]), dim=1).values.mean(dim=1)
+
+
+def window_score(anomaly_map: Tensor, side: int = 21) -> Tensor:
+    """Largest mean over any square window of each map; beyond the border lie zeros, which count.
+
+    Args:
+        anomaly_map: ``(N, 1, H, W)``.
+        side: Side of the window, in pixels; odd.
+
+    Returns:
+        Scores ``(N,)`` in float32.
+
+    Raises:
+        ValueError: If ``side`` is even or below 1.
+
+    Example:
+        >>> window_score(torch.ones(1, 1, 3, 3), side=3)
+        tensor([1.])
+    """
+    if side < 1 or side % 2 == 0:
+        msg = f"side must be an odd number of pixels, got {side}"
+        raise ValueError(msg)
+    with torch.autocast(anomaly_map.device.type, enabled=False):
+        # Rows, then columns: the same mean from 2 * side instead of side**2 pixels.
+        rows = F.avg_pool2d(anomaly_map.float(), (1, side), stride=1, padding=(0, side // 2))
+        means = F.avg_pool2d(rows, (side, 1), stride=1, padding=(side // 2, 0))
+    return means.flatten(1).amax(dim=1)
 
 
 def never_normal(

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
-    """Convolution with bias, batch normalisation and ReLU that keep height and width.
+def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True) -> nn.Sequential:
+    """Convolution, batch normalisation and ReLU that keep height and width.
 
     Args:
         in_channels: Channels of the input ``(N, C, H, W)``.
         out_channels: Channels of the output.
         kernel_size: Odd side of the kernel, in pixels.
+        bias: Whether the convolution has one, which the normalisation takes out again.
 
     Returns:
         The three layers in a row.
@@ -27,7 +28,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> n
         msg = f"kernel_size must be odd to keep the image size, got {kernel_size}"
         raise ValueError(msg)
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2),
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )

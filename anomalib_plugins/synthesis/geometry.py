@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Batched rotation and blur with one set of parameters per image."""
+"""Batched rotation, shift and blur with one set of parameters per image."""
 
 import math
 from collections.abc import Sequence
@@ -55,6 +55,25 @@ def _warp_planes(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             cv2.warpAffine(plane, affine, (width, height), output, flags, BORDERS[padding])
     return torch.from_numpy(warped).to(images.dtype)
+
+
+def roll(images: Tensor, shift: Tensor) -> Tensor:
+    """Shift every image in a circle: what leaves it on one side comes in on the other.
+
+    Args:
+        images: Batch ``(N, C, H, W)``.
+        shift: Pixels down and to the right for each image, integers ``(N, 2)``.
+
+    Returns:
+        Batch of the same shape.
+    """
+    shift = shift.to(images.device)
+    rows, columns = (
+        (torch.arange(side, device=images.device) - shift[:, axis, None]) % side  # (N, side)
+        for axis, side in enumerate(images.shape[-2:])
+    )
+    number = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 @lru_cache(maxsize=16)

@@ -26,4 +26,16 @@ CASES = {
         small={"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 5, "batch_size": 2},
         endless={"pretrain_epochs": 1000, "steps": 3000},
     ),
+    "CutSwapPatchcore": Case(
+        small={
+            "pre_trained": False,
+            "saliency": "backbone",
+            "steps": 12,
+            "batch_size": 5,
+            "freeze_steps": 1,
+            "coreset_sampling_ratio": 0.1,
+        },
+        endless={"steps": 3000},
+    ),
+    "Pouta": Case(small={"epochs": 3, "batch_size": 2}, endless={"epochs": 1000}),
 }

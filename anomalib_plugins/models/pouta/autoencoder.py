@@ -1,0 +1,108 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The reconstructive network of POUTA, whose maps are used a second time."""
+
+from collections.abc import Sequence
+from itertools import pairwise, starmap
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from anomalib_plugins.components.layers import conv_bn_relu
+
+CHANNELS = (64, 128, 256, 512)
+
+
+class Pyramids(NamedTuple):
+    """What encoder and decoder see in images ``(N, 3, H, W)``, finest level first.
+
+    Level i of both is ``(N, C_i, H / 2^i, W / 2^i)``, sides rounded up, with C = 64, 128, 256 and 512.
+
+    Attributes:
+        encoded: F_E1 to F_E4, which stand for the image.
+        decoded: F_D1 to F_D4, which stand for the image without its anomalies.
+    """
+
+    encoded: list[Tensor]
+    decoded: list[Tensor]
+
+
+class AutoEncoder(nn.Module):
+    """Encoder, mapping layer and decoder without skip connections.
+
+    Sides that are no multiple of 16 are rounded up where they are halved and cut off where they are doubled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(conv_bn_relu(before, after, bias=False), conv_bn_relu(after, after, bias=False))
+            for before, after in pairwise((3, *CHANNELS))
+        )
+        deepest = CHANNELS[-1]
+        self.mapping = conv_bn_relu(deepest, deepest, kernel_size=1, bias=False)
+        self.decoder = nn.ModuleList(starmap(UpBlock, pairwise((deepest, *CHANNELS[::-1]))))
+        self.to_image = nn.Conv2d(CHANNELS[0], 3, 1)
+
+    def forward(self, images: Tensor) -> Pyramids:
+        """Encode and decode; the last layer, which makes an image of F_D1, is :meth:`reconstruct`.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            Maps of encoder and decoder.
+        """
+        first, *deeper = self.encoder
+        encoded = [first(images)]
+        for block in deeper:
+            encoded.append(block(self.pool(encoded[-1])))
+        x = self.mapping(self.pool(encoded[-1]))
+        decoded: list[Tensor] = []
+        for block, peer in zip(self.decoder, reversed(encoded), strict=True):
+            x = block(x, peer.shape[-2:])
+            decoded.append(x)
+        return Pyramids(encoded, decoded[::-1])
+
+    def reconstruct(self, decoded: Sequence[Tensor]) -> Tensor:
+        """The image that the decoder means, I_r.
+
+        Args:
+            decoded: F_D1 to F_D4.
+
+        Returns:
+            ``(N, 3, H, W)``, linear.
+        """
+        return self.to_image(decoded[0])
+
+
+class UpBlock(nn.Module):
+    """Doubles height and width.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+        self.refine = conv_bn_relu(out_channels, out_channels, bias=False)
+
+    def forward(self, features: Tensor, size: Sequence[int]) -> Tensor:
+        """Double and cut to a size.
+
+        Args:
+            features: ``(N, in_channels, h, w)``.
+            size: Height and width of the result: twice ``h`` and ``w``, or one less.
+
+        Returns:
+            ``(N, out_channels, *size)``.
+        """
+        return self.refine(self.up(features)[..., : size[0], : size[1]])
