@@ -16,10 +16,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-logger = logging.getLogger(__name__)
+from anomalib_plugins.callbacks.trainer_settings import TrainerSettings
 
-LIGHTNING_DEFAULT_EPOCHS = 1000
-"""What Lightning sets ``max_epochs`` to when the user sets no limit at all."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,24 @@ class Phase:
 
     Args:
         name: What the log and the progress bar call it.
-        batch_size: Images an optimizer step takes; the loader's batches are cut to it.
+        batch_size: Examples a step takes; the loader's batches are cut to it.
         epochs: Length in passes over the training set. Give this or ``steps``.
         steps: Length in optimizer steps.
+        examples: How many examples the phase makes of each image.
+        whole: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
+            never shortened, and starts again where a run is resumed within it. Its steps are no optimizer steps.
 
     Raises:
-        ValueError: If not exactly one positive length is given, or ``batch_size`` is below 1.
+        ValueError: If not exactly one positive length is given, ``batch_size`` or ``examples`` is below 1, or a whole
+            phase has no length in epochs.
     """
 
     name: str
     batch_size: int
     epochs: int | None = None
     steps: int | None = None
+    examples: int = 1
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a phase without one clear length."""
@@ -47,9 +52,17 @@ class Phase:
         if len(lengths) != 1 or lengths[0] < 1:
             msg = f"phase {self.name!r} needs epochs or steps, at least 1: got epochs={self.epochs}, steps={self.steps}"
             raise ValueError(msg)
-        if self.batch_size < 1:
-            msg = f"phase {self.name!r}: batch_size must be at least 1, got {self.batch_size}"
+        for name, value in (("batch_size", self.batch_size), ("examples", self.examples)):
+            if value < 1:
+                msg = f"phase {self.name!r}: {name} must be at least 1, got {value}"
+                raise ValueError(msg)
+        if self.whole and self.epochs is None:
+            msg = f"phase {self.name!r} looks at every image: give its length in epochs, not in steps"
             raise ValueError(msg)
+
+    def steps_in(self, images: int) -> int:
+        """How many steps it makes of a loader's batch of so many images."""
+        return math.ceil(images * self.examples / self.batch_size)
 
 
 class Step(NamedTuple):
@@ -57,8 +70,8 @@ class Step(NamedTuple):
 
     Attributes:
         phase: Name of the phase it belongs to.
-        images: Its share of the loader's batch, ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
-        others: The rest of that batch, ``(N - n, C, H, W)``.
+        images: Its share of what was cut, the loader's batch, ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
+        others: The rest of that, ``(N - n, C, H, W)``.
         progress: Share of the phase that lies behind, in ``[0, 1)``; drives learning-rate schedules.
         generator: Seeded by run and step, so that a resumed run draws what an unbroken one would.
     """
@@ -78,8 +91,9 @@ class PhaseSchedule(Callback):
 
     The phases' own lengths are the default. The trainer's ``max_epochs``, ``max_steps`` (counted in optimizer steps of
     this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of what is left,
-    and the log says so. Validation is off until the last phase and always runs on the final weights, which thresholds
-    are taken from.
+    and the log says so. Whole phases, which fill a memory, are left as they are: a memory of half the images would take
+    the other half for defects. Validation is off until the last phase and always runs on the final weights, which
+    thresholds are taken from.
 
     Args:
         phases: The phases in their order.
@@ -100,6 +114,7 @@ class PhaseSchedule(Callback):
         self.index = 0  # of the current phase
         self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
         self._timer: Timer | None = None
+        self._epoch_is_fresh = False  # nobody has seen an image of it yet
         self._rank_and_world = (0, 1)
         self._settings = TrainerSettings()
 
@@ -111,7 +126,7 @@ class PhaseSchedule(Callback):
     @property
     def total_steps(self) -> int:
         """Optimizer steps of all phases so far."""
-        return sum(self.taken)
+        return sum(taken for phase, taken in zip(self.phases, self.taken, strict=True) if not phase.whole)
 
     @property
     def finished(self) -> bool:
@@ -122,15 +137,16 @@ class PhaseSchedule(Callback):
         """Cut a loader's batch into optimizer steps, changing phase in mid-batch where one ends.
 
         Args:
-            images: Batch ``(N, C, H, W)``.
+            images: Batch ``(N, C, H, W)``, or whatever stands for its examples ``(N * examples, ...)``.
 
         Yields:
-            The steps in their order; none once the schedule is over.
+            The steps in their order; none once the schedule is over, nor while a whole phase waits for the next epoch.
         """
         start = 0
         while start < len(images):
             self._leave_ended_phases()
-            if self.finished:
+            begins = self.taken[self.index] == 0 if not self.finished else False
+            if self.finished or (self.phase.whole and begins and not (self._epoch_is_fresh and start == 0)):
                 return
             stop = start + self.phase.batch_size
             others = torch.cat([images[:start], images[stop:]])
@@ -142,7 +158,7 @@ class PhaseSchedule(Callback):
     def _progress(self) -> float:
         """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
         by_steps = self.taken[self.index] / self.lengths[self.index]
-        return max(by_steps, self._progress_by_time())
+        return by_steps if self.phase.whole else max(by_steps, self._progress_by_time())
 
     def _progress_by_time(self) -> float:
         if self._timer is None:
@@ -191,59 +207,82 @@ class PhaseSchedule(Callback):
                 "max_steps, max_epochs or the model's own lengths to train on, or test it with `anomalib test`."
             )
             raise ValueError(msg)
-        # One epoch to spare: a phase that ends in mid-batch leaves images unused. The end itself is set by the steps.
-        trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1
+        # Epochs to spare: a phase that ends in mid-batch leaves images unused, and a whole one waits for an epoch to
+        # begin. The end itself is set by the steps.
+        waits = sum(phase.whole for phase in self.phases)
+        trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1 + waits
         self._hold_back_validation(trainer)
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
         """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""
-        per_epoch = [sum(math.ceil(size / phase.batch_size) for size in batches) for phase in self.phases]
+        per_epoch = [sum(phase.steps_in(size) for size in batches) for phase in self.phases]
         steps = [
             phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(self.phases, per_epoch, strict=True)
         ]
-        epochs = sum(length / epoch for length, epoch in zip(steps, per_epoch, strict=True))
-        max_epochs, max_steps = self._settings.limits(len(self.phases))
-        limits = {"max_epochs": max_epochs, "max_steps": max_steps}
-        said = ", ".join(f"{name}={value}" for name, value in limits.items() if value >= 0)
-        if max_epochs == 0 or 0 <= max_steps < len(self.phases):
-            names = [phase.name for phase in self.phases]
-            msg = f"{said} leaves no step to some of the phases {names}: allow at least one step for each."
-            raise ValueError(msg)
-        scale = min(
-            1.0,
-            max_epochs / epochs if max_epochs > 0 else 1.0,
-            max_steps / sum(steps) if max_steps > 0 else 1.0,
-        )
-        self.lengths = [max(1, int(length * scale + 1e-9)) for length in steps]
-        while 0 < max_steps < sum(self.lengths):  # the smallest were rounded up to one step
-            self.lengths[self.lengths.index(max(self.lengths))] -= 1
+        self.lengths = self._shortened(steps, per_epoch)
         described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
+        rank_zero_info(f"Phases: {described}.")
+        for index, phase in enumerate(self.phases):
+            if phase.whole and self.taken[index] != self.lengths[index]:
+                self.taken[index] = 0  # what it has gathered is in no checkpoint, or is of other images
+        to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
+        return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))
+
+    def _shortened(self, steps: Sequence[int], per_epoch: Sequence[int]) -> list[int]:
+        """Lengths within the trainer's limits: each phase has its share, but for whole ones, which are kept."""
+        kept = [phase.whole for phase in self.phases]
+        epochs = [length / epoch for length, epoch in zip(steps, per_epoch, strict=True)]
+        shared_epochs = sum(length for length, whole in zip(epochs, kept, strict=True) if not whole)
+        shared_steps = sum(length for length, whole in zip(steps, kept, strict=True) if not whole)
+        max_epochs, max_steps = self._settings.limits(kept.count(False))
+        said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
+        epochs_left = max_epochs - sum(epochs) + shared_epochs  # what whole phases leave of the limit
+        too_short = epochs_left < 0 or (epochs_left == 0 and shared_steps > 0)
+        if (max_epochs >= 0 and too_short) or 0 <= max_steps < kept.count(False):
+            names = [phase.name for phase in self.phases]
+            msg = f"{said} leaves no step to some of the phases {names}: allow at least one step for each"
+            msg += f", and an epoch for each of {[phase.name for phase in self.phases if phase.whole]}." * any(kept)
+            raise ValueError(msg)
+        scale = 1.0
+        if max_epochs > 0 and shared_steps:
+            scale = min(scale, epochs_left / shared_epochs)
+        if max_steps > 0:
+            scale = min(scale, max_steps / shared_steps)
+        lengths = [
+            length if whole else max(1, int(length * scale + 1e-9)) for length, whole in zip(steps, kept, strict=True)
+        ]
+        shared = [index for index, whole in enumerate(kept) if not whole]
+        while 0 < max_steps < sum(lengths[index] for index in shared):  # the smallest were rounded up to one step
+            lengths[max(shared, key=lengths.__getitem__)] -= 1
         if scale < 1:
             rank_zero_warn(
                 f"The trainer's limit ({said}) is shorter than the model's own "
-                f"schedule of {epochs:.1f} epochs ({sum(steps)} steps): every phase is shortened to {scale:.1%}."
+                f"schedule of {sum(epochs):.1f} epochs ({shared_steps} steps): every phase is shortened to {scale:.1%}."
             )
-        rank_zero_info(f"Phases: {described}.")
-        to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
-        return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))
+        return lengths
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Order the images by seed and epoch alone, so that a resumed run sees them as an unbroken one would."""
         del pl_module
+        self._epoch_is_fresh = True
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, RandomSampler):
             sampler.generator = torch.Generator().manual_seed(_mix(self.seed, trainer.current_epoch))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Stop at the end of the last phase; release validation when the last phase has begun."""
+        """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""
         del pl_module, args, kwargs
+        self._epoch_is_fresh = False
+        self._leave_ended_phases()
         if self.finished:
             trainer.should_stop = True
+        elif self.phase.whole and self._timer is not None and (self._timer.time_remaining() or 0) <= 0:
+            trainer.should_stop = False  # the timer's doing: without this phase the others were for nothing
         self._hold_back_validation(trainer)
 
     def _hold_back_validation(self, trainer: Trainer) -> None:
-        last_has_begun = self.finished or (self.index == len(self.phases) - 1 and self.taken[self.index] > 0)
-        validate = last_has_begun or trainer.should_stop
+        in_last = self.index == len(self.phases) - 1 and self.taken[self.index] > 0
+        validate = self.finished or trainer.should_stop or (in_last and not self.phase.whole)
         trainer.limit_val_batches = self._settings.limit_val_batches if validate else 0
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights
@@ -269,41 +308,6 @@ class PhaseSchedule(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was written."""
         self.seed, self.index, self.taken = state_dict["seed"], state_dict["index"], list(state_dict["taken"])
-
-
-class TrainerSettings(NamedTuple):
-    """What the user set on the trainer and a schedule changes while it runs; the defaults are Lightning's."""
-
-    max_epochs: int | None = None
-    max_steps: int = -1
-    limit_val_batches: int | float = 1.0
-    check_val_every_n_epoch: int | None = 1
-    fast_dev_run: bool = False
-
-    @classmethod
-    def of(cls, trainer: Trainer) -> "TrainerSettings":
-        """Read them."""
-        return cls(
-            trainer.max_epochs,
-            trainer.max_steps,
-            trainer.limit_val_batches,
-            trainer.check_val_every_n_epoch,
-            bool(trainer.fast_dev_run),
-        )
-
-    def limits(self, phases: int) -> tuple[int, int]:
-        """Most epochs and steps the user allows, -1 for no limit; a fast development run takes one step a phase."""
-        if self.fast_dev_run:
-            return -1, phases
-        unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
-        return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
-
-    def restore(self, trainer: Trainer) -> None:
-        """Write them back."""
-        trainer.fit_loop.max_epochs = self.max_epochs
-        trainer.fit_loop.epoch_loop.max_steps = self.max_steps
-        trainer.limit_val_batches = self.limit_val_batches
-        trainer.check_val_every_n_epoch = self.check_val_every_n_epoch
 
 
 def _mix(seed: int, counter: int) -> int:

@@ -1,0 +1,46 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the user set on a trainer and a schedule of phases changes while it runs."""
+
+from typing import NamedTuple
+
+from lightning.pytorch import Trainer
+
+LIGHTNING_DEFAULT_EPOCHS = 1000
+"""What Lightning sets ``max_epochs`` to when the user sets no limit at all."""
+
+
+class TrainerSettings(NamedTuple):
+    """What the user set on the trainer and a schedule changes while it runs; the defaults are Lightning's."""
+
+    max_epochs: int | None = None
+    max_steps: int = -1
+    limit_val_batches: int | float = 1.0
+    check_val_every_n_epoch: int | None = 1
+    fast_dev_run: bool = False
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "TrainerSettings":
+        """Read them."""
+        return cls(
+            trainer.max_epochs,
+            trainer.max_steps,
+            trainer.limit_val_batches,
+            trainer.check_val_every_n_epoch,
+            bool(trainer.fast_dev_run),
+        )
+
+    def limits(self, phases: int) -> tuple[int, int]:
+        """Most epochs and steps the user allows, -1 for no limit; a fast development run takes one step a phase."""
+        if self.fast_dev_run:
+            return -1, phases
+        unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
+        return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
+
+    def restore(self, trainer: Trainer) -> None:
+        """Write them back."""
+        trainer.fit_loop.max_epochs = self.max_epochs
+        trainer.fit_loop.epoch_loop.max_steps = self.max_steps
+        trainer.limit_val_batches = self.limit_val_batches
+        trainer.check_val_every_n_epoch = self.check_val_every_n_epoch

@@ -1,0 +1,122 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A memory of normal patches: how far is a patch from the nearest it has seen?"""
+
+import torch
+from anomalib.models.components import DynamicBufferMixin
+from torch import Tensor, nn
+
+from anomalib_plugins.components.coreset import greedy_coreset
+
+CHUNK = 1 << 24  # distances held at a time, 64 MB
+FAR = 3.0  # times the largest vector: no patch counts as farther
+BROKEN = 4.0  # times the largest vector: what a broken image scores
+
+
+class MemoryBank(DynamicBufferMixin, nn.Module):
+    """Vectors of normal patches, and PatchCore's exact distances and image scores (Roth et al., 2022).
+
+    It is empty until :meth:`fill` or until it is loaded. The vectors are kept less their mean: distances stay the same,
+    but lose a hundred times less where they are computed in bfloat16.
+
+    Args:
+        channels: Length of a vector C.
+        num_neighbors: How many neighbours of a patch's nearest vector weigh its score; 1 weighs nothing.
+
+    Raises:
+        ValueError: If ``num_neighbors`` is below 1.
+    """
+
+    vectors: Tensor
+    centre: Tensor
+    norms: Tensor
+    neighbors: Tensor
+    reach: Tensor
+
+    def __init__(self, channels: int, num_neighbors: int = 9) -> None:
+        super().__init__()
+        if num_neighbors < 1:
+            msg = f"num_neighbors must be at least 1, got {num_neighbors}"
+            raise ValueError(msg)
+        self.num_neighbors = num_neighbors
+        self.register_buffer("vectors", torch.empty(0, channels))  # (M, C), less their mean
+        self.register_buffer("centre", torch.zeros(channels))  # that mean
+        self.register_buffer("norms", torch.empty(0))  # squared, of the vectors (M,)
+        self.register_buffer("neighbors", torch.empty(0, 0, dtype=torch.long))  # of each vector, itself first (M, K)
+        self.register_buffer("reach", torch.ones(()))  # norm of the largest vector before the mean went off
+
+    @torch.no_grad()
+    def fill(self, patches: Tensor, count: int, seed: int = 0) -> None:
+        """Keep the patches that stand best for all.
+
+        Args:
+            patches: ``(P, C)``; not changed.
+            count: How many to keep.
+            seed: Draws the first of them.
+        """
+        chosen = patches[greedy_coreset(patches, count, seed)].float()
+        reach = chosen.norm(dim=1).amax()
+        self.reach = reach if reach > 0 else torch.ones_like(reach)  # black images through bare convolutions
+        self.centre = chosen.mean(dim=0)
+        self.vectors = chosen - self.centre
+        self.norms = self.vectors.square().sum(dim=1)
+        wanted, rows = min(self.num_neighbors, count), max(1, CHUNK // count)
+        with torch.autocast(patches.device.type, enabled=False):
+            parts = [self._squared(part).topk(wanted, largest=False).indices for part in self.vectors.split(rows)]
+        self.neighbors = torch.cat(parts)
+
+    def _squared(self, queries: Tensor) -> Tensor:
+        """Squared distances of centred queries ``(Q, C)``, less the queries' own squared norms ``(Q, M)``."""
+        return torch.addmm(self.norms, queries, self.vectors.T, alpha=-2)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the nearest vector of each patch.
+
+        Args:
+            patches: ``(N, P, C)``.
+
+        Returns:
+            Distances of the patches to their nearest vectors ``(N, P)``, and scores of the images ``(N,)``: the largest
+            distance, less where the nearest vector is no typical one. Neither exceeds :attr:`far`.
+
+        Raises:
+            RuntimeError: If the bank is empty.
+        """
+        if len(self.vectors) == 0:
+            msg = "the memory bank is empty: train the model first, or load a checkpoint of a finished training"
+            raise RuntimeError(msg)
+        with torch.autocast(patches.device.type, enabled=False):
+            queries = patches.float() - self.centre
+            squared, index = self._nearest(queries.flatten(0, 1))
+            distances = (squared + queries.square().sum(dim=2).flatten()).clamp(min=0).sqrt().minimum(self.far)
+            distances, index = distances.unflatten(0, patches.shape[:2]), index.unflatten(0, patches.shape[:2])
+            return distances, self._image_scores(queries, distances, index)
+
+    def _nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest of ``_squared`` and where it is; in parts, but for an exported graph, which runtimes schedule."""
+        if torch.compiler.is_compiling():
+            return self._squared(queries).min(dim=1)
+        parts = [self._squared(part).min(dim=1) for part in queries.split(max(1, CHUNK // len(self.vectors)))]
+        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+    def _image_scores(self, queries: Tensor, distances: Tensor, index: Tensor) -> Tensor:
+        """Largest distance of each image, times one less the softmax of the distances to the vector's neighbours."""
+        score, worst = distances.max(dim=1)  # (N,)
+        if self.num_neighbors == 1:
+            return score
+        query = queries.gather(1, worst[:, None, None].expand(-1, 1, queries.shape[2]))  # (N, 1, C)
+        nearest = index.gather(1, worst[:, None])[:, 0]  # (N,)
+        support = self.vectors[self.neighbors[nearest]]  # (N, K, C)
+        weights = (query - support).square().sum(dim=2).sqrt().softmax(dim=1)
+        return (1 - weights[:, 0]) * score
+
+    @property
+    def far(self) -> Tensor:
+        """Largest distance that is told from larger ones, so that :attr:`broken` lies above all; a scalar."""
+        return FAR * self.reach
+
+    @property
+    def broken(self) -> Tensor:
+        """Score for images with NaN or infinity; a scalar, above every other score and of their order."""
+        return BROKEN * self.reach

@@ -1,0 +1,417 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""CutSwap and PatchCore as a Lightning module: a pretext for the backbone, then a memory of its patches."""
+
+import copy
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from anomalib.data import Batch
+from anomalib.data.utils import read_image
+from anomalib.metrics import Evaluator
+from anomalib.models import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+from torchvision.transforms.v2 import CenterCrop, Compose
+
+from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
+from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, vgg16_saliency
+from anomalib_plugins.models.base import PluginModule, options_of
+from anomalib_plugins.pretext.cutswap import (
+    Anchors,
+    AnchorStrategy,
+    Augmentation,
+    CutSwapTask,
+    Mode,
+    Which,
+    check_anchors,
+)
+from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
+
+from .head import PretextHead
+from .torch_model import CutSwapPatchcoreModel
+
+logger = logging.getLogger(__name__)
+
+PRETEXT = "pretext"
+MEMORY = "memory"
+
+
+class CutSwapPatchcore(PluginModule, AnomalibModule):
+    """CutSwap, then PatchCore: a backbone learns to see patches that were swapped where images are salient.
+
+    Phase ``pretext`` fine-tunes the backbone to tell images as they are from such with two patches swapped and from
+    such with two rotated scars swapped; the patches lie where LayerCAM finds the images salient. Phase ``memory`` then
+    looks at every image once and keeps a coreset of its patches; a patch far from all of them is anomalous. Qin et al.,
+    "Multilevel saliency-guided self-supervised learning for image anomaly detection" (2024); Roth et al., "Towards
+    total recall in industrial anomaly detection" (2022).
+
+    Trains on normal images alone. A shorter ``max_epochs``, ``max_steps`` or ``max_time`` of the trainer shortens the
+    pretext; the memory always sees all images.
+
+    Args:
+        image_size: Height and width that images are resized to, in pixels, each at least 32.
+        center_crop: Height and width to cut out of their middle, e.g. ``[224, 224]`` as the paper's implementation of
+            PatchCore probably did; ``None`` keeps the border, where defects may be.
+        backbone: Network, as timm calls it.
+        layers: Its stages that describe a patch.
+        pre_trained: Start from ImageNet weights. ``False`` makes the network of ``saliency="vgg16"`` random too.
+        weights: File with the backbone's ImageNet weights; ``None`` looks in the caches and downloads when training
+            begins.
+        augmentation: ``"cutswap"``; ``"cutpaste"`` to compare with; ``"none"`` skips the pretext: plain PatchCore.
+        mode: ``"3way"``, or ``"binary"`` without scars.
+        saliency: Whose attention to follow: ``"vgg16"`` trained on ImageNet, or the ``"backbone"``'s own.
+        saliency_layers: Layers that give a map each; numbers in VGG-16's ``features``, by default its five poolings, or
+            names of the backbone's stages, by default all.
+        saliency_weights: File with VGG-16's weights; ``None`` looks in the caches and downloads. Without a classifier
+            in it saliency follows the strongest features instead of the class.
+        k: Clusters of a map's intensities, K. 1 swaps patches anywhere and needs no saliency.
+        cluster: Cluster that patches are anchored in: ``"max"`` (most salient), ``"min"`` or ``"random"``.
+        anchor_strategy: ``"kmeans"``, or ``"topk"`` for the 300 most salient pixels.
+        swap: More arguments of :class:`CutSwap` (or :class:`CutPaste`), e.g. ``{"overlap": "require_disjoint"}``.
+        head_dims: Widths of the classifier's hidden layers.
+        steps: Length of the pretext in optimizer steps.
+        epochs: Its length in passes over all (image, layer) pairs instead, with ``steps`` null.
+        batch_size: Pairs an optimizer step takes; each is three images.
+        learning_rate: Of SGD with momentum 0.9, cosine to zero.
+        freeze_steps: Steps in which only the classifier learns; shortened with ``steps``.
+        coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
+            ``num_neighbors`` are kept.
+        num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
+        max_bank_size: Most patches to keep. More are refused before training, with an estimate of the memory.
+        seed: Seeds initial weights, patches and coreset; ``None`` follows torch's seed.
+        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
+        post_processor: ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: ``True`` for anomalib's heatmaps.
+
+    Raises:
+        ValueError: If an option is outside its range.
+        FileNotFoundError: If ``weights`` or ``saliency_weights`` name no file.
+        TypeError: If ``swap`` names an unknown argument.
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int] = (256, 256),
+        center_crop: Sequence[int] | None = None,
+        backbone: str = "resnet18",
+        layers: Sequence[str] = ("layer2", "layer3"),
+        pre_trained: bool = True,
+        weights: str | Path | None = None,
+        augmentation: Augmentation = "cutswap",
+        mode: Mode = "3way",
+        saliency: str = "vgg16",
+        saliency_layers: Sequence[int | str] | None = None,
+        saliency_weights: str | Path | None = None,
+        k: int = 4,
+        cluster: Which = "max",
+        anchor_strategy: AnchorStrategy = "kmeans",
+        swap: dict[str, Any] | None = None,
+        head_dims: Sequence[int] = (512, 128),
+        steps: int | None = 256,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 0.03,
+        freeze_steps: int = 20,
+        coreset_sampling_ratio: float = 0.01,
+        num_neighbors: int = 9,
+        max_bank_size: int = 100_000,
+        seed: int | None = None,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_options(augmentation, saliency, learning_rate, freeze_steps, coreset_sampling_ratio, max_bank_size)
+        check_anchors(k, cluster, anchor_strategy)
+        swap = options_of(CutPaste if augmentation == "cutpaste" else CutSwap, swap, given=("mode",))
+        if pre_processor is True:
+            pre_processor = self.configure_pre_processor(image_size, center_crop)
+        # Plain ones: checkpoints are read with weights_only=True.
+        image_size, layers, head_dims = list(image_size), list(layers), list(head_dims)
+        center_crop = center_crop and list(center_crop)
+        saliency_layers = saliency_layers and list(saliency_layers)
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.automatic_optimization = False  # a batch is several steps, or none
+        self.learning_rate, self.steps = learning_rate, steps
+        self.coreset_sampling_ratio, self.max_bank_size = coreset_sampling_ratio, max_bank_size
+        self.task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
+        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(seed)
+            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors)
+            if self.task is not None:
+                self.head = PretextHead(self.model.backbone.width, head_dims, self.task.classes)
+        if weights is not None:
+            self.model.backbone.load(weights)
+        self._downloads = pre_trained and weights is None
+        self.pretrained_saliency = pre_trained
+        default = VGG16_POOLS if saliency == "vgg16" else self.model.backbone.stages
+        self.saliency, self.saliency_weights = saliency, saliency_weights
+        self.saliency_layers = tuple(saliency_layers or default)
+        self.k, self.cluster, self.anchor_strategy = k, cluster, anchor_strategy
+        phases = [Phase(MEMORY, 32, epochs=1, whole=True)]
+        if self.task is not None:
+            length = {"epochs": epochs} if steps is None else {"steps": steps, "epochs": epochs}
+            phases.insert(0, Phase(PRETEXT, batch_size, examples=len(self.saliency_layers), **length))
+        self.schedule = PhaseSchedule(phases, seed)
+        self.freeze_steps = freeze_steps
+        self._saliency: LayerCam | None = None  # no submodule: it goes into no checkpoint
+        self._anchors: Anchors | None = None
+        self._patches: dict[str, Tensor] = {}  # of each image in the memory phase
+        # Convolutions run faster in this layout, most so in bfloat16.
+        self.to(memory_format=torch.channels_last)
+
+    @staticmethod
+    def configure_pre_processor(
+        image_size: Sequence[int] | None = None, center_crop: Sequence[int] | None = None
+    ) -> PreProcessor:
+        """Resize, and crop if wanted; the network takes RGB in ``[0, 1]`` and normalises inside.
+
+        Args:
+            image_size: Height and width in pixels; default 256 x 256.
+            center_crop: Height and width to cut out of the middle.
+
+        Raises:
+            ValueError: If a size is not two integers of at least 32, or the crop is larger than the image.
+        """
+        pre_processor = PluginModule.configure_pre_processor(image_size)
+        if center_crop is None:
+            return pre_processor
+        size = image_size or (256, 256)
+        crop = PluginModule.configure_pre_processor(center_crop).transform.transforms[0].size  # checks it
+        if crop[0] > size[0] or crop[1] > size[1]:
+            msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
+            raise ValueError(msg)
+        return PreProcessor(transform=Compose([*pre_processor.transform.transforms, CenterCrop(list(crop))]))
+
+    def setup(self, stage: str) -> None:
+        """Load ImageNet weights before the first training: no constructor waits for a download.
+
+        Args:
+            stage: What the trainer is about to do.
+        """
+        super().setup(stage)
+        if stage != "fit":
+            return
+        if self._downloads:
+            self.model.backbone.load()
+            self._downloads = False
+        if self.wants_anchors and self.saliency == "backbone":
+            # Of the weights it begins with: those of a resumed run are restored later.
+            network = copy.deepcopy(self.model.backbone.network)
+            self._saliency = LayerCam(network, [str(layer) for layer in self.saliency_layers], "feature-energy")
+
+    @property
+    def wants_anchors(self) -> bool:
+        """Whether patches are swapped where images are salient, and not anywhere."""
+        return isinstance(self.task, CutSwapTask) and self.task.has_anchors and self.k > 1
+
+    def on_train_start(self) -> None:
+        """Refuse a memory that is too large, and compute the saliency of all training images."""
+        paths = sorted(set(self.trainer.train_dataloader.dataset.samples["image_path"]))
+        self._check_bank_size(paths)
+        if not self.wants_anchors or self.schedule.phase.name != PRETEXT:
+            return
+        if self._saliency is None:
+            layers = [int(layer) for layer in self.saliency_layers]
+            self._saliency = vgg16_saliency(self.saliency_weights, layers, pre_trained=self.pretrained_saliency)
+        logger.info("Saliency of the %s follows %s.", self.saliency, self._saliency.target)
+        self._saliency.network.to(self.device)
+        self._anchors = Anchors(self.k, self.cluster, self.anchor_strategy)
+        with self.trainer.precision_plugin.forward_context():
+            self._anchors.gather(paths, self._load, self._saliency, self.schedule.seed)
+
+    def _load(self, path: str) -> Tensor:
+        """An image ``(3, H, W)`` as the network sees it."""
+        image = read_image(path, as_tensor=True).to(self.device)
+        return self.pre_processor.transform(image) if self.pre_processor else image
+
+    def _check_bank_size(self, paths: Sequence[str]) -> None:
+        with torch.no_grad():
+            _, channels, *sides = self.model.eval().embed(self._load(paths[0])[None]).shape
+        patches = len(paths) * math.prod(sides)
+        kept, megabytes = self._coreset_size(patches), channels * 4 / 2**20  # float32
+        memory = f"{kept} of {patches} patches are kept: {kept * megabytes:.0f} MB"
+        memory += f", chosen in {2 * patches * megabytes:.0f} MB"
+        if kept > self.max_bank_size:
+            msg = (
+                f"{memory}. That is above max_bank_size={self.max_bank_size}: lower coreset_sampling_ratio "
+                f"({self.coreset_sampling_ratio}) or image_size, or raise max_bank_size"
+            )
+            raise ValueError(msg)
+        rank_zero_info(f"Memory bank: {memory}.")
+
+    def _coreset_size(self, patches: int) -> int:
+        """How many of so many patches are kept: with fewer than the neighbours all scores would be alike."""
+        return min(patches, max(self.model.bank.num_neighbors, int(patches * self.coreset_sampling_ratio)))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
+        """Learn from this batch, or remember it.
+
+        Args:
+            batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]`` and the paths of their files.
+            batch_idx: Not used.
+        """
+        del batch_idx
+        self._saliency = None  # done with, but for a preview
+        if self.schedule.phase.name == PRETEXT:
+            self._learn(batch)
+        else:
+            self._remember(batch)
+
+    def _learn(self, batch: Batch) -> None:
+        """Tell swapped images from others, on pairs of an image and a layer whose saliency places the patches."""
+        maps = len(self.saliency_layers)
+        order = torch.Generator().manual_seed(self.schedule.seed + self.schedule.total_steps)
+        for step in self.schedule.steps_of(torch.randperm(len(batch.image) * maps, generator=order)):
+            if step.phase != PRETEXT:
+                return  # time ran out just now: the memory waits for the next epoch
+            which, layers = step.images // maps, step.images % maps
+            places = self._anchors([batch.image_path[each] for each in which], layers) if self._anchors else None
+            images, classes = self.task(batch.image[which], step.generator, places)
+            self._update(images, classes, step.progress)
+
+    def _update(self, images: Tensor, classes: Tensor, progress: float) -> None:
+        optimizer = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        self.model.train()
+        self.head.train()
+        frozen = progress * self.full_steps < self.freeze_steps
+        with torch.set_grad_enabled(not frozen):
+            pooled = self.model.backbone(images)
+        logits = self.head(pooled).float()
+        loss = F.cross_entropy(logits, classes)
+        if not torch.isfinite(loss):
+            msg = (
+                f"the loss became {loss.item()} after {self.schedule.total_steps} steps: "
+                "look at the training images, lower learning_rate, or set --trainer.precision 32"
+            )
+            raise FloatingPointError(msg)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        accuracy = (logits.argmax(dim=1) == classes).float().mean()
+        self.log_dict({"pretext_loss": loss.detach(), "pretext_accuracy": accuracy}, prog_bar=True)
+
+    @property
+    def full_steps(self) -> int:
+        """Length of the pretext before any limit of the trainer."""
+        return self.steps or self.schedule.lengths[0]
+
+    def _remember(self, batch: Batch) -> None:
+        """Gather the patches of images that are as they were taken; after the last ones, fill the memory."""
+        for step in self.schedule.steps_of(torch.arange(len(batch.image))):
+            if step.progress == 0:
+                self._anchors = None
+                self._patches.clear()
+            with torch.no_grad():
+                patches = self.model.eval().embed(batch.image[step.images]).flatten(2).transpose(1, 2)  # (n, P, C)
+            self._patches.update(zip([batch.image_path[each] for each in step.images], patches, strict=True))
+        if self.schedule.finished and self._patches:
+            # By file, not by the order of loading, so that the coreset depends on the images alone.
+            gathered = torch.cat([self._patches[path] for path in sorted(self._patches)])
+            self._patches.clear()
+            self.model.bank.fill(gathered, self._coreset_size(len(gathered)), self.schedule.seed)
+
+    def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
+        """Swapped patches and scars in turn, as the pretext sees them; ``None`` without a pretext.
+
+        Args:
+            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
+        """
+        if self.task is None:
+            return None
+        generator = torch.Generator().manual_seed(self.schedule.seed)
+        maps = self.preview_saliency(images)
+        places = self._anchors.of_maps(maps, generator)[:, 0] if maps is not None else None
+        return self.task.preview(images, generator, places)
+
+    def preview_saliency(self, images: Tensor) -> Tensor | None:
+        """The map of one layer for each image, the layers in turn ``(N, 1, H, W)``; ``None`` if none is followed.
+
+        Args:
+            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
+        """
+        if self._saliency is None:
+            return None
+        maps = self._saliency(images)
+        number = torch.arange(len(images), device=maps.device)
+        return maps[number, number % maps.shape[1]][:, None]
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
+        del args, kwargs
+        return batch.update(**self.model(batch.image)._asdict())
+
+    def configure_optimizers(self) -> Optimizer | None:
+        """SGD for backbone and classifier; nothing for a memory alone."""
+        if self.task is None:
+            return None
+        parameters = [*self.model.backbone.parameters(), *self.head.parameters()]
+        return SGD(parameters, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """The phase schedule joins the callbacks of every model."""
+        return [*super().configure_callbacks(), self.schedule]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
+
+        A run that is resumed within the pretext wants its ``saliency_weights`` again.
+        """
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["hyper_parameters"] |= {"pre_trained": False, "weights": None, "saliency_weights": None}
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No sanity check of an empty memory, and one device: each would remember its own share of the images."""
+        return {"num_sanity_val_steps": 0, "devices": 1}
+
+
+def check_options(
+    augmentation: str,
+    saliency: str,
+    learning_rate: float,
+    freeze_steps: int,
+    coreset_sampling_ratio: float,
+    max_bank_size: int,
+) -> None:
+    """Raise a ``ValueError`` that says which option is wrong, if any is."""
+    if augmentation not in get_args(Augmentation):
+        msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
+        raise ValueError(msg)
+    if saliency not in {"vgg16", "backbone"}:
+        msg = f'saliency must be "vgg16" or "backbone", got {saliency!r}'
+        raise ValueError(msg)
+    if learning_rate <= 0:
+        msg = f"learning_rate must be above 0, got {learning_rate}"
+        raise ValueError(msg)
+    if freeze_steps < 0:
+        msg = f"freeze_steps must be at least 0, got {freeze_steps}"
+        raise ValueError(msg)
+    if not 0 < coreset_sampling_ratio <= 1:
+        msg = f"coreset_sampling_ratio must be above 0 and at most 1, got {coreset_sampling_ratio}"
+        raise ValueError(msg)
+    if max_bank_size < 1:
+        msg = f"max_bank_size must be at least 1 patch, got {max_bank_size}"
+        raise ValueError(msg)
