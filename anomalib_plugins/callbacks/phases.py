@@ -115,6 +115,7 @@ class PhaseSchedule(Callback):
         self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
         self._timer: Timer | None = None
         self._epoch_is_fresh = False  # nobody has seen an image of it yet
+        self._gathered = False  # a whole phase has, from this batch
         self._rank_and_world = (0, 1)
         self._settings = TrainerSettings()
 
@@ -152,6 +153,7 @@ class PhaseSchedule(Callback):
             others = torch.cat([images[:start], images[stop:]])
             yield Step(self.phase.name, images[start:stop], others, self._progress(), self._generator())
             self.taken[self.index] += 1
+            self._gathered = self.phase.whole
             start = stop
         self._leave_ended_phases()
 
@@ -273,6 +275,11 @@ class PhaseSchedule(Callback):
         """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""
         del pl_module, args, kwargs
         self._epoch_is_fresh = False
+        if self._gathered:
+            # Without an optimizer's step the count stands still, and ModelCheckpoint takes the memory for saved.
+            trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_ready()
+            trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_completed()
+            self._gathered = False
         self._leave_ended_phases()
         if self.finished:
             trainer.should_stop = True
