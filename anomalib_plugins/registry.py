@@ -65,6 +65,8 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.models.cutswap_patchcore:CutSwapPatchcore", paper="Qin et al., CutSwap, 2024"),
     Plugin("anomalib_plugins.models.pouta:Pouta", paper="Wang et al., POUTA"),
     Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
+    Plugin("anomalib_plugins.data.few_shot:FewShot", "datamodule"),
+    Plugin("anomalib_plugins.data.dagm:Dagm", "datamodule"),
     Plugin("anomalib_plugins.data.demo:DemoParts", "datamodule"),
     Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),

@@ -13,8 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
-from anomalib_plugins.data.synthetic_dataset import SyntheticDataset
-
 from .image_files import ImageFile, read_files
 
 SHOWN = 20
@@ -120,7 +118,7 @@ def check_training_split(data: Any, learning_type: LearningType | None) -> None:
         msg = f"there are no training images {_where(data)}"
         raise DataCheckError(msg)
     defects = [path for path, label in zip(images, _labels(data), strict=True) if label == 1]
-    if defects and learning_type == LearningType.ONE_CLASS and isinstance(data, SyntheticDataset):
+    if defects and learning_type == LearningType.ONE_CLASS and hasattr(data, "anomaly_ratio"):  # it makes anomalies
         msg = (
             "this model learns from normal images only, or makes its own anomalies of them: train of SyntheticAnomaly, "
             f"which put anomalies into {len(defects)} of {len(images)} good training images, must stay false"

@@ -6,30 +6,26 @@
 import itertools
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import ValSplitMode
-from jsonargparse import ArgumentError, ArgumentParser
-from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
 
 from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
 
 from .synthetic_dataset import EpochSampler, SyntheticDataset
 from .synthetic_visualizer import show_synthetic_images
+from .wrapper import SPLITS, Wrapper, instantiate
 
 logger = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
 ENOUGH = 10  # normal, and anomalous, images of a synthetic split: its photos are repeated to reach it
 MOST = 200  # images of a split whose photos are repeated
 
 
-class SyntheticAnomaly(AnomalibDataModule):
+class SyntheticAnomaly(Wrapper):
     """Another datamodule's photos with synthetic anomalies, made while they are read and written nowhere.
 
     By default thresholds are calibrated on synthetic anomalies and the test set is the wrapped one, or synthetic too
@@ -76,30 +72,15 @@ class SyntheticAnomaly(AnomalibDataModule):
         max_size: int | None = 512,
         seed: int = 0,
     ) -> None:
-        if datamodule is None:
-            msg = "SyntheticAnomaly wraps a datamodule: give datamodule, e.g. --data.datamodule Folder"
-            raise ValueError(msg)
-        wrapped = instantiate(AnomalibDataModule, datamodule)
-        _check(wrapped, anomaly_ratio, holdout_ratio, max_size)
-        if wrapped.seed is None:
-            wrapped.seed = seed  # anomalib would split differently in every run
-        if val and wrapped.val_split_mode == ValSplitMode.FROM_TEST:
-            wrapped.val_split_mode = ValSplitMode.NONE
-            logger.info("%s: no test images are taken for validation, which is synthetic.", wrapped.name)
-        super().__init__(
-            train_batch_size=wrapped.train_batch_size,
-            eval_batch_size=wrapped.eval_batch_size,
-            num_workers=wrapped.num_workers,
-            train_augmentations=wrapped.train_augmentations,
-            val_augmentations=wrapped.val_augmentations,
-            test_augmentations=wrapped.test_augmentations,
-            seed=seed,
-        )
-        self.datamodule, self.anomaly_ratio, self.max_size = wrapped, anomaly_ratio, max_size
+        super().__init__(datamodule, seed=seed, split_seed=seed)
+        _check(self.source, anomaly_ratio, holdout_ratio, max_size)
+        if val and self.source.val_split_mode == ValSplitMode.FROM_TEST:
+            self.source.val_split_mode = ValSplitMode.NONE
+            logger.info("%s: no test images are taken for validation, which is synthetic.", self.datamodule.name)
+        self.anomaly_ratio, self.max_size = anomaly_ratio, max_size
         self.generator = SimulatedAnomaly() if generator is None else instantiate(AnomalyGenerator, generator)
         self.synthetic: dict[str, bool | None] = {"train": train, "val": val, "test": test}
         self.holdout_ratio = holdout_ratio
-        self.category = wrapped.category
         self._epochs = itertools.count()
 
     @property
@@ -107,26 +88,13 @@ class SyntheticAnomaly(AnomalibDataModule):
         """Name of the wrapped datamodule and what was done to it, which names the results folder."""
         return f"{self.datamodule.name}_synthetic"
 
-    def prepare_data(self) -> None:
-        """Prepare the wrapped datamodule."""
-        self.datamodule.prepare_data()
-
     def setup(self, stage: str | None = None) -> None:
         """Make the splits, once."""
         super().setup(stage)
         if self.trainer is not None and isinstance(self.test_data, SyntheticDataset) and stage in {"test", "predict"}:
             show_synthetic_images(self.trainer, self.test_data)
 
-    def _setup(self, stage: str | None = None) -> None:
-        wrapped = self.datamodule
-        wrapped.setup(stage)
-        for split in SPLITS:
-            data = getattr(wrapped, f"{split}_data", None)
-            if data is not None and not isinstance(data, AnomalibDataset):
-                msg = f"{wrapped.name}: the {split} data are {type(data).__name__}, not images of an AnomalibDataset"
-                raise TypeError(msg)
-            if data is not None:
-                setattr(self, f"{split}_data", data)
+    def _change_splits(self) -> None:
         real_defects = hasattr(self, "test_data") and self.test_data.has_anomalous
         synthetic = {split: bool(self.synthetic[split]) for split in SPLITS}
         if self.synthetic["test"] is None:
@@ -193,12 +161,6 @@ class SyntheticAnomaly(AnomalibDataModule):
         logger.info(msg, split, len(dataset), photos, anomalous)
         return dataset
 
-    def _create_test_split(self) -> None:
-        """The wrapped datamodule has split already."""
-
-    def _create_val_split(self) -> None:
-        """The wrapped datamodule has split already."""
-
     def train_dataloader(self) -> DataLoader:
         """The wrapped training images; synthetic ones come in a seeded order that is new in every epoch."""
         if not isinstance(self.train_data, SyntheticDataset):
@@ -225,33 +187,7 @@ def _repeats(photos: int, ratio: float) -> int:
     return min(error, key=lambda n: error[n])
 
 
-def instantiate(base: Any, config: Any) -> Any:
-    """Make an object from ``class_path`` and ``init_args``, as anomalib's command line does.
-
-    Args:
-        base: What the object has to be.
-        config: The configuration, or a finished object, which is returned.
-
-    Raises:
-        ValueError: If the configuration does not fit the class.
-        TypeError: If ``config`` is neither.
-    """
-    if isinstance(config, base):
-        return config
-    if not isinstance(config, Mapping | DictConfig):
-        msg = f"expected a {base.__name__} or a mapping with class_path and init_args, got {config!r}"
-        raise TypeError(msg)
-    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(base, "object", required=True, fail_untyped=False)
-    try:
-        return parser.instantiate_classes(parser.parse_object({"object": plain})).object
-    except ArgumentError as error:
-        msg = f"cannot make a {base.__name__} from {plain}: {error}"
-        raise ValueError(msg) from error
-
-
-def _check(wrapped: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: float, max_size: int | None) -> None:
+def _check(source: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: float, max_size: int | None) -> None:
     if not 0 <= anomaly_ratio <= 1:
         msg = f"anomaly_ratio must be in [0, 1], got {anomaly_ratio}"
         raise ValueError(msg)
@@ -261,9 +197,9 @@ def _check(wrapped: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: flo
     if max_size is not None and max_size < 64:
         msg = f"max_size must be at least 64 pixels, got {max_size}"
         raise ValueError(msg)
-    if ValSplitMode.SYNTHETIC in {wrapped.val_split_mode, wrapped.test_split_mode}:
+    if ValSplitMode.SYNTHETIC in {source.val_split_mode, source.test_split_mode}:
         msg = (
-            f"{wrapped.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
+            f"{source.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
             "set its val_split_mode to none and its test_split_mode to from_dir"
         )
         raise ValueError(msg)

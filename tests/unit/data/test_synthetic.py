@@ -21,25 +21,10 @@ from PIL import Image
 from torchvision.transforms.v2 import RandomHorizontalFlip, Resize
 
 from anomalib_plugins.data import SyntheticAnomaly
-from anomalib_plugins.data.synthetic import instantiate
 from anomalib_plugins.data.synthetic_dataset import SyntheticDataset
 from anomalib_plugins.data.synthetic_visualizer import SyntheticVisualizer, show_synthetic_images
+from anomalib_plugins.data.wrapper import instantiate
 from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MVTec AD layout: 10 training, 4 good and 3 scratched test photos of two sizes."""
-    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name, count in (("train/good", 10), ("test/good", 4), ("test/scratch", 3), ("ground_truth/scratch", 3)):
-        (folder / "part" / name).mkdir(parents=True)
-        for i in range(count):
-            height = 48 if i % 2 else 64
-            pixels = rng.integers(0, 256, (height, 64, 3), dtype=np.uint8)
-            mask = "ground_truth" in name
-            image = Image.fromarray(pixels[..., 0] // 255 * 255 if mask else pixels)
-            image.save(folder / "part" / name / (f"{i}_mask.png" if mask else f"{i}.png"))
-    return folder
 
 
 def mvtec(root: Path, **options: Any) -> MVTecAD:

@@ -1,0 +1,187 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about DAGM 2007, on a miniature in the layout of its archives."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from anomalib.data import AnomalibDataModule, get_datamodule
+from jsonargparse import ArgumentParser
+from torchvision.transforms.v2 import RandomHorizontalFlip
+
+from anomalib_plugins.data import Dagm, FewShot
+
+TRAIN, TEST = {6: False, 7: True, 8: False, 9: False, 10: True}, {1: True, 2: False, 3: True, 4: True, 5: False}
+
+
+def draw(folder: Path, images: dict[int, bool], ending: str, rng: np.random.Generator) -> None:
+    """Grey noise, for each defect a bright blob in it and an ellipse around that as mask, and the table of labels."""
+    (folder / "Label").mkdir(parents=True)
+    lines = ["1"]
+    for number, defective in images.items():
+        image, name = rng.integers(90, 130, (48, 48), dtype=np.uint8), f"{number:04d}"
+        if defective:
+            image[20:26, 20:24] = 250
+            mask = cv2.ellipse(np.zeros((48, 48), np.uint8), (22, 23), (8, 5), int(rng.integers(180)), 0, 360, 255, -1)
+            cv2.imwrite(str(folder / "Label" / f"{name}_label{ending}"), mask)
+        cv2.imwrite(str(folder / f"{name}{ending}"), image)
+        lines.append(
+            f"{number}\t{int(defective)}\t{name}.PNG\t{int(defective)}\t{f'{name}_label.PNG' if defective else 0}"
+        )
+    (folder / "Label" / "Labels.txt").write_text("\n".join(lines) + "\n")
+
+
+def draw_class(folder: Path, ending: str = ".PNG") -> Path:
+    rng = np.random.default_rng(len(folder.name))
+    draw(folder / "Train", TRAIN, ending, rng)
+    draw(folder / "Test", TEST, ending, rng)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    draw_class(tmp_path / "Class1")
+    draw_class(tmp_path / "Class10")
+    return tmp_path
+
+
+def ready(root: Path, category: str = "Class1", **options: Any) -> Dagm:
+    module = Dagm(root, category, num_workers=0, **options)
+    module.setup()
+    return module
+
+
+def names(data: Any) -> list[str]:
+    return [Path(path).name for path in data.samples.image_path]
+
+
+def grey(path: str | Path) -> np.ndarray:
+    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+
+
+@pytest.mark.parametrize("category", ["Class1", "Class10"])
+def test_it_trains_on_the_training_splits_images_without_defects(root: Path, category: str):
+    module = ready(root, category)
+    assert names(module.train_data) == ["0006.PNG", "0008.PNG", "0009.PNG"]
+    assert not any(item.gt_label or item.gt_mask.any() for item in module.train_data)
+    assert {Path(path).parent for path in module.train_data.samples.image_path} == {root / category / "Train"}
+
+
+def test_it_tests_on_the_whole_test_split(root: Path):
+    module = ready(root)
+    assert sorted(names(module.test_data)) == [f"{number:04d}.PNG" for number in TEST]
+    labels = {int(Path(item.image_path).stem): bool(item.gt_label) for item in module.test_data}
+    assert labels == TEST
+    assert names(module.val_data) == names(module.test_data)
+
+
+def test_masks_are_the_ellipses_and_empty_where_there_is_no_defect(root: Path):
+    for item in ready(root).test_data:
+        path = Path(item.image_path)
+        mask = grey(path.parent / "Label" / f"{path.stem}_label.PNG") if item.gt_label else np.zeros((48, 48))
+        assert (item.gt_mask.numpy() == mask / 255).all()
+
+
+def test_grey_images_have_three_equal_channels(root: Path):
+    item = ready(root).test_data[0]
+    assert item.image.shape == (3, 48, 48)
+    for channel in item.image.numpy():
+        assert channel * 255 == pytest.approx(grey(item.image_path))
+
+
+def test_batches_hold_images_masks_and_labels(root: Path):
+    module = ready(root, train_batch_size=2, eval_batch_size=5)
+    assert [len(batch.image) for batch in module.train_dataloader()] == [2, 1]
+    (batch,) = module.test_dataloader()
+    assert (batch.gt_mask.shape, int(batch.gt_label.sum())) == ((5, 48, 48), 3)
+
+
+def test_augmentations_turn_image_and_mask_together(root: Path):
+    plain, turned = ready(root).test_data, ready(root, test_augmentations=RandomHorizontalFlip(p=1.0)).test_data
+    for a, b in zip(plain, turned, strict=True):
+        assert (a.image.flip(-1) == b.image).all()
+        assert (a.gt_mask.flip(-1) == b.gt_mask).all()
+
+
+@pytest.mark.parametrize("ending", [".PNG", ".png"])
+@pytest.mark.parametrize("around", ["Class3", "Class3/Class3"])
+@pytest.mark.parametrize("table", [True, False])
+def test_copies_of_the_archives_differ_in_small_ways(tmp_path: Path, ending: str, around: str, table: bool):
+    folder = draw_class(tmp_path / around, ending)
+    if not table:
+        for split in ("Train", "Test"):
+            (folder / split / "Label" / "Labels.txt").unlink()
+    module = ready(tmp_path, "Class3")
+    assert len(module.train_data) == 3
+    assert module.test_data.samples.label_index.sum() == 3
+
+
+def test_few_shot_chooses_among_the_images_without_defects(root: Path):
+    module = FewShot(Dagm(root, num_workers=0), k=2)
+    module.setup()
+    assert set(names(module.train_data)) < {"0006.PNG", "0008.PNG", "0009.PNG"}
+    assert len(module.test_data) == 5
+
+
+def test_the_command_line_and_the_benchmark_build_it(root: Path):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AnomalibDataModule, "data")
+    arguments = ["--data", "Dagm", "--data.root", str(root), "--data.category", "Class10"]
+    module = parser.instantiate_classes(parser.parse_args(arguments)).data
+    assert (module.name, module.category) == ("Dagm", "Class10")
+    arguments = {"root": str(root), "category": "Class10", "num_workers": 0}
+    assert get_datamodule({"class_path": "Dagm", "init_args": arguments}).category == "Class10"
+
+
+def test_unknown_categories_are_refused():
+    with pytest.raises(ValueError, match=r"category must be one of Class1, .*, Class10, got 'class1'"):
+        Dagm(category="class1")
+
+
+def test_a_missing_folder_is_told_with_what_is_there_and_what_should_be(root: Path):
+    with pytest.raises(FileNotFoundError) as error:
+        ready(root, "Class7")
+    said = str(error.value)
+    assert f"{root / 'Class7' / 'Train'} is not there; {root} holds Class1, Class10." in said
+    assert "Class1/Train/Label/0576_label.PNG" in said
+    assert "https://hci.iwr.uni-heidelberg.de" in said
+
+
+def test_of_a_missing_root_the_nearest_folder_is_told(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path} holds nothing\."):
+        ready(tmp_path / "datasets" / "DAGM2007")
+
+
+def test_the_first_archives_without_a_test_split_are_recognised(tmp_path: Path):
+    for name in ("Class2", "Class2_def"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    with pytest.raises(FileNotFoundError, match=r"Class2 and Class2_def are the competition's first archives"):
+        ready(tmp_path, "Class2")
+
+
+def remove_images(train: Path) -> None:
+    for path in train.glob("*.PNG"):
+        path.unlink()
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no images": (remove_images, "no images, in .*Train; it holds Label"),
+    "no masks": (lambda train: shutil.rmtree(train / "Label"), "no masks, which .*, in .*Label; it holds nothing"),
+    "a mask lost": (lambda train: (train / "Label/0007_label.PNG").unlink(), "1 files .* missing .*: Label/0007_label"),
+    "an image lost": (lambda train: (train / "0010.PNG").unlink(), "1 files .* missing in .*Train: 0010.PNG. Unpack"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_incomplete_folders_are_refused(root: Path, case: str):
+    damage, message = BROKEN[case]
+    damage(root / "Class1" / "Train")
+    with pytest.raises(FileNotFoundError, match=message):
+        ready(root)

@@ -1,0 +1,267 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about training on few images, and about datamodules that wrap others."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from anomalib.data import AnomalibDataModule, Avenue, BTech, Folder, MVTecAD, get_datamodule
+from anomalib.data.datasets import AvenueDataset
+from anomalib.engine import Engine
+from anomalib.models import Padim
+from anomalib.visualization import ImageVisualizer
+from jsonargparse import ArgumentParser
+from lightning.pytorch.trainer.states import TrainerFn
+from omegaconf import DictConfig
+from torchvision.transforms.v2 import Resize
+
+from anomalib_plugins.data import FewShot, SyntheticAnomaly
+from anomalib_plugins.data.synthetic_dataset import SyntheticDataset
+from anomalib_plugins.data.synthetic_visualizer import SyntheticVisualizer
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    lines: list[str] = []
+    monkeypatch.setattr("anomalib_plugins.data.few_shot.rank_zero_info", lines.append)
+    return lines
+
+
+def mvtec(root: Path, **options: Any) -> MVTecAD:
+    return MVTecAD(root=root, category="part", **{"num_workers": 0, **options})
+
+
+def folder(root: Path, **options: Any) -> Folder:
+    folders = {"normal_dir": "train/good", "abnormal_dir": "test/scratch", "normal_test_dir": "test/good"}
+    return Folder(name="mine", root=root / "part", num_workers=0, **folders, **options)
+
+
+def btech(root: Path) -> BTech:
+    """The same photos in another layout."""
+    for name, source in (("train/ok", "train/good"), ("test/ok", "test/good"), ("test/ko", "test/scratch")):
+        (root / "01" / name).mkdir(parents=True, exist_ok=True)
+        for photo in (root / "part" / source).iterdir():
+            (root / "01" / name / photo.name).write_bytes(photo.read_bytes())
+    return BTech(root=root, category="01", num_workers=0)
+
+
+def ready(datamodule: Any, k: int = 4, seed: int = 0) -> FewShot:
+    module = FewShot(datamodule, k, seed)
+    module.setup()
+    return module
+
+
+def paths(data: Any) -> set[str]:
+    return set(data.samples.image_path)
+
+
+# The choice
+
+
+@pytest.mark.parametrize("wrap", [mvtec, folder, btech])
+@pytest.mark.parametrize("k", [1, 2, 8, 10])
+def test_k_training_images_are_left_and_the_other_splits_stay(root: Path, wrap: Callable[..., Any], k: int):
+    whole, module = wrap(root), ready(wrap(root), k)
+    whole.seed = 0
+    whole.setup()
+    assert len(module.train_data) == len(paths(module.train_data)) == k
+    assert paths(module.train_data) <= paths(whole.train_data)
+    assert module.val_data.samples.equals(whole.val_data.samples)
+    assert module.test_data.samples.equals(whole.test_data.samples)
+
+
+def test_the_same_seed_chooses_the_same_and_others_do_not(root: Path):
+    first, again = ready(mvtec(root)), ready(mvtec(root))
+    assert first.chosen_images == again.chosen_images
+    choices = {tuple(ready(mvtec(root), seed=seed).chosen_images) for seed in range(10)}
+    assert len(choices) > 5
+
+
+def test_every_image_is_as_likely(root: Path):
+    drawn = [ready(mvtec(root), k=1, seed=seed).chosen_images[0] for seed in range(100)]
+    counts = [drawn.count(path) for path in set(drawn)]
+    assert len(counts) == 10
+    assert max(counts) < 25
+
+
+def test_a_smaller_k_chooses_among_those_of_a_larger(root: Path):
+    choices = [set(ready(mvtec(root), k).chosen_images) for k in (1, 2, 4, 8)]
+    assert choices[0] < choices[1] < choices[2] < choices[3]
+
+
+def test_the_global_random_state_is_neither_used_nor_changed(root: Path):
+    torch.manual_seed(0)
+    state, first = torch.get_rng_state(), ready(mvtec(root)).chosen_images
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(1)
+    assert ready(mvtec(root)).chosen_images == first
+
+
+def test_a_random_test_split_is_the_same_for_every_choice(root: Path):
+    modules = [ready(folder(root), seed=seed) for seed in range(3)]
+    assert len({tuple(module.test_data.samples.image_path) for module in modules}) == 1
+    assert len({tuple(module.chosen_images) for module in modules}) == 3
+
+
+def test_one_batch_holds_all(root: Path):
+    (batch,) = ready(mvtec(root, train_augmentations=Resize((32, 32))), k=3).train_dataloader()
+    assert batch.image.shape == (3, 3, 32, 32)
+
+
+# What is said
+
+
+def test_the_log_names_the_images_once(root: Path, said: list[str]):
+    module = FewShot(mvtec(root), k=2, seed=5)
+    for stage in (TrainerFn.FITTING, TrainerFn.TESTING):
+        module.setup(stage)
+    (line,) = said
+    first, second = (Path(path).name for path in module.chosen_images)
+    where = root / "part/train/good"
+    assert line == f"FewShot, seed 5: 2 of 10 training images of MVTecAD in {where}: {first}, {second}"
+
+
+def test_a_checkpoint_names_the_images(root: Path, tmp_path: Path):
+    module, model = FewShot(mvtec(root), k=2), Padim(pre_trained=False, visualizer=False)
+    model.pre_processor = model.configure_pre_processor((32, 32))
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", **quiet)
+    engine.fit(model, datamodule=module)
+    checkpoint = torch.load(engine.trainer.checkpoint_callback.best_model_path)
+    assert checkpoint["FewShot"] == {"chosen_images": module.chosen_images}
+    assert len(module.chosen_images) == 2
+
+
+def test_results_are_named_by_k_and_seed(root: Path):
+    assert (FewShot(mvtec(root), 8, 3).name, FewShot(mvtec(root)).category) == ("MVTecAD_k8_s3", "part")
+    assert SyntheticAnomaly(FewShot(folder(root))).name == "mine_k4_s0_synthetic"
+
+
+# Ways in
+
+
+def test_the_command_line_builds_it_from_short_names(root: Path):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AnomalibDataModule, "data")
+    wrapped = ["--data.datamodule.datamodule", "MVTecAD", "--data.datamodule.datamodule.root", str(root)]
+    arguments = ["--data", "SyntheticAnomaly", "--data.datamodule", "FewShot", *wrapped, "--data.datamodule.k", "6"]
+    module = parser.instantiate_classes(parser.parse_args(arguments)).data
+    assert (type(module.datamodule), module.datamodule.k, type(module.source)) == (FewShot, 6, MVTecAD)
+
+
+@pytest.mark.parametrize("kind", [dict, DictConfig])
+def test_the_benchmarks_configuration_builds_it(root: Path, kind: Any):
+    wrapped = {"class_path": "MVTecAD", "init_args": {"root": str(root), "category": "part", "num_workers": 0}}
+    few = {"class_path": "FewShot", "init_args": {"datamodule": wrapped, "k": 5, "seed": 1}}
+    module = get_datamodule(kind(few))
+    module.setup()
+    assert module.chosen_images == ready(mvtec(root), 5, 1).chosen_images
+    around = get_datamodule(kind({"class_path": "SyntheticAnomaly", "init_args": {"datamodule": few}}))
+    around.setup()
+    assert paths(around.train_data) < paths(module.train_data)
+
+
+# Wrappers around each other
+
+
+def test_synthetic_splits_around_it_are_made_of_the_chosen_images(root: Path):
+    module = SyntheticAnomaly(FewShot(Folder(name="mine", root=root / "part", normal_dir="train/good"), k=4))
+    module.setup()
+    chosen = set(module.datamodule.chosen_images)
+    assert len(chosen) == 4
+    assert paths(module.train_data) | paths(module.val_data) <= chosen
+    assert isinstance(module.val_data, SyntheticDataset)
+    assert module.state_dict() == {"chosen_images": module.datamodule.chosen_images}
+
+
+def test_synthetic_splits_inside_are_made_of_other_images(root: Path):
+    module = ready(SyntheticAnomaly(mvtec(root), test=True), k=4)
+    assert len(module.train_data) == 4
+    assert isinstance(module.val_data, SyntheticDataset)
+    assert not paths(module.train_data) & (paths(module.val_data) | paths(module.test_data))
+
+
+def test_all_real_defects_are_tested_however_deep_they_are_wrapped(root: Path):
+    module = SyntheticAnomaly(FewShot(folder(root)))
+    module.setup()
+    assert sorted(module.test_data.samples.label_index) == [0] * 4 + [1] * 3
+
+
+def test_anomalibs_own_synthetic_split_is_refused_however_deep_it_is_wrapped(root: Path):
+    with pytest.raises(ValueError, match="MVTecAD makes anomalib's own synthetic split"):
+        SyntheticAnomaly(FewShot(mvtec(root, val_split_mode="synthetic")))
+
+
+def test_synthetic_test_images_inside_are_shown_in_the_pictures(root: Path):
+    module = FewShot(SyntheticAnomaly(mvtec(root), test=True))
+    module.trainer = SimpleNamespace(callbacks=[ImageVisualizer()], model=None)
+    module.setup("test")
+    assert [type(callback) for callback in module.trainer.callbacks] == [SyntheticVisualizer]
+
+
+def test_the_models_resize_reaches_the_images(root: Path):
+    module, resize = FewShot(mvtec(root)), Resize((24, 24))
+    module.trainer = SimpleNamespace(model=SimpleNamespace(pre_processor=SimpleNamespace(transform=resize)))
+    module.setup("fit")
+    for data in (module.train_data, module.val_data, module.test_data):
+        assert data[0].image.shape == (3, 24, 24)
+
+
+def test_no_validation_set_is_no_obstacle(root: Path):
+    assert ready(mvtec(root, val_split_mode="none")).val_dataloader() == []
+    assert len(ready(mvtec(root)).val_dataloader().dataset) == 7
+
+
+def test_the_wrapped_datamodule_is_prepared(root: Path, monkeypatch: pytest.MonkeyPatch):
+    prepared, wrapped = [], mvtec(root)
+    monkeypatch.setattr(wrapped, "prepare_data", lambda: prepared.append(True))
+    SyntheticAnomaly(FewShot(wrapped)).prepare_data()
+    assert prepared == [True]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("k", [0, -2])
+def test_a_k_below_one_is_refused(root: Path, k: int):
+    with pytest.raises(ValueError, match=rf"must be at least 1, got {k}"):
+        FewShot(mvtec(root), k)
+
+
+def test_more_images_than_there_are_is_refused(root: Path):
+    with pytest.raises(ValueError, match="k=11, but MVTecAD has 10 training images: choose a k of at most 10"):
+        ready(mvtec(root), 11)
+
+
+def test_defects_among_the_training_images_are_refused_by_name(root: Path):
+    wrapped = mvtec(root)
+    wrapped.setup("fit")
+    wrapped.train_data, wrapped.setup = wrapped.test_data, lambda _: None
+    with pytest.raises(ValueError, match=r"3 of 7 training images of MVTecAD are defects.*\n  .*test/scratch/0.png\n"):
+        ready(wrapped, 1)
+    with pytest.raises(ValueError, match="SyntheticAnomaly with train=True goes around FewShot"):
+        ready(SyntheticAnomaly(mvtec(root), train=True))
+
+
+def test_a_datamodule_is_needed():
+    with pytest.raises(ValueError, match=r"FewShot wraps a datamodule: give datamodule, e.g. --data.datamodule Folder"):
+        FewShot()
+
+
+def test_what_is_no_datamodule_is_refused(root: Path):
+    with pytest.raises(TypeError, match=r"expected a AnomalibDataModule or a mapping with class_path .* got 'MVTecAD'"):
+        FewShot("MVTecAD")
+
+
+def test_videos_are_refused(monkeypatch: pytest.MonkeyPatch):
+    wrapped = Avenue()
+    wrapped.train_data = AvenueDataset.__new__(AvenueDataset)
+    monkeypatch.setattr(wrapped, "setup", lambda stage: None)
+    with pytest.raises(TypeError, match="Avenue: the train data are AvenueDataset, not images of an AnomalibDataset"):
+        ready(wrapped)
