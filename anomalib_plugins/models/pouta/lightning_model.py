@@ -33,6 +33,11 @@ MILESTONES = (0.8, 0.9)
 DECAY = 0.2
 
 
+def decay(progress: float) -> float:
+    """Factor of the learning rate after a share of the schedule, in ``[0, 1)``."""
+    return DECAY ** sum(progress >= milestone for milestone in MILESTONES)
+
+
 class Pouta(PluginModule, AnomalibModule):
     """POUTA: an auto-encoder repairs simulated anomalies, and its features, used twice, tell what was repaired.
 
@@ -139,7 +144,7 @@ class Pouta(PluginModule, AnomalibModule):
         """Repair and segment simulated anomalies among untouched images."""
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate * DECAY ** sum(step.progress >= milestone for milestone in MILESTONES)
+            group["lr"] = self.learning_rate * decay(step.progress)
         made = self.simulate(step)
         terms = self.loss(self.model(made.image), step.images, made.mask)
         loss = terms.total

@@ -8,7 +8,7 @@ from anomalib.post_processing import PostProcessor
 from torch.testing import assert_close
 from torchvision.transforms.v2 import Resize
 
-from anomalib_plugins.components.inference import never_normal, spread_non_finite, top_k_score
+from anomalib_plugins.components.inference import never_normal, spread_non_finite, top_k_score, window_score
 
 BROKEN = [float("nan"), float("inf"), -float("inf")]
 
@@ -35,6 +35,36 @@ def test_score_of_a_small_map_is_the_mean_of_all_its_pixels(maps):
 def test_a_score_of_no_pixel_is_refused(maps):
     with pytest.raises(ValueError, match="k must be at least 1 pixel, got 0"):
         top_k_score(maps, k=0)
+
+
+def test_window_score_is_the_largest_mean_of_a_loop_over_windows_with_zeros_outside(maps):
+    expected = []
+    for plane in maps[:, 0]:
+        padded = torch.zeros(20 + 20, 30 + 20)
+        padded[10:30, 10:40] = plane
+        expected.append(max(padded[y : y + 21, x : x + 21].mean().item() for y in range(20) for x in range(30)))
+    assert_close(window_score(maps), torch.tensor(expected))
+
+
+def test_window_score_of_ones_is_one_and_of_one_pixel_its_share():
+    assert window_score(torch.ones(1, 1, 40, 40)) == 1
+    pixel, corner = torch.zeros(2, 1, 1, 40, 40)
+    pixel[..., 20, 20] = 1
+    corner[..., :11, :11] = 1
+    assert_close(window_score(pixel), torch.tensor([1 / 441]))
+    assert_close(window_score(corner), torch.tensor([121 / 441]))
+
+
+def test_window_score_is_summed_in_full_precision(maps):
+    half = maps.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(window_score(half), window_score(half.float()))
+
+
+@pytest.mark.parametrize("side", [0, 20, -3])
+def test_a_window_without_a_middle_is_refused(maps, side):
+    with pytest.raises(ValueError, match=f"side must be an odd number of pixels, got {side}"):
+        window_score(maps, side)
 
 
 def test_finite_images_keep_their_scores_and_maps(maps):

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis.geometry import _warp_batch, _warp_planes, gaussian_blur, pixel_scale, rotate
+from anomalib_plugins.synthesis.geometry import _warp_batch, _warp_planes, gaussian_blur, pixel_scale, roll, rotate
 from anomalib_plugins.synthesis.tiles import shuffle_tiles
 
 
@@ -39,6 +39,12 @@ def test_the_cpu_and_the_other_devices_agree(padding: str) -> None:
     smooth = gaussian_blur(torch.rand(4, 3, 60, 100, generator=generator), 2.0)
     matrix = torch.linalg.qr(torch.rand(4, 2, 2, generator=generator))[0]
     assert_close(_warp_planes(smooth, matrix, padding), _warp_batch(smooth, matrix, padding), atol=2e-2, rtol=0)
+
+
+def test_shift_in_a_circle_is_that_of_torch_image_by_image(picture: torch.Tensor) -> None:
+    shift = torch.tensor([[3, -5], [0, 70], [41, 1]])
+    expected = [image.roll(amount, dims=(1, 2)) for image, amount in zip(picture, shift.tolist(), strict=True)]
+    assert torch.equal(roll(picture, shift), torch.stack(expected))
 
 
 def test_blur_equals_scipy(picture: torch.Tensor) -> None:

@@ -1,0 +1,225 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What Pouta trains and on what; which options are refused. The rest is in ``tests/contract``."""
+
+import pytest
+import torch
+from anomalib.data import ImageBatch, ImageItem
+from anomalib.models import get_model
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch.optim import Adam
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+
+from anomalib_plugins.callbacks.phases import Step
+from anomalib_plugins.models import Pouta
+from anomalib_plugins.models.pouta import lightning_model
+from anomalib_plugins.models.pouta.lightning_model import decay
+from anomalib_plugins.models.pouta.torch_model import PoutaModel
+
+SIZE = (32, 32)
+SHORT = {"image_size": SIZE, "epochs": 1, "batch_size": 2, "seed": 0}
+
+
+def loader(count=4, batch_size=4):
+    images = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    items = [ImageItem(image=image, gt_label=torch.tensor(0)) for image in images]
+    return DataLoader(items, batch_size=batch_size, collate_fn=ImageBatch.collate)
+
+
+def fit(model, data=None, **trainer):
+    """Train with the model's own callbacks, writing nothing."""
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **trainer)
+    trainer.fit(model, data or loader())
+    return model
+
+
+def record(model, monkeypatch):
+    """Let training take no steps, and list those it would take."""
+    steps = []
+    monkeypatch.setattr(model, "_step", steps.append)
+    return steps
+
+
+def step_of(count, seed=0):
+    images = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    return Step("training", images, images[:0], 0.0, torch.Generator().manual_seed(seed))
+
+
+def test_it_trains_on_simulated_anomalies_and_is_to_reconstruct_the_images_without(monkeypatch):
+    model, seen = Pouta(**SHORT, anomaly_probability=1.0), []
+    forward, loss = model.model.forward, model.loss.forward
+    monkeypatch.setattr(model.model, "forward", lambda images: seen.append(images) or forward(images))
+    monkeypatch.setattr(model.loss, "forward", lambda *args: seen.extend(args[1:]) or loss(*args))
+    data = loader(2)
+    fit(model, data)
+    mixed, target, mask = seen
+    assert_close(target, next(iter(data)).image, rtol=0, atol=0)
+    assert_close(mask.bool(), (mixed != target).any(dim=1, keepdim=True))
+    assert mask.flatten(1).any(dim=1).all()
+
+
+def test_half_of_the_images_stay_normal():
+    model = Pouta(**SHORT)
+    made = model.simulate(step_of(64))
+    anomalous = made.mask.flatten(1).any(dim=1)
+    assert anomalous.float().mean().item() == pytest.approx(0.5, abs=0.15)
+    assert_close(made.kind.bool(), anomalous)
+    images = step_of(64).images
+    assert_close(made.image[~anomalous], images[~anomalous], rtol=0, atol=0)
+    assert (made.image[anomalous] != images[anomalous]).flatten(1).any(dim=1).all()
+
+
+def test_a_step_without_any_anomaly_leaves_the_images_as_they_are():
+    model = Pouta(**SHORT, anomaly_probability=1e-9)
+    made = model.simulate(step_of(3))
+    assert_close(made.image, step_of(3).images, rtol=0, atol=0)
+    assert not made.mask.any()
+
+
+def test_anomalies_may_copy_from_the_rest_of_the_loaders_batch(monkeypatch):
+    model, seen = Pouta(**SHORT, anomaly_probability=1.0), []
+    simulate = model.simulator.simulate
+    monkeypatch.setattr(model.simulator, "simulate", lambda i, pool, g: seen.append(len(pool)) or simulate(i, pool, g))
+    model.simulate(step_of(2)._replace(others=torch.rand(5, 3, *SIZE)))
+    assert seen == [7]
+
+
+def test_learning_rate_falls_to_a_fifth_at_four_fifths_and_at_nine_tenths(monkeypatch):
+    model = Pouta(**{**SHORT, "epochs": 600})
+    steps = record(model, monkeypatch)
+    fit(model, loader(1, 1))
+    assert len(steps) == 600
+    rates = [model.learning_rate * decay(steps[epoch].progress) for epoch in (0, 479, 480, 539, 540, 599)]
+    assert rates == pytest.approx([2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6])
+
+
+def test_optimizer_follows_the_fall_of_the_learning_rate(monkeypatch):
+    progress = []
+    monkeypatch.setattr(lightning_model, "decay", lambda done: progress.append(done) or 0.5)
+    model = fit(Pouta(**SHORT, learning_rate=1e-3))
+    assert progress == [0, 0.5]
+    assert model.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(5e-4)
+
+
+def test_optimizer_is_that_of_the_paper():
+    model = Pouta(image_size=SIZE)
+    optimizer = model.configure_optimizers()
+    assert isinstance(optimizer, Adam)
+    assert optimizer.defaults["lr"] == pytest.approx(2e-4)
+    assert optimizer.defaults["betas"] == (0.9, 0.999)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.model.parameters()))
+
+
+def test_schedule_is_that_of_the_paper():
+    (phase,) = Pouta().schedule.phases
+    assert (phase.epochs, phase.batch_size) == (600, 8)
+
+
+@pytest.mark.parametrize(("least", "steps"), [(1, [2] * 3), (3, [2] * 3), (4, [2] * 6), (9, [2] * 9)])
+def test_few_images_are_repeated_until_an_epoch_has_enough_steps(monkeypatch, least, steps):
+    model = Pouta(**SHORT, min_steps_per_epoch=least)
+    taken = record(model, monkeypatch)
+    fit(model, loader(6, 6))
+    assert [len(step.images) for step in taken] == steps
+    assert [step.progress for step in taken] == pytest.approx([i / len(steps) for i in range(len(steps))])
+    assert len({step.generator.initial_seed() for step in taken}) == len(steps), "each repeat has anomalies of its own"
+
+
+def test_network_options_are_those_of_the_ablations():
+    for options in ({"variant": "vanilla"}, {"use_hsg": False}, {"use_mss": False}):
+        assert set(Pouta(**options).model.state_dict()) == set(PoutaModel(**options).state_dict())
+
+
+@pytest.mark.parametrize("variant", ["pouta", "vanilla"])
+def test_training_moves_every_parameter(variant):
+    model = Pouta(**SHORT, variant=variant)
+    before = {name: each.clone() for name, each in model.model.named_parameters()}
+    fit(model)
+    assert [name for name, each in model.model.named_parameters() if torch.equal(each, before[name])] == []
+
+
+def test_without_a_seed_it_follows_torchs():
+    def made(seed):
+        torch.manual_seed(seed)
+        model = Pouta(image_size=SIZE)
+        return model.schedule.seed, model.model.autoencoder.to_image.state_dict()
+
+    (seed, weights), (same_seed, same_weights), (other_seed, _) = made(3), made(3), made(4)
+    assert seed == same_seed != other_seed
+    assert_close(weights, same_weights, rtol=0, atol=0)
+
+
+def test_building_it_with_a_seed_leaves_torchs_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    Pouta(image_size=SIZE, seed=0)
+    assert torch.rand(1) == expected
+
+
+def test_preview_shows_an_anomaly_in_every_image_twice_the_same_and_moves_no_seed():
+    model, images = Pouta(**SHORT), torch.rand(4, 3, *SIZE)
+    torch.manual_seed(3)
+    first, second = model.preview_anomalies(images), model.preview_anomalies(images)
+    assert_close(first.image, second.image, rtol=0, atol=0)
+    assert first.mask.flatten(1).any(dim=1).all()
+    assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(3))
+
+
+def test_checkpoint_loads_where_the_textures_it_began_with_are_not(tmp_path):
+    texture = tmp_path / "textures" / "texture.png"
+    texture.parent.mkdir()
+    Image.new("RGB", (64, 64)).save(texture)
+    model = fit(Pouta(**SHORT, texture_root=texture.parent))
+    model.trainer.save_checkpoint(tmp_path / "pouta.ckpt")
+    texture.unlink()
+    loaded = Pouta.load_from_checkpoint(tmp_path / "pouta.ckpt")
+    assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
+    """OmegaConf's lists could not be read back from a checkpoint with ``weights_only=True``."""
+    options = {"image_size": [32, 32], "simulation": {"delta": [0.1, 0.5]}, "loss": {"lambdas": [1, 0, 0, 0]}}
+    model = get_model({"class_path": "Pouta", "init_args": options})
+    torch.save(dict(model.hparams), tmp_path / "hparams")
+    read = torch.load(tmp_path / "hparams", weights_only=True)
+    assert read["simulation"] == options["simulation"]
+    assert model.loss.lambdas == (1, 0, 0, 0)
+
+
+def test_loss_that_is_not_finite_stops_the_run():
+    model = Pouta(**SHORT)
+    torch.nn.init.constant_(model.model.autoencoder.to_image.weight, torch.inf)
+    with pytest.raises(FloatingPointError, match="the loss became nan after 0 steps"):
+        fit(model)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image_size": (224,)}, ValueError, "image_size must be"),
+        ({"image_size": (16, 64)}, ValueError, "each at least 32 px"),
+        ({"variant": "u-net"}, ValueError, "variant must be one of"),
+        ({"texture_root": "no/such/folder"}, FileNotFoundError, "no/such/folder does not exist"),
+        ({"foreground": "somewhere"}, ValueError, "foreground"),
+        ({"anomaly_probability": 0}, ValueError, "anomaly_probability must be above 0 and at most 1, got 0"),
+        ({"anomaly_probability": 1.1}, ValueError, "anomaly_probability must be above 0 and at most 1, got 1.1"),
+        ({"epochs": 0}, ValueError, "'training' needs epochs or steps"),
+        ({"min_steps_per_epoch": 0}, ValueError, "min_steps_per_epoch must be at least 1, got 0"),
+        ({"batch_size": 0}, ValueError, "'training': batch_size must be at least 1"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be above 0, got 0"),
+        ({"network": {"use_hsg": False}}, TypeError, "no option 'use_hsg' here"),
+        ({"network": {"score_windows": 21}}, TypeError, "did you mean 'score_window'"),
+        ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
+        ({"simulation": {"source": "air"}}, ValueError, "source must be"),
+        ({"loss": {"gama": 2.0}}, TypeError, "did you mean 'gamma'"),
+    ],
+    ids=str,
+)
+def test_option_out_of_range_or_unknown_is_refused_at_construction(options, error, message):
+    with pytest.raises(error, match=message):
+        Pouta(**options)

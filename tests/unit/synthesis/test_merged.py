@@ -1,0 +1,176 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Blobs of merged textures."""
+
+from itertools import starmap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+from torch.testing import assert_close
+
+from anomalib_plugins.synthesis import STRUCTURAL, MergedTexture, ProceduralTextures, merged
+from anomalib_plugins.synthesis.augment import OPERATIONS, random_operations
+from anomalib_plugins.synthesis.draws import integers
+from anomalib_plugins.synthesis.geometry import rotate
+from anomalib_plugins.synthesis.merged import moved, random_textures
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    height=st.integers(32, 90),
+    width=st.integers(32, 90),
+    seed=st.integers(0, 2**31),
+    foreground=st.sampled_from(["auto", "none"]),
+    source=st.sampled_from(["texture", "pool"]),
+    content=st.sampled_from(["noise", "grey", "black", "white"]),
+)
+def test_masks_are_exactly_the_changed_pixels_and_never_empty(
+    count: int, height: int, width: int, seed: int, foreground: str, source: str, content: str
+) -> None:
+    images = {
+        "noise": torch.rand(count, 3, height, width, generator=seeded(seed)),
+        "grey": torch.full((count, 3, height, width), 0.5),
+        "black": torch.zeros(count, 3, height, width),
+        "white": torch.ones(count, 3, height, width),
+    }[content]
+    before = images.clone()
+    batch = MergedTexture(source=source, foreground=foreground)(images, seeded(seed))
+    assert torch.equal(images, before)
+    assert batch.mask.shape == (count, 1, height, width)
+    assert batch.kind.tolist() == [STRUCTURAL] * count
+    assert batch.image.min() >= 0
+    assert batch.image.max() <= 1
+    assert torch.equal((batch.image != images).any(dim=1, keepdim=True).float(), batch.mask)
+    assert (batch.mask.sum(dim=(1, 2, 3)) >= 1).all()
+
+
+def test_same_seed_same_anomalies_and_another_seed_others(images: Tensor, texture_root: Path) -> None:
+    anomaly = MergedTexture(texture_root)
+    first, again, other = (anomaly(images, seeded(seed)) for seed in (3, 3, 4))
+    assert all(starmap(torch.equal, zip(first, again, strict=True)))
+    assert not torch.equal(first.image, other.image)
+
+
+def test_anomalies_are_mixed_as_the_equation_says_pixel_by_pixel(
+    images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, foreign = images.flip(3), torch.rand(images.shape, generator=seeded(1))
+    monkeypatch.setattr(merged, "moved", lambda images, generator: own)
+    monkeypatch.setattr(merged, "random_textures", lambda textures, images, generator: foreign)
+    batch = MergedTexture(delta=(0.3, 0.3))(images, seeded())
+    for number, channel, row, column in batch.mask.nonzero()[::50].tolist():
+        del channel
+        expected = 0.3 * foreign[number, :, row, column] + 0.7 * own[number, :, row, column]
+        assert_close(batch.image[number, :, row, column], expected)
+
+
+def test_the_foreign_share_fills_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(200, 3, 32, 32)
+    monkeypatch.setattr(merged, "random_textures", lambda textures, images, generator: torch.ones_like(images))
+    share = MergedTexture()(images, seeded()).image.flatten(1).amax(dim=1)
+    assert 0.15 <= share.min() < 0.2
+    assert 0.95 < share.max() <= 1
+
+
+def test_masks_are_those_of_draem() -> None:
+    """Mean area of masks with at least 49 pixels, over 600 draws."""
+    masks = MergedTexture(source="pool")(torch.rand(600, 3, 64, 64), seeded()).mask
+    area = masks.mean(dim=(1, 2, 3))
+    assert area[area >= 49 / 256**2].mean().item() == pytest.approx(0.050, rel=0.2)
+
+
+def test_anomalies_lie_on_the_object_if_asked_to(images: Tensor) -> None:
+    anomaly = MergedTexture(foreground="auto")
+    assert (anomaly(images, seeded()).mask <= anomaly.foreground(images)).all()
+
+
+def test_image_stays_moves_or_turns_a_third_of_the_time_each() -> None:
+    rows, columns = torch.arange(32.0)[:, None], torch.arange(32.0)
+    image = ((rows * 32 + columns) / 1024).expand(1, 3, 32, 32)
+    results = moved(image.expand(600, 3, 32, 32), seeded())
+    stays = (results == image).flatten(1).all(dim=1)
+    shifts = ~stays & (results.flatten(1).sort(dim=1).values == image.flatten(1).sort(dim=1).values).all(dim=1)
+    shares = torch.stack((stays, shifts, ~stays & ~shifts)).float().mean(dim=1)
+    assert_close(shares, torch.full((3,), 1 / 3), rtol=0, atol=0.06)
+    top_left = (results[shifts][:, 0, 0, 0] * 1024).round().long()
+    for shift in (-(top_left // 32) % 32, -top_left % 32):  # rows, columns
+        assert 3 <= shift.min() <= 4
+        assert 27 <= shift.max() <= 28
+
+
+def test_turned_images_are_mirrored_at_the_borders(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, seen = torch.rand(100, 3, 32, 32), []
+
+    def recorded(images: Tensor, degrees: Tensor, padding: str) -> Tensor:
+        seen.append((degrees, padding))
+        return rotate(images, degrees, padding=padding)
+
+    monkeypatch.setattr(merged, "rotate", recorded)
+    moved(images, seeded())
+    ((degrees, padding),) = seen
+    assert padding == "reflection"
+    assert -90 <= degrees.min() < -60
+    assert 60 < degrees.max() <= 90
+
+
+def test_textures_are_changed_by_three_operations_of_the_list() -> None:
+    textures, images = ProceduralTextures(count=5), torch.rand(4, 3, 40, 50)
+    made = random_textures(textures, images, seeded())
+    generator = seeded()
+    numbers = integers((4,), 0, 5, generator).tolist()
+    for result, number, order, amounts in zip(made, numbers, *random_operations(4, generator), strict=True):
+        pixels = textures.get(number, (40, 50))
+        for operation, amount in zip(order, amounts, strict=True):
+            pixels = OPERATIONS[operation](pixels, amount)
+        assert_close(result, torch.from_numpy(pixels).permute(2, 0, 1) / 255)
+
+
+def test_foreign_pixels_come_from_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.full((40, 40, 3), (255, 0, 255), np.uint8)).save(tmp_path / "texture.png")
+    monkeypatch.setattr(merged, "random_operations", lambda count, generator: ([[]] * count, [[]] * count))
+    images = torch.full((3, 3, 32, 32), 0.5)
+    batch = MergedTexture(tmp_path, delta=(1, 1))(images, seeded())
+    painted = batch.image.permute(0, 2, 3, 1)[batch.mask[:, 0].bool()]
+    assert_close(painted, torch.tensor([1.0, 0, 1]).expand_as(painted))
+
+
+def test_foreign_pixels_come_from_another_image_of_the_pool() -> None:
+    images, pool = torch.full((6, 3, 32, 32), 0.25), torch.full((3, 3, 32, 32), 0.75)
+    batch = MergedTexture(source="pool", delta=(1, 1))(images, seeded(), pool=pool)
+    painted = batch.image[batch.mask.expand_as(images).bool()]
+    assert_close(painted, torch.full_like(painted, 0.75))
+
+
+def test_half_precision_images_stay_half_precision() -> None:
+    images = torch.rand(2, 3, 32, 32).bfloat16()
+    batch = MergedTexture()(images, seeded())
+    assert batch.image.dtype == batch.mask.dtype == torch.bfloat16
+    assert torch.equal((batch.image != images).any(dim=1, keepdim=True), batch.mask.bool())
+
+
+@pytest.mark.parametrize("delta", [(0.5,), (0.5, 0.2), (-0.1, 0.5), (0.5, 1.1), (0, 0)])
+def test_delta_out_of_range_is_refused(delta: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"delta must be two numbers in \[0, 1\]"):
+        MergedTexture(delta=delta)
+
+
+def test_unknown_source_is_refused() -> None:
+    with pytest.raises(ValueError, match='source must be "texture" or "pool", got \'sky\''):
+        MergedTexture(source="sky")  # type: ignore[arg-type]
+
+
+def test_folder_without_textures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        MergedTexture(tmp_path)
