@@ -54,6 +54,8 @@ class CutPaste(AnomalyGenerator):
         corners = (reach + (uniform((2, count, 2), 0, 1, generator) * room).long()).minimum(reach + room - 1)
         moves = [
             [move(source, target, shape, angle, size)]
-            for source, target, shape, angle in zip(*corners, shapes, degrees[:, 0].tolist(), strict=True)
+            for source, target, shape, angle in zip(
+                *corners.tolist(), shapes.tolist(), degrees[:, 0].tolist(), strict=True
+            )
         ]
         return paste(images, moves, self.patch_jitter, generator)

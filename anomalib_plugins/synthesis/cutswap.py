@@ -108,7 +108,7 @@ class CutSwap(AnomalyGenerator):
         shapes, corners, degrees = self.places(len(images), size, generator, candidates)
         moves = [
             [move(second, first, shape, angles[0], size), move(first, second, shape, angles[1], size)]
-            for shape, (first, second), angles in zip(shapes, corners, degrees.tolist(), strict=True)
+            for shape, (first, second), angles in zip(shapes.tolist(), corners.tolist(), degrees.tolist(), strict=True)
         ]
         return paste(images, moves, self.patch_jitter, generator)
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -87,35 +88,40 @@ def margins(shapes: Tensor, degrees: Tensor) -> Tensor:
     return ((reach - shapes) / 2 - 0.5).ceil().clamp(min=0).long()
 
 
-def move(source: Tensor, target: Tensor, shape: Tensor, degrees: float, size: Sequence[int]) -> Move:
-    """Copy a rectangle to another place, rotated about its centre; the pixels keep their colours.
+def move(
+    source: Sequence[int], target: Sequence[int], shape: Sequence[int], degrees: float, size: Sequence[int]
+) -> Move:
+    """Copy a rectangle to another place, rotated about its centre; every pixel keeps its colour.
 
     Args:
         source: Upper left corner of the rectangle, (row, column).
-        target: Upper left corner of the place it goes to before it is rotated.
+        target: Upper left corner of the place it goes to, before the rotation.
         shape: Height and width of the rectangle.
         degrees: Angle of rotation.
         size: Height and width of the image; the rotated rectangle must lie in it.
     """
-    margin = margins(shape[None], torch.tensor([[degrees]]))[0]
-    rows, columns = (
-        torch.arange(int(-margin[axis]), int(shape[axis] + margin[axis]), dtype=torch.float64) for axis in (0, 1)
-    )
-    centre = shape.double() / 2
-    down, right = rows[:, None] + 0.5 - centre[0], columns + 0.5 - centre[1]
+    (height, width), columns = shape, size[1]
+    numbers = np.add.outer(np.arange(height) * columns, np.arange(width))
+    first, second = source[0] * columns + source[1], target[0] * columns + target[1]
+    if degrees == 0:
+        return Move(*(torch.from_numpy((numbers + corner).ravel()) for corner in (first, second)))
+    down, right = margins(torch.tensor([[height, width]]), torch.tensor([[degrees]]))[0].tolist()
+    row, column = np.arange(-down, height + down), np.arange(-right, width + right)
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    row = (cosine * down - sine * right + centre[0]).floor().long()  # within the rectangle before its rotation
-    column = (sine * down + cosine * right + centre[1]).floor().long()
-    inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
-    width = size[1]
-    places = (rows[:, None].long() + target[0]) * width + columns.long() + target[1]
-    return Move(((row + source[0]) * width + column + source[1])[inside], places[inside])
+    y, x = row + 0.5 - height / 2, column + 0.5 - width / 2  # from the centre
+    row_before = np.floor(np.subtract.outer(cosine * y, sine * x) + height / 2).astype(int)
+    column_before = np.floor(np.add.outer(sine * y, cosine * x) + width / 2).astype(int)
+    inside = (row_before >= 0) & (row_before < height) & (column_before >= 0) & (column_before < width)
+    return Move(
+        torch.from_numpy(first + numbers[row_before[inside], column_before[inside]]),
+        torch.from_numpy(second + np.add.outer(row * columns, column)[inside]),
+    )
 
 
 def paste(
     images: Tensor, moves: Sequence[Sequence[Move]], jitter: float = 0.0, generator: torch.Generator | None = None
 ) -> SyntheticBatch:
-    """Copy pixels within each image. All are read before any is written, and later moves overwrite earlier ones.
+    """Copy pixels within each image. All are read before any is written, and later moves hide earlier ones.
 
     Args:
         images: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
@@ -126,26 +132,31 @@ def paste(
     Returns:
         Images, exact masks of what differs, and kinds: structural, or normal where nothing differs.
     """
-    mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
-    masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
-    each = [
-        [read(image, part.source.to(image.device)) for part in parts]
-        for image, parts in zip(images, moves, strict=True)
+    seen = [_visible(each, images[0, 0].numel()) for each in moves]
+    colours = [
+        read(image, part.source.to(image.device)) for image, parts in zip(images, seen, strict=True) for part in parts
     ]
-    colours = [colour for image in each for colour in image]
     if jitter > 0:
         colours = adjust_lists(colours, random_colours(len(colours), generator, jitter, jitter, jitter, jitter))
-    number = len(colours) // len(images)
-    changed = []
-    for index, parts in enumerate(moves):
-        paint = torch.cat(colours[number * index : number * (index + 1)], dim=1)
-        order = torch.full(images.shape[-2:], -1).flatten()
-        order[torch.cat([part.target for part in parts])] = torch.arange(paint.shape[1])
-        place = (order >= 0).nonzero()[:, 0]
-        paint = paint[:, order[place].to(paint.device)]
-        changed.append(blend(images[index], mixed[index], masks[index], place.to(images.device), paint, 1.0))
-    kind = torch.where(torch.stack(changed) > 0, STRUCTURAL, NORMAL)
-    return SyntheticBatch(mixed, masks, kind)
+    mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
+    masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
+    changed, remaining = [], iter(colours)
+    for image, output, mask, parts in zip(images, mixed, masks, seen, strict=True):
+        place = torch.cat([part.target for part in parts]).to(images.device)
+        paint = torch.cat([next(remaining) for _ in parts], dim=1)
+        changed.append(blend(image, output, mask, place, paint, 1.0))
+    return SyntheticBatch(mixed, masks, torch.where(torch.stack(changed) > 0, STRUCTURAL, NORMAL))
+
+
+def _visible(moves: Sequence[Move], pixels: int) -> list[Move]:
+    """The moves, the last first, without what later ones hide."""
+    free = torch.ones(pixels, dtype=torch.bool)
+    seen = []
+    for part in reversed(moves):
+        shown = free[part.target]
+        seen.append(Move(part.source[shown], part.target[shown]))
+        free[part.target] = False
+    return seen
 
 
 def check_patches(mode: str, jitter: float) -> None:
