@@ -20,6 +20,9 @@ from anomalib_plugins.callbacks.trainer_settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
+SHORT_EPOCH = 50
+"""Optimizer steps below which an epoch is not worth a validation and a checkpoint of its own."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -93,7 +96,8 @@ class PhaseSchedule(Callback):
     this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of what is left,
     and the log says so. Whole phases, which fill a memory, are left as they are: a memory of half the images would take
     the other half for defects. Validation is off until the last phase and always runs on the final weights, which
-    thresholds are taken from.
+    thresholds are taken from. Where the training set is so small that an epoch has fewer than 50 steps, validation and
+    the checkpoint that follows it wait for 50, unless the user set ``check_val_every_n_epoch``.
 
     Args:
         phases: The phases in their order.
@@ -113,6 +117,7 @@ class PhaseSchedule(Callback):
         self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
         self.index = 0  # of the current phase
         self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
+        self._last_per_epoch = 0  # steps of the last phase
         self._timer: Timer | None = None
         self._epoch_is_fresh = False  # nobody has seen an image of it yet
         self._gathered = False  # a whole phase has, from this batch
@@ -213,7 +218,18 @@ class PhaseSchedule(Callback):
         # begin. The end itself is set by the steps.
         waits = sum(phase.whole for phase in self.phases)
         trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1 + waits
+        self._skip_short_epochs(trainer)
         self._hold_back_validation(trainer)
+
+    def _skip_short_epochs(self, trainer: Trainer) -> None:
+        """Spare a training set of a few images the validation and the checkpoint after each pass."""
+        steps = self._last_per_epoch
+        if self._settings.check_val_every_n_epoch == 1 and steps < SHORT_EPOCH and not self.phases[-1].whole:
+            trainer.check_val_every_n_epoch = math.ceil(SHORT_EPOCH / steps)
+            rank_zero_info(
+                f"An epoch has {steps} steps only: validating and saving after every "
+                f"{trainer.check_val_every_n_epoch} epochs. Set check_val_every_n_epoch to have it otherwise."
+            )
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
         """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""
@@ -222,6 +238,7 @@ class PhaseSchedule(Callback):
             phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(self.phases, per_epoch, strict=True)
         ]
         self.lengths = self._shortened(steps, per_epoch)
+        self._last_per_epoch = per_epoch[-1]
         described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
         rank_zero_info(f"Phases: {described}.")
         for index, phase in enumerate(self.phases):

@@ -170,6 +170,21 @@ def test_validation_waits_for_the_last_phase_and_sees_the_final_weights(tmp_path
 
 def test_validation_follows_the_users_setting_in_the_last_phase(tmp_path):
     model = TwoPhases(Phase("first", 2, epochs=1), Phase("second", 2, epochs=3))
+    fit(model, tmp_path, batch_size=10, check_val_every_n_epoch=2)
+    assert model.validated_in == ["second"] * 2 * 2  # two batches, after the second of four epochs and at the end
+
+
+def test_epochs_of_a_few_steps_are_not_validated_each(tmp_path):
+    model = TwoPhases(Phase("first", 2, epochs=1), Phase("second", 2, epochs=25))
+    trainer = fit(model, tmp_path)
+    # 5 steps an epoch: after epochs 10 and 20 of 26, and at the end.
+    assert model.validated_in == ["second"] * 2 * 3
+    assert trainer.check_val_every_n_epoch == 1
+
+
+def test_epochs_of_enough_steps_are_validated_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("anomalib_plugins.callbacks.phases.SHORT_EPOCH", 5)
+    model = TwoPhases(Phase("first", 2, epochs=1), Phase("second", 2, epochs=3))
     fit(model, tmp_path, batch_size=10)
     assert model.validated_in == ["second"] * 2 * 3
 
