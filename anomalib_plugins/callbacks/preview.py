@@ -25,8 +25,10 @@ KINDS = ("normal", "structural", "logical")
 class SynthesisPreview(Callback):
     """Saves rows of input, synthetic anomaly and mask for images of the first training batch.
 
-    The pictures come from the model's own ``preview_anomalies(images) -> SyntheticBatch``; without that method
-    nothing is saved and a warning says so. Training goes on exactly as it would without the callback.
+    The pictures come from the model's own ``preview_anomalies(images) -> SyntheticBatch``; where there is no such
+    method, or it gives ``None``, nothing is saved and a warning says so. A model that places its anomalies by saliency
+    shows that in a fourth column: ``preview_saliency(images)`` gives maps ``(N, 1, H, W)`` in ``[0, 1]``, or ``None``.
+    Training goes on exactly as it would without the callback.
 
     Args:
         num_images: Rows, at least 1; a smaller batch gives fewer.
@@ -55,39 +57,44 @@ class SynthesisPreview(Callback):
         if self._saved or not trainer.is_global_zero:
             return
         self._saved = True
-        if not hasattr(pl_module, "preview_anomalies"):
-            rank_zero_warn(f"{type(pl_module).__name__} has no preview_anomalies(images): no preview of its anomalies.")
-            return
         images = batch.image[: self.num_images].detach().clone()
         devices = [images.device] if images.is_cuda else []
         with torch.random.fork_rng(devices), torch.no_grad():
-            made = pl_module.preview_anomalies(images)
+            made, saliency = (
+                getattr(pl_module, name, lambda _: None)(images) for name in ("preview_anomalies", "preview_saliency")
+            )
+        if made is None:
+            rank_zero_warn(f"{type(pl_module).__name__} has no preview_anomalies(images), or none to show: no preview.")
+            return
         path = Path(self.path or Path(trainer.default_root_dir) / "synthesis_preview.png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_preview(images, made).save(path)
+        draw_preview(images, made, saliency).save(path)
         rank_zero_info(f"What the model is taught: {path}")
 
 
-def draw_preview(images: Tensor, made: SyntheticBatch) -> Image.Image:
+def draw_preview(images: Tensor, made: SyntheticBatch, saliency: Tensor | None = None) -> Image.Image:
     """Draw a labelled picture of images before and after.
 
     Args:
         images: Input ``(N, 3, H, W)``, RGB in ``[0, 1]``.
         made: What was made of them.
+        saliency: What placed the anomalies ``(N, 1, H, W)`` in ``[0, 1]``; shown as heat on the images.
 
     Returns:
         ``N`` rows under a line of headings; each row says which kind of anomaly it shows.
     """
     scale = CELL / max(images.shape[-2:])
     height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
-    masks = made.mask.expand(-1, 3, -1, -1)
+    columns = dict(zip(COLUMNS, (images, made.image, made.mask.expand(-1, 3, -1, -1)), strict=True))
+    if saliency is not None:
+        columns["Saliency"] = heat(images, saliency)
     picture = Image.new(
         "RGB",
-        (GAP + len(COLUMNS) * (width + GAP), HEADER + len(images) * (height + GAP)),
+        (GAP + len(columns) * (width + GAP), HEADER + len(images) * (height + GAP)),
         "white",
     )
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
-    for column, (title, cells) in enumerate(zip(COLUMNS, (images, made.image, masks), strict=True)):
+    for column, (title, cells) in enumerate(columns.items()):
         left = GAP + column * (width + GAP)
         pen.text((left, 4), title, fill="black", font=font)
         resized = interpolate(cells.detach().float().cpu(), size=(height, width), mode="nearest-exact")
@@ -97,3 +104,18 @@ def draw_preview(images: Tensor, made: SyntheticBatch) -> Image.Image:
         place = (GAP + 4 + width + GAP, HEADER + 2 + row * (height + GAP))
         pen.text(place, KINDS[kind], fill="white", font=font, stroke_width=2, stroke_fill="black")
     return picture
+
+
+def heat(images: Tensor, maps: Tensor) -> Tensor:
+    """Images in grey under a map: nothing over its zeros, then red, then yellow over its ones.
+
+    Args:
+        images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+        maps: In ``[0, 1]`` ``(N, 1, H, W)``.
+
+    Returns:
+        ``(N, 3, H, W)``.
+    """
+    maps = maps.to(images)
+    colour = torch.cat([torch.ones_like(maps), maps, torch.zeros_like(maps)], dim=1)
+    return torch.lerp(images.mean(dim=1, keepdim=True).expand_as(images), colour, 0.8 * maps)

@@ -3,6 +3,7 @@
 
 """CutSwap's task: is an image whole, were two of its patches swapped, or two of its scars?"""
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
@@ -114,10 +115,21 @@ class Anchors:
         cluster: Which = "max",
         strategy: AnchorStrategy = "kmeans",
     ) -> None:
-        check_anchors(k, cluster, strategy)
+        if k < 1:
+            msg = f"k must be at least 1 cluster, got {k}"
+            raise ValueError(msg)
+        for name, value, choices in (("cluster", cluster, Which), ("anchor_strategy", strategy, AnchorStrategy)):
+            if value not in get_args(choices):
+                msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
+                raise ValueError(msg)
         self.k, self.cluster, self.strategy = k, cluster, strategy
         self._size: Sequence[int] = ()
         self._packed: dict[str, Tensor] = {}
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether every pixel may be an anchor, whatever the maps are."""
+        return self.strategy == "kmeans" and self.k == 1
 
     def of_maps(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Anchors in maps ``(N, L, H, W)``: boolean, of the same shape."""
@@ -150,6 +162,17 @@ class Anchors:
             self._size = anchors.shape[-2:]
             self._packed.update(zip(names, pack(anchors), strict=True))
 
+    @property
+    def fingerprint(self) -> int | None:
+        """A number that differs where anchors do; ``None`` where there are none."""
+        if not self._packed:
+            return None
+        return zlib.crc32(b"".join(self._packed[path].numpy().tobytes() for path in sorted(self._packed)))
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._packed.clear()
+
     def __call__(self, paths: Sequence[str], layers: Sequence[int]) -> Tensor:
         """Anchors of images, each by its own map.
 
@@ -166,14 +189,3 @@ class Anchors:
         return unpack(
             torch.stack([self._packed[path][layer] for path, layer in zip(paths, layers, strict=True)]), self._size
         )
-
-
-def check_anchors(k: int, cluster: str, strategy: str) -> None:
-    """Raise a ``ValueError`` that says which option of :class:`Anchors` is wrong, if any is."""
-    if k < 1:
-        msg = f"k must be at least 1 cluster, got {k}"
-        raise ValueError(msg)
-    for name, value, choices in (("cluster", cluster, Which), ("anchor_strategy", strategy, AnchorStrategy)):
-        if value not in get_args(choices):
-            msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-            raise ValueError(msg)

@@ -3,8 +3,6 @@
 
 """CutSwap and PatchCore as a Lightning module: a pretext for the backbone, then a memory of its patches."""
 
-import copy
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +25,6 @@ from torch.optim import SGD, Optimizer
 from torchvision.transforms.v2 import CenterCrop, Compose
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
-from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, vgg16_saliency
 from anomalib_plugins.models.base import PluginModule, options_of
 from anomalib_plugins.pretext.cutswap import (
     Anchors,
@@ -36,14 +33,13 @@ from anomalib_plugins.pretext.cutswap import (
     CutSwapTask,
     Mode,
     Which,
-    check_anchors,
 )
 from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
 
 from .head import PretextHead
+from .memory import PatchMemory
+from .pretext import SwapPretext
 from .torch_model import CutSwapPatchcoreModel
-
-logger = logging.getLogger(__name__)
 
 PRETEXT = "pretext"
 MEMORY = "memory"
@@ -135,8 +131,12 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_options(augmentation, saliency, learning_rate, freeze_steps, coreset_sampling_ratio, max_bank_size)
-        check_anchors(k, cluster, anchor_strategy)
+        if augmentation not in get_args(Augmentation):
+            msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
+            raise ValueError(msg)
+        if learning_rate <= 0 or freeze_steps < 0:
+            msg = f"learning_rate must be above 0, freeze_steps at least 0: got {learning_rate} and {freeze_steps}"
+            raise ValueError(msg)
         swap = options_of(CutPaste if augmentation == "cutpaste" else CutSwap, swap, given=("mode",))
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
@@ -151,32 +151,27 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
             visualizer=visualizer,
         )
         self.automatic_optimization = False  # a batch is several steps, or none
-        self.learning_rate, self.steps = learning_rate, steps
-        self.coreset_sampling_ratio, self.max_bank_size = coreset_sampling_ratio, max_bank_size
-        self.task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
+        self.learning_rate, self.steps, self.freeze_steps = learning_rate, steps, freeze_steps
+        task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors)
-            if self.task is not None:
-                self.head = PretextHead(self.model.backbone.width, head_dims, self.task.classes)
+            if task is not None:
+                self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
+        self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
         if weights is not None:
             self.model.backbone.load(weights)
         self._downloads = pre_trained and weights is None
-        self.pretrained_saliency = pre_trained
-        default = VGG16_POOLS if saliency == "vgg16" else self.model.backbone.stages
-        self.saliency, self.saliency_weights = saliency, saliency_weights
-        self.saliency_layers = tuple(saliency_layers or default)
-        self.k, self.cluster, self.anchor_strategy = k, cluster, anchor_strategy
+        self.pretext: SwapPretext | None = None
         phases = [Phase(MEMORY, 32, epochs=1, whole=True)]
-        if self.task is not None:
-            length = {"epochs": epochs} if steps is None else {"steps": steps, "epochs": epochs}
-            phases.insert(0, Phase(PRETEXT, batch_size, examples=len(self.saliency_layers), **length))
+        if task is not None:
+            stages = self.model.backbone.stages
+            anchors = Anchors(k, cluster, anchor_strategy)
+            self.pretext = SwapPretext(task, anchors, saliency, saliency_layers, saliency_weights, pre_trained, stages)
+            phases.insert(0, Phase(PRETEXT, batch_size, epochs=epochs, steps=steps, examples=self.pretext.maps))
         self.schedule = PhaseSchedule(phases, seed)
-        self.freeze_steps = freeze_steps
-        self._saliency: LayerCam | None = None  # no submodule: it goes into no checkpoint
-        self._anchors: Anchors | None = None
-        self._patches: dict[str, Tensor] = {}  # of each image in the memory phase
+        self._resumed_anchors: int | None = None
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
@@ -215,54 +210,32 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         if self._downloads:
             self.model.backbone.load()
             self._downloads = False
-        if self.wants_anchors and self.saliency == "backbone":
-            # Of the weights it begins with: those of a resumed run are restored later.
-            network = copy.deepcopy(self.model.backbone.network)
-            self._saliency = LayerCam(network, [str(layer) for layer in self.saliency_layers], "feature-energy")
-
-    @property
-    def wants_anchors(self) -> bool:
-        """Whether patches are swapped where images are salient, and not anywhere."""
-        return isinstance(self.task, CutSwapTask) and self.task.has_anchors and self.k > 1
+        if self.pretext is not None:
+            self.pretext.begin_with(self.model.backbone)
 
     def on_train_start(self) -> None:
-        """Refuse a memory that is too large, and compute the saliency of all training images."""
-        paths = sorted(set(self.trainer.train_dataloader.dataset.samples["image_path"]))
-        self._check_bank_size(paths)
-        if not self.wants_anchors or self.schedule.phase.name != PRETEXT:
-            return
-        if self._saliency is None:
-            layers = [int(layer) for layer in self.saliency_layers]
-            self._saliency = vgg16_saliency(self.saliency_weights, layers, pre_trained=self.pretrained_saliency)
-        logger.info("Saliency of the %s follows %s.", self.saliency, self._saliency.target)
-        self._saliency.network.to(self.device)
-        self._anchors = Anchors(self.k, self.cluster, self.anchor_strategy)
-        with self.trainer.precision_plugin.forward_context():
-            self._anchors.gather(paths, self._load, self._saliency, self.schedule.seed)
+        """Refuse a memory that is too large, and find where the training images are salient."""
+        samples = getattr(self.trainer.train_dataloader.dataset, "samples", None)
+        if samples is None:
+            msg = f"{type(self).__name__} reads the training images by file: it needs a dataset of anomalib's"
+            raise TypeError(msg)
+        paths = sorted(set(samples["image_path"]))
+        self.memory.check(len(paths), self._load(paths[0]))
+        if self.pretext is not None and self.schedule.phase.name == PRETEXT:
+            half = str(self.trainer.precision).startswith("bf16")  # float16 would lose small gradients
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+                self.pretext.look(paths, self._load, self.device, self.schedule.seed)
+            if self._resumed_anchors not in {None, self.pretext.anchors.fingerprint}:
+                rank_zero_warn(
+                    "Patches lie elsewhere than in the run that is resumed: give the model the same weights and "
+                    "saliency options, or the result is another than that of an unbroken run."
+                )
+            self._resumed_anchors = None
 
     def _load(self, path: str) -> Tensor:
         """An image ``(3, H, W)`` as the network sees it."""
         image = read_image(path, as_tensor=True).to(self.device)
         return self.pre_processor.transform(image) if self.pre_processor else image
-
-    def _check_bank_size(self, paths: Sequence[str]) -> None:
-        with torch.no_grad():
-            _, channels, *sides = self.model.eval().embed(self._load(paths[0])[None]).shape
-        patches = len(paths) * math.prod(sides)
-        kept, megabytes = self._coreset_size(patches), channels * 4 / 2**20  # float32
-        memory = f"{kept} of {patches} patches are kept: {kept * megabytes:.0f} MB"
-        memory += f", chosen in {2 * patches * megabytes:.0f} MB"
-        if kept > self.max_bank_size:
-            msg = (
-                f"{memory}. That is above max_bank_size={self.max_bank_size}: lower coreset_sampling_ratio "
-                f"({self.coreset_sampling_ratio}) or image_size, or raise max_bank_size"
-            )
-            raise ValueError(msg)
-        rank_zero_info(f"Memory bank: {memory}.")
-
-    def _coreset_size(self, patches: int) -> int:
-        """How many of so many patches are kept: with fewer than the neighbours all scores would be alike."""
-        return min(patches, max(self.model.bank.num_neighbors, int(patches * self.coreset_sampling_ratio)))
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Learn from this batch, or remember it.
@@ -272,22 +245,19 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
             batch_idx: Not used.
         """
         del batch_idx
-        self._saliency = None  # done with, but for a preview
-        if self.schedule.phase.name == PRETEXT:
-            self._learn(batch)
+        if self.pretext is not None and self.schedule.phase.name == PRETEXT:
+            self._learn(batch, self.pretext)
         else:
             self._remember(batch)
 
-    def _learn(self, batch: Batch) -> None:
+    def _learn(self, batch: Batch, pretext: SwapPretext) -> None:
         """Tell swapped images from others, on pairs of an image and a layer whose saliency places the patches."""
-        maps = len(self.saliency_layers)
+        pretext.drop_network()
         order = torch.Generator().manual_seed(self.schedule.seed + self.schedule.total_steps)
-        for step in self.schedule.steps_of(torch.randperm(len(batch.image) * maps, generator=order)):
+        for step in self.schedule.steps_of(torch.randperm(len(batch.image) * pretext.maps, generator=order)):
             if step.phase != PRETEXT:
                 return  # time ran out just now: the memory waits for the next epoch
-            which, layers = step.images // maps, step.images % maps
-            places = self._anchors([batch.image_path[each] for each in which], layers) if self._anchors else None
-            images, classes = self.task(batch.image[which], step.generator, places)
+            images, classes = pretext(batch.image, batch.image_path, step.images, step.generator)
             self._update(images, classes, step.progress)
 
     def _update(self, images: Tensor, classes: Tensor, progress: float) -> None:
@@ -322,41 +292,29 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         """Gather the patches of images that are as they were taken; after the last ones, fill the memory."""
         for step in self.schedule.steps_of(torch.arange(len(batch.image))):
             if step.progress == 0:
-                self._anchors = None
-                self._patches.clear()
-            with torch.no_grad():
-                patches = self.model.eval().embed(batch.image[step.images]).flatten(2).transpose(1, 2)  # (n, P, C)
-            self._patches.update(zip([batch.image_path[each] for each in step.images], patches, strict=True))
-        if self.schedule.finished and self._patches:
-            # By file, not by the order of loading, so that the coreset depends on the images alone.
-            gathered = torch.cat([self._patches[path] for path in sorted(self._patches)])
-            self._patches.clear()
-            self.model.bank.fill(gathered, self._coreset_size(len(gathered)), self.schedule.seed)
+                self.memory.clear()
+                if self.pretext is not None:
+                    self.pretext.forget()
+            self.memory.gather([batch.image_path[each] for each in step.images], batch.image[step.images])
+        if self.schedule.finished:
+            self.memory.fill(self.schedule.seed)
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
-        """Swapped patches and scars in turn, as the pretext sees them; ``None`` without a pretext.
+        """Swapped patches and scars in turn; ``None`` without a pretext.
 
         Args:
             images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
         """
-        if self.task is None:
-            return None
         generator = torch.Generator().manual_seed(self.schedule.seed)
-        maps = self.preview_saliency(images)
-        places = self._anchors.of_maps(maps, generator)[:, 0] if maps is not None else None
-        return self.task.preview(images, generator, places)
+        return None if self.pretext is None else self.pretext.preview(images, generator)
 
     def preview_saliency(self, images: Tensor) -> Tensor | None:
-        """The map of one layer for each image, the layers in turn ``(N, 1, H, W)``; ``None`` if none is followed.
+        """The map that places each image's anomaly in the preview ``(N, 1, H, W)``; ``None`` if none does.
 
         Args:
             images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
         """
-        if self._saliency is None:
-            return None
-        maps = self._saliency(images)
-        number = torch.arange(len(images), device=maps.device)
-        return maps[number, number % maps.shape[1]][:, None]
+        return None if self.pretext is None else self.pretext.preview_saliency(images)
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
@@ -365,7 +323,7 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
 
     def configure_optimizers(self) -> Optimizer | None:
         """SGD for backbone and classifier; nothing for a memory alone."""
-        if self.task is None:
+        if self.pretext is None:
             return None
         parameters = [*self.model.backbone.parameters(), *self.head.parameters()]
         return SGD(parameters, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
@@ -380,38 +338,15 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         A run that is resumed within the pretext wants its ``saliency_weights`` again.
         """
         super().on_save_checkpoint(checkpoint)
+        checkpoint["anchors"] = None if self.pretext is None else self.pretext.anchors.fingerprint
         checkpoint["hyper_parameters"] |= {"pre_trained": False, "weights": None, "saliency_weights": None}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember what saliency a run that is resumed had."""
+        super().on_load_checkpoint(checkpoint)
+        self._resumed_anchors = checkpoint.get("anchors")
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
         """No sanity check of an empty memory, and one device: each would remember its own share of the images."""
         return {"num_sanity_val_steps": 0, "devices": 1}
-
-
-def check_options(
-    augmentation: str,
-    saliency: str,
-    learning_rate: float,
-    freeze_steps: int,
-    coreset_sampling_ratio: float,
-    max_bank_size: int,
-) -> None:
-    """Raise a ``ValueError`` that says which option is wrong, if any is."""
-    if augmentation not in get_args(Augmentation):
-        msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
-        raise ValueError(msg)
-    if saliency not in {"vgg16", "backbone"}:
-        msg = f'saliency must be "vgg16" or "backbone", got {saliency!r}'
-        raise ValueError(msg)
-    if learning_rate <= 0:
-        msg = f"learning_rate must be above 0, got {learning_rate}"
-        raise ValueError(msg)
-    if freeze_steps < 0:
-        msg = f"freeze_steps must be at least 0, got {freeze_steps}"
-        raise ValueError(msg)
-    if not 0 < coreset_sampling_ratio <= 1:
-        msg = f"coreset_sampling_ratio must be above 0 and at most 1, got {coreset_sampling_ratio}"
-        raise ValueError(msg)
-    if max_bank_size < 1:
-        msg = f"max_bank_size must be at least 1 patch, got {max_bank_size}"
-        raise ValueError(msg)

@@ -284,3 +284,137 @@ def test_a_schedule_needs_phases_of_different_names():
         PhaseSchedule([])
     with pytest.raises(ValueError, match="different names"):
         PhaseSchedule([Phase("x", 1, steps=1), Phase("x", 1, steps=1)])
+
+
+def test_a_phase_makes_at_least_one_example_of_an_image():
+    with pytest.raises(ValueError, match="examples must be at least 1, got 0"):
+        Phase("x", 1, steps=1, examples=0)
+
+
+def test_a_phase_of_several_examples_an_image_has_as_many_more_steps(tmp_path):
+    model = TwoPhases(Phase("only", 2, epochs=2, examples=3))
+    model.training_step = lambda batch, batch_idx: model.steps.extend(
+        model.schedule.steps_of(torch.arange(3 * len(batch[0])))
+    )
+    fit(model, tmp_path)
+    assert [len(step.images) for step in model.steps] == [2] * 6 + [2] * 6 + [2] * 3 + [2] * 6 + [2] * 6 + [2] * 3
+
+
+# Whole phases
+
+LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, whole=True))
+
+
+def seen(model):
+    """What the images of the whole phase are, in no order."""
+    return torch.cat([step.images for step in model.steps if step.phase == "look"]).flatten(1).sort(dim=0).values
+
+
+def every_image():
+    return torch.cat([batch[0] for batch in loader()]).flatten(1).sort(dim=0).values
+
+
+def test_a_whole_phase_waits_for_an_epoch_and_sees_every_image_once(tmp_path):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)  # 5 steps an epoch: the first phase ends within the second epoch
+    fit(model, tmp_path)
+    assert model.names() == ["learn"] * 7 + ["look"] * 3
+    assert torch.equal(seen(model), every_image())
+
+
+@pytest.mark.parametrize("limit", [{"max_steps": 2}, {"max_epochs": 2}, {"max_steps": 2, "max_epochs": 3}])
+def test_a_whole_phase_is_not_shortened(tmp_path, limit):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    trainer = fit(model, tmp_path, **limit)
+    assert model.names().count("learn") == {2: 2}.get(limit.get("max_steps"), 5)
+    assert torch.equal(seen(model), every_image())
+    assert trainer.current_epoch <= limit.get("max_epochs", 2)
+
+
+def test_a_whole_phase_alone_needs_no_optimizer_step(tmp_path):
+    model = TwoPhases(LEARNS_THEN_LOOKS[1])
+    fit(model, tmp_path, max_epochs=1)
+    assert model.names() == ["look"] * 3
+    assert model.schedule.total_steps == 0
+
+
+def test_max_time_ends_no_whole_phase(tmp_path, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
+    model = TwoPhases(Phase("learn", 3, steps=100_000), LEARNS_THEN_LOOKS[1])
+    fit(model, tmp_path, max_time={"hours": 1})
+    assert 0 < model.names().count("learn") < 400
+    assert torch.equal(seen(model), every_image())
+
+
+def test_an_epoch_limit_without_room_for_a_whole_phase_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"max_epochs=1 leaves no step .* and an epoch for each of \['look'\]"):
+        fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, max_epochs=1)
+
+
+def test_validation_waits_for_the_end_of_a_whole_phase(tmp_path):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    fit(model, tmp_path, val_check_interval=1)
+    assert model.validated_in
+    assert model.steps[-1].phase == "look"
+    assert len(model.validated_in) == 2  # two batches, after the last step
+
+
+def test_a_fast_development_run_looks_at_one_batch(tmp_path):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    fit(model, tmp_path, fast_dev_run=True)
+    assert model.names() == ["learn", "look"]
+
+
+def test_the_checkpoint_after_a_whole_phase_is_not_that_before_it(tmp_path):
+    keep_all = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    fit(model, tmp_path, callbacks=[keep_all], enable_checkpointing=True)
+    assert len(list(tmp_path.glob("*.ckpt"))) == 3
+
+
+def test_a_whole_phase_that_was_interrupted_starts_again(tmp_path):
+    interrupted = TwoPhases(*LEARNS_THEN_LOOKS)
+    saving = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    fit(interrupted, tmp_path, callbacks=[saving], enable_checkpointing=True)
+    within = [path for path in tmp_path.glob("*.ckpt") if position(path)["taken"] == [7, 1]]
+    resumed = TwoPhases(*LEARNS_THEN_LOOKS)
+    fit(resumed, tmp_path, ckpt_path=str(within[0]))
+    assert resumed.names() == ["look"] * 3
+    assert torch.equal(seen(resumed), every_image())
+
+
+def position(checkpoint):
+    (state,) = (
+        state for key, state in torch.load(checkpoint, weights_only=True)["callbacks"].items() if "Phase" in key
+    )
+    return state
+
+
+def test_a_finished_whole_phase_starts_again_when_there_are_more_images(tmp_path):
+    fit(
+        TwoPhases(*LEARNS_THEN_LOOKS),
+        tmp_path,
+        callbacks=[ModelCheckpoint(tmp_path, filename="end")],
+        enable_checkpointing=True,
+    )
+    more = TwoPhases(*LEARNS_THEN_LOOKS)
+    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    trainer.fit(more, loader(images=15), loader(5), ckpt_path=str(tmp_path / "end.ckpt"))
+    assert more.names() == ["look"] * 4
+    assert len(seen(more)) == 15
+
+
+def test_a_finished_whole_phase_with_the_same_images_is_said(tmp_path):
+    fit(
+        TwoPhases(*LEARNS_THEN_LOOKS),
+        tmp_path,
+        callbacks=[ModelCheckpoint(tmp_path, filename="end")],
+        enable_checkpointing=True,
+    )
+    with pytest.raises(ValueError, match="has all of its 7 steps behind it"):
+        fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+
+
+def test_a_whole_phase_has_its_length_in_epochs():
+    with pytest.raises(ValueError, match="'x' looks at every image: give its length in epochs"):
+        Phase("x", 1, steps=3, whole=True)

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from anomalib_plugins.callbacks import SynthesisPreview
-from anomalib_plugins.callbacks.preview import CELL, GAP, HEADER, draw_preview
+from anomalib_plugins.callbacks.preview import CELL, GAP, HEADER, draw_preview, heat
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch
 
 GENERATOR = SimulatedAnomaly(foreground="none")
+IMAGE = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 
 
 class Taught(LightningModule):
@@ -89,8 +90,35 @@ def test_other_ranks_save_nothing(tmp_path: Path):
 def test_a_model_without_anomalies_is_warned_about_and_trained(tmp_path: Path):
     trainer = SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
     with pytest.warns(UserWarning, match="Linear has no preview_anomalies"):
-        SynthesisPreview().on_train_batch_start(trainer, torch.nn.Linear(1, 1), None, 0)
+        SynthesisPreview().on_train_batch_start(trainer, torch.nn.Linear(1, 1), ImageBatch(image=IMAGE), 0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_with_nothing_to_show_is_warned_about(tmp_path: Path):
+    model, trainer = Taught(), SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
+    model.preview_anomalies = lambda images: None
+    with pytest.warns(UserWarning, match="or none to show"):
+        SynthesisPreview().on_train_batch_start(trainer, model, ImageBatch(image=IMAGE), 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_saliency_has_a_column_where_the_model_gives_it(tmp_path: Path):
+    shown = []
+    for maps in (None, torch.rand(1, 1, 40, 40)):
+        model, trainer = Taught(), SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
+        model.preview_saliency = lambda images, maps=maps: maps
+        SynthesisPreview().on_train_batch_start(trainer, model, ImageBatch(image=IMAGE), 0)
+        shown.append(Image.open(tmp_path / "synthesis_preview.png").width)
+    assert shown == [GAP + columns * (CELL + GAP) for columns in (3, 4)]
+
+
+def test_heat_is_the_grey_image_at_zero_and_most_yellow_at_one():
+    images = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    grey = images.mean(dim=1, keepdim=True).expand_as(images)
+    assert torch.equal(heat(images, torch.zeros(1, 1, 4, 4)), grey)
+    red, green, blue = heat(images, torch.ones(1, 1, 4, 4)).unbind(dim=1)
+    assert (red == green).all()
+    assert (red > blue + 0.7).all()
 
 
 def test_cells_show_input_anomaly_and_mask():
