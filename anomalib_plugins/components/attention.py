@@ -1,0 +1,168 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Attention over kernel sizes, frequencies and positions of a feature map."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BASE = 7  # frequencies are counted in maps of 7 x 7
+# The 16 frequencies that FcaNet (Qin et al., 2021) found best, down and across.
+FREQUENCIES = (
+    *((0, 0), (0, 1), (6, 0), (0, 5), (0, 2), (1, 0), (1, 2), (4, 0)),
+    *((5, 0), (1, 6), (3, 0), (0, 4), (0, 6), (0, 3), (3, 5), (2, 2)),
+)
+KERNELS = (3, 5, 7, 9)
+GROUPS = (1, 4, 8, 16)
+
+
+def dct_matrix(size: int) -> Tensor:
+    """Orthonormal basis of the discrete cosine transform (DCT-II).
+
+    Args:
+        size: Number of samples n.
+
+    Returns:
+        ``(n, n)`` in float64, row u the wave of frequency u.
+
+    Example:
+        >>> dct_matrix(2)
+        tensor([[ 0.7071,  0.7071],
+                [ 0.7071, -0.7071]], dtype=torch.float64)
+    """
+    number = torch.arange(size, dtype=torch.float64)
+    waves = math.sqrt(2 / size) * torch.cos(math.pi / size * number[:, None] * (number + 0.5))
+    waves[0] /= math.sqrt(2)
+    return waves
+
+
+def pooling_matrix(length: int, size: int, device: torch.device | None = None) -> Tensor:
+    """Adaptive average pooling as a matrix, which exports for any pair of sizes.
+
+    Args:
+        length: Samples that are pooled.
+        size: Samples that are left, or that are made where it is larger.
+        device: Where to make it.
+
+    Returns:
+        ``(size, length)``, rows of sum 1.
+    """
+    position = torch.arange(length, device=device)
+    number = torch.arange(size, device=device)[:, None]
+    start, stop = number * length // size, ((number + 1) * length + size - 1) // size
+    return ((position >= start) & (position < stop)).float() / (stop - start)
+
+
+class FrequencyAttention(nn.Module):
+    """Weighs every channel by what it holds of one frequency (FcaNet, Qin et al., 2021).
+
+    Args:
+        channels: C.
+        size: Side n of the map that frequencies are taken of, a multiple of 7; other maps are pooled to it.
+        reduction: C over the width of the bottleneck, which is at least 4.
+
+    Raises:
+        ValueError: If ``size`` is no multiple of 7.
+    """
+
+    down: Tensor
+    across: Tensor
+
+    def __init__(self, channels: int, size: int, reduction: int = 16) -> None:
+        super().__init__()
+        if size < BASE or size % BASE:
+            msg = f"size must be a multiple of {BASE}, got {size}"
+            raise ValueError(msg)
+        waves, step = dct_matrix(size).float(), size // BASE
+        pairs = [FREQUENCIES[len(FREQUENCIES) * channel // channels] for channel in range(channels)]
+        self.register_buffer("down", waves[[u * step for u, _ in pairs]], persistent=False)  # (C, n)
+        self.register_buffer("across", waves[[v * step for _, v in pairs]], persistent=False)
+        self.size = size
+        hidden = max(channels // reduction, 4)
+        self.gate = nn.Sequential(
+            nn.Linear(channels, hidden, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, channels, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def spectrum(self, features: Tensor) -> Tensor:
+        """Each channel's component of its frequency ``(N, C)``, in float32, of features ``(N, C, H, W)``."""
+        with torch.autocast(features.device.type, enabled=False):
+            # Pooling and cosine transform are both linear along each axis: one vector each.
+            down = self.down @ pooling_matrix(features.shape[2], self.size, features.device)  # (C, H)
+            across = self.across @ pooling_matrix(features.shape[3], self.size, features.device)  # (C, W)
+            return (features.float() * (down[:, :, None] * across[:, None, :])).sum(dim=(2, 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weigh features ``(N, C, H, W)``; the weights are in ``(0, 1)``."""
+        return features * self.gate(self.spectrum(features))[:, :, None, None]
+
+
+class PositionAttention(nn.Module):
+    """Adds to every position what positions alike hold (the form of DANet, Fu et al., 2019).
+
+    At first it adds nothing, as its scale is 0. The similarity of all pairs of the ``L = H * W`` positions is never
+    held as a whole where torch attends in blocks, as on CPUs and CUDA devices: 2 MB instead of ``4 * L**2`` bytes.
+    Exported graphs hold it for one of these modules at a time and each image: at ``layer1`` of a ResNet 64 MB at
+    256 x 256 px, 1 GB at 512 x 512 px.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same."""
+        # Contiguous: ten times as fast on a CPU.
+        query, key, value = (
+            layer(features).flatten(2).transpose(1, 2)[:, None].contiguous()  # (N, 1, L, C)
+            for layer in (self.query, self.key, self.value)
+        )
+        # Without the usual 1 / sqrt(C), as in DANet.
+        found = F.scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0].transpose(1, 2)
+        return self.scale * F.leaky_relu(found.unflatten(2, features.shape[2:])) + features
+
+
+class Mfcsam(nn.Module):
+    """Multi-scale, frequency-channel and spatial attention, MFCSAM (Yuan et al.); keeps the shape.
+
+    Four convolutions with kernels of 3, 5, 7 and 9 pixels make a quarter of the channels each, which a
+    :class:`FrequencyAttention` weighs and a :class:`PositionAttention` completes.
+
+    Args:
+        channels: C, a multiple of 4.
+        size: Side of the map that frequencies are taken of, see :class:`FrequencyAttention`.
+
+    Raises:
+        ValueError: If ``channels`` is no multiple of 4, or ``size`` none of 7.
+    """
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        if channels % len(KERNELS):
+            msg = f"channels must be a multiple of {len(KERNELS)}, got {channels}"
+            raise ValueError(msg)
+        quarter = channels // len(KERNELS)
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                # Fewer groups where they do not divide the channels, as in MobileNets.
+                nn.Conv2d(channels, quarter, kernel, padding=kernel // 2, groups=math.gcd(groups, quarter), bias=False),
+                FrequencyAttention(quarter, size),
+                PositionAttention(quarter),
+            )
+            for kernel, groups in zip(KERNELS, GROUPS, strict=True)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same."""
+        return torch.cat([branch(features) for branch in self.branches], dim=1)

@@ -1,0 +1,114 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A network that can learn in a pretext phase and looks at patches afterwards."""
+
+import difflib
+from collections.abc import Sequence
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models import list_models
+
+from anomalib_plugins.components.weights import load_backbone
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A network of timm without its classifier, in ImageNet's normalisation.
+
+    Args:
+        name: What timm calls it, e.g. ``resnet18`` or ``wide_resnet50_2``.
+        layers: Stages that give the features, e.g. ``("layer2", "layer3")``.
+
+    Raises:
+        ValueError: If timm has no such network, it gives no features of stages, or has no such stages.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, name: str = "resnet18", layers: Sequence[str] = ("layer2", "layer3")) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=3)
+            msg = f"timm has no network {name!r}; near are {near}"
+            raise ValueError(msg)
+        self.name = name
+        self.network = timm.create_model(name, pretrained=False, num_classes=0)
+        if not hasattr(self.network, "forward_intermediates") or not isinstance(self.network.feature_info, list):
+            msg = f"{name} gives no features of its stages: take a convolutional network such as resnet18"
+            raise ValueError(msg)
+        info = {stage["module"]: stage for stage in self.network.feature_info}
+        if not layers or not set(layers) <= set(info) or len(set(layers)) < len(layers):
+            msg = f"layers must be different ones of {', '.join(info)}, at least one, got {tuple(layers)}"
+            raise ValueError(msg)
+        self.layers = tuple(layers)
+        self.stages = tuple(info)
+        self.indices = [self.stages.index(layer) for layer in layers]
+        self.out_dims = [info[layer]["num_chs"] for layer in layers]
+        self.reductions = [info[layer]["reduction"] for layer in layers]
+        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Channels of all layers together."""
+        return sum(self.out_dims)
+
+    @property
+    def width(self) -> int:
+        """Length of :meth:`forward`'s vectors, D."""
+        return getattr(self.network, "head_hidden_size", self.network.num_features)
+
+    def load(self, weights: str | None = None, prefix: str = "model.backbone.network.") -> None:
+        """Load ImageNet weights.
+
+        Args:
+            weights: File to read; ``None`` takes torchvision's for networks that timm and torchvision name alike (the
+                ResNets), timm's for others, from the caches or the internet.
+            prefix: Where in a checkpoint of a larger model this network is.
+
+        Raises:
+            FileNotFoundError: If there is no such file, or no ImageNet weights.
+            ValueError: If the file is of another architecture.
+        """
+        if weights is not None or ("res" in self.name and self.name in list_models()):
+            load_backbone(self.network, self.name, weights, prefix=prefix)
+            return
+        try:
+            state = timm.create_model(self.name, pretrained=True, num_classes=0).state_dict()
+        except (OSError, RuntimeError) as error:
+            msg = (
+                f"no ImageNet weights for {self.name} in timm's cache, and they cannot be downloaded "
+                f"({type(error).__name__}): name a file with `weights`, or do without: `pre_trained=False`"
+            )
+            raise FileNotFoundError(msg) from error
+        self.network.load_state_dict(state)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` to ImageNet's statistics."""
+        return (images - self.pixel_mean) / self.pixel_std
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Globally pooled features ``(N, D)`` of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""
+        return self.network(self.normalize(images))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Features of the layers ``(N, C, h, w)`` each, in their order; later stages are not run."""
+        found = self.network.forward_intermediates(
+            self.normalize(images), indices=sorted(self.indices), stop_early=True, intermediates_only=True
+        )
+        return self._in_order(found)
+
+    def features_and_pooled(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What :meth:`features` and :meth:`forward` give, from one look."""
+        last, found = self.network.forward_intermediates(self.normalize(images), indices=sorted(self.indices))
+        return self._in_order(found), self.network.forward_head(last, pre_logits=True)
+
+    def _in_order(self, found: Sequence[Tensor]) -> list[Tensor]:
+        last = sorted(self.indices)
+        return [found[last.index(index)] for index in self.indices]

@@ -1,0 +1,140 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""PFAM: attention over the feature maps of a pretrained network, in front of any detector that takes such maps."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from anomalib_plugins.components.attention import Mfcsam
+from anomalib_plugins.components.backbone import Backbone
+
+Combine = Literal["sum", "concat"]
+Init = Literal["random", "dirac"]
+
+REFERENCE_SIDE = 224  # images at which frequencies are counted, in pixels
+
+
+class LowLevel(nn.Module):
+    """What PFAM does to the largest map: attention beside a 1 x 1 convolution.
+
+    Args:
+        channels: C of the map.
+        size: Side of the map that frequencies are taken of.
+        combine: ``"sum"`` keeps the channels, ``"concat"`` doubles them.
+    """
+
+    def __init__(self, channels: int, size: int, combine: Combine = "sum") -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.attend = Mfcsam(channels, size)
+        self.combine = combine
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to the same, or twice the channels."""
+        projected, attended = self.project(features), self.attend(features)
+        return projected + attended if self.combine == "sum" else torch.cat([projected, attended], dim=1)
+
+
+class PfamExtractor(nn.Module):
+    """Feature maps of a network's stages, the lowest and the highest refined by attention (Yuan et al.).
+
+    It stands in for anomalib's ``TimmFeatureExtractor`` where images are not normalised before. Maps keep their names;
+    ``out_dims`` are their channels. The backbone learns nothing from them, the attention does.
+
+    Args:
+        backbone: Network, as timm calls it.
+        layers: Its stages whose maps are wanted.
+        pfam: ``False`` leaves all maps as they are.
+        low: Stage whose map becomes a 1 x 1 convolution of it plus its attention; ignored if not among ``layers``.
+        high: Stage whose map becomes its attention; ignored likewise.
+        combine: How the two of ``low`` are joined; ``"concat"`` doubles its channels.
+        init: Initial weights of the attention: ``"random"``, or ``"dirac"``, with which convolutions copy channels and
+            the 1 x 1 convolution gives 0.
+
+    Raises:
+        ValueError: If there is no such network or stage, an option is unknown, neither ``low`` nor ``high`` is among
+            ``layers``, or their channels are no multiple of 4.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "wide_resnet50_2",
+        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        pfam: bool = True,
+        low: str = "layer1",
+        high: str = "layer3",
+        combine: Combine = "sum",
+        init: Init = "random",
+    ) -> None:
+        super().__init__()
+        for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
+            if value not in get_args(choices):
+                msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
+                raise ValueError(msg)
+        self.backbone = Backbone(backbone, layers)
+        if pfam and (low == high or not {low, high} & set(layers)):
+            msg = f"low={low!r} and high={high!r} must be two stages, at least one of them among layers {tuple(layers)}"
+            raise ValueError(msg)
+        self.refine = nn.ModuleDict()
+        self.out_dims = list(self.backbone.out_dims)
+        for number, (layer, channels) in enumerate(zip(layers, self.backbone.out_dims, strict=True)):
+            size = REFERENCE_SIDE // self.backbone.reductions[number]
+            if pfam and layer == low:
+                self.refine[_key(layer)] = LowLevel(channels, size, combine)
+                self.out_dims[number] *= 2 if combine == "concat" else 1
+            elif pfam and layer == high:
+                self.refine[_key(layer)] = Mfcsam(channels, size)
+        if init == "dirac":
+            self._copy_channels()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the maps."""
+        return self.backbone.layers
+
+    def _copy_channels(self) -> None:
+        for name, module in self.refine.named_modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+                nn.init.dirac_(module.weight, module.groups)
+            elif isinstance(module, nn.Conv2d) and name.endswith("project"):
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Maps of the layers by name ``(N, C, h, w)`` each, of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""
+        with torch.no_grad():
+            features = self.backbone.features(images)
+        return self._refined(features)
+
+    def _refined(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        keys = [_key(layer) for layer in self.layers]
+        refined = [self.refine[key](x) if key in self.refine else x for key, x in zip(keys, features, strict=True)]
+        return dict(zip(self.layers, refined, strict=True))
+
+    @property
+    def width(self) -> int:
+        """Length of :meth:`pooled`'s vectors, D."""
+        return self.backbone.width + sum(self.out_dims)
+
+    def pooled(self, images: Tensor, frozen: bool = False) -> Tensor:
+        """Means of all maps and of the network's last one, for a pretext that trains the attention.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            frozen: Whether the network is to learn nothing.
+
+        Returns:
+            ``(N, D)``.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            features, last = self.backbone.features_and_pooled(images)
+        means = [each.mean(dim=(2, 3)) for each in self._refined(features).values()]
+        return torch.cat([*means, last], dim=1)
+
+
+def _key(layer: str) -> str:
+    return layer.replace(".", "_")  # a module's name must not hold the dots of timm's

@@ -1,0 +1,132 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about PFAM as a feature extractor."""
+
+import pytest
+import torch
+from anomalib.models.image.padim.torch_model import PadimModel
+from torch.testing import assert_close
+
+from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.pfam import PfamExtractor
+
+LAYERS = ("layer1", "layer2", "layer3")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    torch.manual_seed(0)
+    return PfamExtractor("resnet18").eval()
+
+
+@pytest.mark.parametrize(("backbone", "parameters"), [("resnet18", 520_136), ("wide_resnet50_2", 8_303_624)])
+def test_it_has_as_many_parameters_as_the_equations(backbone, parameters):
+    with torch.device("meta"):
+        refine = PfamExtractor(backbone).refine
+    assert sum(each.numel() for each in refine.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers"), [("resnet18", LAYERS), ("mobilenetv2_100", ("blocks.1", "blocks.2", "blocks.4"))]
+)
+def test_maps_keep_names_and_shapes_with_any_network(backbone, layers, images):
+    plain = PfamExtractor(backbone, layers, pfam=False).eval()
+    refined = PfamExtractor(backbone, layers, low=layers[0], high=layers[2]).eval()
+    maps = refined(images)
+    assert {name: each.shape for name, each in maps.items()} == {name: x.shape for name, x in plain(images).items()}
+    assert [each.shape[1] for each in maps.values()] == refined.out_dims
+
+
+@torch.no_grad()
+def test_the_middle_map_is_untouched_and_the_others_follow_the_equations(extractor, images):
+    low, middle, high = extractor.backbone.features(images)
+    got = extractor(images)
+    assert torch.equal(got["layer2"], middle)
+    module = extractor.refine["layer1"]
+    assert_close(got["layer1"], module.project(low) + module.attend(low))
+    assert_close(got["layer3"], extractor.refine["layer3"](high))
+
+
+@torch.no_grad()
+def test_without_attention_it_is_the_backbone(extractor, images):
+    plain = PfamExtractor("resnet18", pfam=False).eval()
+    plain.backbone.load_state_dict(extractor.backbone.state_dict())
+    assert_close(list(plain(images).values()), extractor.backbone.features(images), rtol=0, atol=0)
+    assert len(plain.refine) == 0
+
+
+def test_concat_doubles_the_channels_of_the_low_map(images):
+    module = PfamExtractor("resnet18", combine="concat").eval()
+    assert module(images)["layer1"].shape[1] == module.out_dims[0] == 128
+
+
+@torch.no_grad()
+def test_dirac_begins_with_copies_of_channels(images):
+    module = PfamExtractor("resnet18", init="dirac").eval()
+    low = module.backbone.features(images)[0]
+    attend = module.refine["layer1"].attend
+    assert_close(module(images)["layer1"], attend(low))  # the 1 x 1 convolution gives nothing
+    first, second = attend.branches[0], attend.branches[1]
+    assert_close(first(low), first[1](low[:, :16]))
+    assert_close(second[0](low), low.unflatten(1, (4, 16))[:, :, :4].flatten(1, 2))
+
+
+def test_the_detectors_loss_trains_the_attention_and_not_the_backbone(images):
+    module = PfamExtractor("resnet18").eval()
+    sum(each.square().sum() for each in module(images).values()).backward()
+    assert all(each.grad is None for each in module.backbone.parameters())
+    assert all(each.grad is not None for each in module.refine.parameters())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_pretext_trains_the_backbone_unless_frozen(images, frozen):
+    module = PfamExtractor("resnet18").eval()
+    module.pooled(images, frozen).sum().backward()
+    assert all((each.grad is None) == frozen for each in module.backbone.parameters())
+    assert all(each.grad is not None for each in module.refine.parameters())
+
+
+@torch.no_grad()
+def test_pooled_are_the_means_of_the_maps_and_what_the_network_ends_in(extractor, images):
+    means = [each.mean(dim=(2, 3)) for each in extractor(images).values()]
+    expected = torch.cat([*means, extractor.backbone(images)], dim=1)
+    assert expected.shape[1] == extractor.width
+    assert_close(extractor.pooled(images), expected)
+
+
+def test_it_stands_in_for_anomalibs_extractor(images):
+    padim = PadimModel("resnet18", list(LAYERS), pre_trained=False)
+    padim.feature_extractor = PfamExtractor("resnet18").eval()
+    padim.train()(images)
+    padim.fit()
+    assert padim.eval()(images).anomaly_map.isfinite().all()
+
+
+def test_features_come_in_the_order_of_the_layers(images):
+    turned, straight = Backbone("resnet18", LAYERS[::-1]).eval(), Backbone("resnet18", LAYERS).eval()
+    straight.load_state_dict(turned.state_dict())
+    with torch.no_grad():
+        assert_close(turned.features(images), straight.features(images)[::-1], rtol=0, atol=0)
+        assert_close(turned.features_and_pooled(images)[0], turned.features(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"combine": "max"}, r"combine must be one of \('sum', 'concat'\), got 'max'"),
+        ({"init": "zero"}, r"init must be one of \('random', 'dirac'\), got 'zero'"),
+        ({"layers": ["layer2"]}, r"low='layer1' and high='layer3' must be two stages, at least one"),
+        ({"low": "layer3"}, r"low='layer3' and high='layer3' must be two stages"),
+        ({"layers": ["layer9"]}, r"layers must be different ones of act1, layer1, layer2, layer3, layer4"),
+        ({"backbone": "resnet19"}, r"timm has no network 'resnet19'; near are \['resnet1"),
+    ],
+)
+def test_impossible_options_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PfamExtractor(**{"backbone": "resnet18", **arguments})
