@@ -1,0 +1,147 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Distances and scores of the memory bank beside slow, plain ones; PatchCore's own are in the model's tests."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from anomalib_plugins.components import memory_bank
+from anomalib_plugins.components.memory_bank import MemoryBank
+
+CHANNELS = 12
+
+
+@pytest.fixture
+def patches():
+    return torch.rand(300, CHANNELS, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def queries():
+    """Two images of 50 patches."""
+    return 1.5 * torch.rand(2, 50, CHANNELS, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def bank(patches):
+    bank = MemoryBank(CHANNELS)
+    bank.fill(patches, 40)
+    return bank
+
+
+def kept(bank):
+    """Its vectors as they were."""
+    return bank.vectors + bank.centre
+
+
+def test_keeps_patches_as_they_are(bank, patches):
+    assert len(bank.vectors) == 40
+    assert torch.cdist(kept(bank).double(), patches.double()).amin(dim=1).max() < 1e-6
+    assert_close(bank.vectors.mean(dim=0), torch.zeros(CHANNELS), rtol=0, atol=1e-6)
+
+
+def test_distance_is_that_to_the_nearest_patch(bank, queries):
+    expected = torch.cdist(queries.double(), kept(bank).double()).amin(dim=2)
+    assert_close(bank(queries)[0], expected.float(), rtol=0, atol=1e-5)
+
+
+def test_kept_patches_are_at_distance_zero(bank):
+    assert_close(bank(kept(bank)[None])[0], torch.zeros(1, 40), rtol=0, atol=1e-3)
+
+
+def slow_score(bank, image):
+    """PatchCore's formula (7), one patch at a time."""
+    vectors = kept(bank).double()
+    distances = torch.cdist(image.double(), vectors)
+    nearest = distances.amin(dim=1)
+    worst = int(nearest.argmax())
+    star = int(distances[worst].argmin())
+    support = torch.cdist(vectors[star][None], vectors)[0].topk(bank.num_neighbors, largest=False).indices
+    weight = 1 - distances[worst][star].exp() / distances[worst][support].exp().sum()
+    return (weight * nearest[worst]).float()
+
+
+@pytest.mark.parametrize("neighbors", [2, 9, 40])
+def test_score_is_patchcores(patches, queries, neighbors):
+    bank = MemoryBank(CHANNELS, neighbors)
+    bank.fill(patches, 40)
+    assert_close(bank(queries)[1], torch.stack([slow_score(bank, each) for each in queries]), rtol=0, atol=1e-5)
+
+
+def test_with_one_neighbour_the_score_is_the_largest_distance(patches, queries):
+    bank = MemoryBank(CHANNELS, num_neighbors=1)
+    bank.fill(patches, 40)
+    distances, scores = bank(queries)
+    assert torch.equal(scores, distances.amax(dim=1))
+
+
+def test_a_bank_with_fewer_vectors_than_neighbours_works(patches, queries):
+    bank = MemoryBank(CHANNELS, num_neighbors=9)
+    bank.fill(patches, 4)
+    assert bank.neighbors.shape == (4, 4)
+    assert bank(queries)[1].min() > 0
+
+
+def test_parts_change_nothing(bank, patches, queries, monkeypatch):
+    expected = bank(queries)
+    monkeypatch.setattr(memory_bank, "CHUNK", 300)
+    assert_close(bank(queries), expected, rtol=0, atol=1e-6)
+    neighbors = bank.neighbors
+    bank.fill(patches, 40)
+    assert torch.equal(bank.neighbors, neighbors)
+
+
+def test_autocast_changes_nothing(bank, patches, queries):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        other = MemoryBank(CHANNELS)
+        other.fill(patches, 40)
+        got = other(queries)
+    assert torch.equal(other.neighbors, bank.neighbors)
+    assert_close(got, bank(queries), rtol=0, atol=0)
+
+
+def test_without_its_mean_little_is_lost_in_bfloat16(patches):
+    far = patches + 30  # what all patches share says nothing about any of them
+    bank = MemoryBank(CHANNELS)
+    bank.fill(far, 40)
+    queries = far[:50] - bank.centre
+    exact = torch.cdist(far[:50].double(), kept(bank).double()).amin(dim=1)
+    low = bank.norms + queries.square().sum(1, keepdim=True) - 2 * (queries.bfloat16() @ bank.vectors.bfloat16().T)
+    assert_close(low.amin(dim=1).clamp(min=0).sqrt().double(), exact, rtol=0, atol=0.1)
+
+
+def test_no_score_reaches_that_of_broken_images(bank, queries):
+    distances, scores = bank(1e6 * queries)
+    assert_close(distances, bank.far.expand_as(distances))
+    assert scores.max() <= bank.far < bank.broken
+
+
+def test_regular_distances_are_not_cut(bank, queries):
+    assert bank(queries)[0].max() < bank.far / 3
+
+
+def test_a_bank_of_nothing_but_zeros_tells_what_is_not_zero(queries):
+    bank = MemoryBank(CHANNELS)
+    bank.fill(torch.zeros(20, CHANNELS), 10)
+    distances, scores = bank(queries)
+    assert distances.min() > 0
+    assert scores.isfinite().all()
+    assert bank.broken > bank.far > 0
+
+
+def test_a_saved_bank_fits_into_an_empty_one(bank, queries):
+    empty = MemoryBank(CHANNELS)
+    empty.load_state_dict(bank.state_dict())
+    assert_close(empty(queries), bank(queries), rtol=0, atol=0)
+
+
+def test_an_empty_bank_is_said(queries):
+    with pytest.raises(RuntimeError, match="the memory bank is empty: train the model first, or load a checkpoint"):
+        MemoryBank(CHANNELS)(queries)
+
+
+def test_neighbours_are_at_least_one():
+    with pytest.raises(ValueError, match="num_neighbors must be at least 1, got 0"):
+        MemoryBank(CHANNELS, num_neighbors=0)
