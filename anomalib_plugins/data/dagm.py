@@ -74,7 +74,7 @@ def make_dagm_dataset(root: Path, category: str, split: Split) -> DataFrame:
         raise FileNotFoundError(msg)
     rows = [(str(path), str(masks.get(f"{name}_label", ""))) for name, path in images.items()]
     samples = DataFrame(rows, columns=["image_path", "mask_path"])
-    defective = samples.mask_path.astype(bool)
+    defective = samples.mask_path.str.len() > 0
     samples["split"] = split.value
     samples["label"] = defective.map({False: "good", True: "defect"})
     samples["label_index"] = defective.map({False: int(LabelName.NORMAL), True: int(LabelName.ABNORMAL)})

@@ -74,7 +74,7 @@ class FewShot(Wrapper):
         if self.k > total:
             msg = f"k={self.k}, but {where} has {total} training images: choose a k of at most {total}"
             raise ValueError(msg)
-        chosen = np.sort(np.random.default_rng(self.seed).permutation(total)[: self.k])
+        chosen = np.random.default_rng(self.seed).permutation(total)[: self.k]
         self.train_data = self.train_data.subsample(chosen.tolist())
         self.chosen_images = self.train_data.samples.image_path.tolist()
         folder = os.path.commonpath([Path(path).parent for path in self.chosen_images])

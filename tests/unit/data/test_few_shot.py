@@ -109,6 +109,13 @@ def test_a_random_test_split_is_the_same_for_every_choice(root: Path):
     assert len({tuple(module.chosen_images) for module in modules}) == 3
 
 
+def test_loaders_and_augmentations_are_the_wrapped_datamodules(root: Path):
+    loading = {"train_batch_size": 3, "eval_batch_size": 5, "num_workers": 2}
+    changes = {f"{split}_augmentations": Resize((8, 8)) for split in ("train", "val", "test")}
+    module = FewShot(mvtec(root, **loading, **changes))
+    assert {name: getattr(module, name) for name in (*loading, *changes)} == {**loading, **changes}
+
+
 def test_one_batch_holds_all(root: Path):
     (batch,) = ready(mvtec(root, train_augmentations=Resize((32, 32))), k=3).train_dataloader()
     assert batch.image.shape == (3, 3, 32, 32)
