@@ -85,7 +85,7 @@ class Largest(TorchDispatchMode):
 
     numel = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: PLW3201  (torch calls it)
         result = func(*args, **(kwargs or {}))
         for each in result if isinstance(result, tuple) else (result,):
             if isinstance(each, torch.Tensor):

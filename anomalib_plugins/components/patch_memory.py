@@ -1,0 +1,88 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What PatchCore's memory phase gathers, and how much of it the bank keeps."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from anomalib_plugins.components.patchcore import PatchcoreModel
+
+
+class PatchMemory:
+    """Gathers the patches of all training images and fills the model's bank with a coreset of them.
+
+    Args:
+        model: Describes the patches; its bank is filled.
+        ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept: with
+            fewer, scores would be weighed by nothing.
+        max_size: Most patches to keep.
+
+    Raises:
+        ValueError: If ``ratio`` or ``max_size`` is outside its range.
+    """
+
+    def __init__(self, model: PatchcoreModel, ratio: float = 0.1, max_size: int = 100_000) -> None:
+        if not 0 < ratio <= 1:
+            msg = f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"
+            raise ValueError(msg)
+        if max_size < 1:
+            msg = f"max_bank_size must be at least 1 patch, got {max_size}"
+            raise ValueError(msg)
+        self.model, self.ratio, self.max_size = model, ratio, max_size
+        self._patches: dict[str, Tensor] = {}
+
+    def count(self, patches: int) -> int:
+        """How many of so many patches are kept."""
+        return min(patches, max(self.model.bank.num_neighbors, int(patches * self.ratio)))
+
+    @torch.no_grad()
+    def check(self, images: int, example: Tensor) -> None:
+        """Say how much memory the bank of a training set will take.
+
+        Args:
+            images: How many there are.
+            example: One of them ``(3, H, W)``.
+
+        Raises:
+            ValueError: If more than ``max_size`` patches would be kept.
+        """
+        _, channels, *sides = self.model.eval().embed(example[None]).shape
+        patches, megabytes = images * math.prod(sides), channels * 4 / 2**20  # float32
+        kept = self.count(patches)
+        estimate = (
+            f"{kept} of {patches} patches ({kept * megabytes:.0f} MB, chosen in {2 * patches * megabytes:.0f} MB)"
+        )
+        if kept > self.max_size:
+            msg = (
+                f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
+                f"coreset_sampling_ratio={self.ratio} or image_size, or raise max_bank_size"
+            )
+            raise ValueError(msg)
+        rank_zero_info(f"The memory bank will keep {estimate}.")
+
+    @torch.no_grad()
+    def gather(self, paths: Sequence[str], images: Tensor) -> None:
+        """Keep the patches of images for the time being.
+
+        Args:
+            paths: Their files ``(N,)``; an image that is seen again counts once.
+            images: ``(N, 3, H, W)``.
+        """
+        patches = self.model.eval().embed(images).flatten(2).transpose(1, 2)  # (N, P, C)
+        self._patches.update(zip(paths, patches, strict=True))
+
+    def fill(self, seed: int) -> None:
+        """Fill the bank from what was gathered, and forget that."""
+        # By file, not by the order of loading: the coreset depends on the images alone.
+        patches = torch.cat([self._patches[path] for path in sorted(self._patches)])
+        self.clear()
+        self.model.bank.fill(patches, self.count(len(patches)), seed)
+
+    def clear(self) -> None:
+        """Forget what was gathered."""
+        self._patches.clear()

@@ -1,0 +1,14 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What attention adds to a network; the detectors' own costs depend on their memories."""
+
+from functools import partial
+
+from anomalib_plugins.components.cost import Variant
+from anomalib_plugins.components.pfam import PfamExtractor
+
+VARIANTS = (
+    Variant("ResNet-18", partial(PfamExtractor, "resnet18", pfam=False), 224),
+    Variant("ResNet-18 + PFAM", partial(PfamExtractor, "resnet18"), 224),
+)

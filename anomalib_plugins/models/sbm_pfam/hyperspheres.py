@@ -1,0 +1,138 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Centroids of normal patches, which CFA draws features to, and its loss."""
+
+import torch
+from anomalib.models.components import DynamicBufferMixin
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+CHUNK = 1 << 24  # distances held at a time, 64 MB
+FAR = 3.0  # times the largest centroid: no patch counts as farther
+BROKEN = 4.0  # times the largest centroid: what a broken image scores
+MARGIN = 0.1
+WEIGHT = 1000.0
+
+
+class Hyperspheres(DynamicBufferMixin, nn.Module):
+    """Centres of CFA's hyperspheres (Lee et al., 2022): the mean patch of every place of the image, or fewer.
+
+    Kept less their mean: distances stay the same, but lose far less where they are computed in bfloat16.
+
+    Args:
+        gamma_c: How many places share a centroid; above 1 k-means finds the centroids.
+
+    Raises:
+        ValueError: If ``gamma_c`` is below 1.
+    """
+
+    vectors: Tensor
+    centre: Tensor
+    norms: Tensor
+    reach: Tensor
+
+    def __init__(self, gamma_c: int = 1) -> None:
+        super().__init__()
+        if gamma_c < 1:
+            msg = f"gamma_c must be at least 1, got {gamma_c}"
+            raise ValueError(msg)
+        self.gamma_c = gamma_c
+        self.register_buffer("vectors", torch.empty(0, 0))  # (M, C), less their mean
+        self.register_buffer("centre", torch.empty(0))  # that mean
+        self.register_buffer("norms", torch.empty(0))  # squared, of the vectors (M,)
+        self.register_buffer("reach", torch.ones(()))  # norm of the largest vector before the mean went off
+        self.count = 0  # images gathered so far
+        self._sum: Tensor | None = None  # (M, C)
+
+    def clear(self) -> None:
+        """Forget all images."""
+        self.count, self._sum = 0, None
+
+    @torch.no_grad()
+    def add(self, patches: Tensor) -> None:
+        """Gather images' patches ``(N, P, C)``."""
+        total = patches.float().sum(dim=0)
+        self._sum = total if self._sum is None else self._sum + total
+        self.count += len(patches)
+
+    @torch.no_grad()
+    def finish(self, seed: int = 0) -> None:
+        """Turn what was gathered into centroids.
+
+        Args:
+            seed: Of k-means.
+        """
+        assert self._sum is not None
+        vectors = self._sum / self.count
+        if self.gamma_c > 1:
+            fewer = KMeans(max(1, len(vectors) // self.gamma_c), n_init=1, random_state=seed).fit(vectors.cpu().numpy())
+            vectors = torch.from_numpy(fewer.cluster_centers_).to(vectors)
+        reach = vectors.norm(dim=1).amax()
+        self.reach = reach if reach > 0 else torch.ones_like(reach)
+        self.centre = vectors.mean(dim=0)
+        self.vectors = vectors - self.centre
+        self.norms = self.vectors.square().sum(dim=1)
+        self.clear()
+
+    def forward(self, patches: Tensor, neighbors: int) -> Tensor:
+        """Squared distances to the nearest centroids.
+
+        Args:
+            patches: ``(N, P, C)``.
+            neighbors: How many centroids, K; all where there are fewer.
+
+        Returns:
+            ``(N, P, K)``, the smallest first, at least 0.
+
+        Raises:
+            RuntimeError: If there are no centroids.
+        """
+        if len(self.vectors) == 0:
+            msg = "there are no centroids: train the model first, or load a checkpoint of a finished training"
+            raise RuntimeError(msg)
+        wanted = min(neighbors, len(self.vectors))
+        with torch.autocast(patches.device.type, enabled=False):
+            queries = patches.float().flatten(0, 1) - self.centre
+            # In parts, but for an exported graph, which runtimes schedule.
+            rows = max(1, CHUNK // len(self.vectors))
+            parts = [queries] if torch.compiler.is_compiling() else queries.split(rows)
+            nearest = torch.cat([
+                torch.addmm(self.norms, part, self.vectors.T, alpha=-2).topk(wanted, dim=1, largest=False).values
+                for part in parts
+            ])
+            squared = (nearest + queries.square().sum(dim=1, keepdim=True)).clamp(min=0)
+        return squared.unflatten(0, patches.shape[:2])
+
+    @property
+    def far(self) -> Tensor:
+        """Largest distance that is told from larger ones; a scalar."""
+        return FAR * self.reach
+
+    @property
+    def broken(self) -> Tensor:
+        """Score for images with NaN or infinity; a scalar, above every other score and of their order."""
+        return BROKEN * self.reach
+
+
+def hypersphere_loss(squared: Tensor, neighbors: int = 3, hard_negatives: int = 3, radius: float = 1e-5) -> Tensor:
+    """CFA's coupled-hypersphere loss (Lee et al., 2022), as anomalib computes it.
+
+    Args:
+        squared: Squared distances to the nearest centroids, the smallest first ``(N, P, K)``.
+        neighbors: Centroids whose spheres a patch is drawn into.
+        hard_negatives: How many of the nearest centroids it is *not* kept out of, as the reference code has it.
+        radius: Of the spheres.
+
+    Returns:
+        Scalar, at least 0.
+
+    Example:
+        >>> hypersphere_loss(torch.zeros(1, 1, 6))
+        tensor(0.)
+    """
+    attraction = (squared[..., :neighbors] - radius**2).clamp(min=0).mean()
+    others = squared[..., hard_negatives:]
+    # Of a training on very small images, with fewer centroids than neighbours, nothing is left to repel.
+    repulsion = (radius**2 - MARGIN - others).clamp(min=0).mean() if others.shape[-1] else attraction.new_zeros(())
+    return WEIGHT * (attraction + repulsion)

@@ -1,0 +1,210 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""PaDiM behind SBM and PFAM."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from anomalib.data import Batch, InferenceBatch
+from anomalib.metrics import Evaluator
+from anomalib.models import AnomalibModule
+from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_plugins.callbacks.phases import Phase, Step
+from anomalib_plugins.components.inference import never_normal
+from anomalib_plugins.components.pfam import PfamExtractor
+
+from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested, seeded
+from .gaussians import PatchGaussians
+
+if TYPE_CHECKING:
+    from anomalib.data.utils.tiler import Tiler
+
+N_FEATURES = {"resnet18": 100, "wide_resnet50_2": 550}
+FEW_FEATURES = 100  # of other networks
+
+
+class SbmPfamPadimModel(nn.Module):
+    """PaDiM (Defard et al., 2021) on feature maps with attention.
+
+    Args:
+        extractor: Gives the maps; the first sets the resolution.
+        n_features: How many channels of all maps describe a patch, drawn at random; ``None`` takes 550 of
+            WideResNet-50-2, 100 of others.
+
+    Raises:
+        ValueError: If there are not so many.
+    """
+
+    index: Tensor
+
+    def __init__(self, extractor: PfamExtractor, n_features: int | None = None) -> None:
+        super().__init__()
+        self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
+        self.extractor = extractor
+        channels = sum(extractor.out_dims)
+        count = (
+            min(N_FEATURES.get(extractor.backbone.name, FEW_FEATURES), channels) if n_features is None else n_features
+        )
+        if not 1 <= count <= channels:
+            msg = f"n_features must be from 1 to the {channels} channels of the layers, got {n_features}"
+            raise ValueError(msg)
+        self.register_buffer("index", torch.randperm(channels)[:count])
+        self.gaussians = PatchGaussians()
+        self.anomaly_map = AnomalyMapGenerator()
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Describe every patch by the drawn channels.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            ``(N, C, h, w)``, float32.
+        """
+        tiles = self.tiler.tile(images) if self.tiler else images
+        first, *rest = self.extractor(tiles).values()
+        scaled = [F.interpolate(each, size=first.shape[-2:], mode="nearest") for each in rest]
+        embedding = torch.cat([first, *scaled], dim=1).index_select(1, self.index).float()
+        return self.tiler.untile(embedding) if self.tiler else embedding
+
+    def forward(self, images: Tensor) -> Tensor | InferenceBatch:
+        """Score, or describe patches if training.
+
+        Args:
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            In training, embeddings ``(N, C, h, w)``. Else distances ``(N, 1, H, W)``, at least 0, and scores ``(N,)``;
+            images that hold a NaN or an infinity get ``gaussians.broken`` everywhere, which no other image reaches.
+        """
+        embedding = self.embed(images)
+        if self.training:
+            return embedding
+        distances = self.gaussians(embedding)
+        with torch.autocast(images.device.type, enabled=False):
+            larger = self.anomaly_map.up_sample(distances, images.shape[-2:])
+            anomaly_map = self.anomaly_map.smooth_anomaly_map(larger)
+        score, anomaly_map = never_normal(images, anomaly_map.amax(dim=(1, 2, 3)), anomaly_map, self.gaussians.broken)
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+
+class SbmPfamPadim(SbmPfam, AnomalibModule):
+    """PaDiM whose backbone learned the shape of the parts, and whose features have attention.
+
+    Phase ``jigsaw`` shuffles the tiles of normal images, half of them with a simulated defect, and trains the backbone
+    (SBM) and the attention (PFAM) to name the order. Phase ``memory`` then looks at every image once and fits a
+    Gaussian to each place of the image; a patch far from its place's mean is anomalous. Yuan et al., "Anomaly detection
+    of industrial products considering both texture and shape information"; Defard et al., "PaDiM: a patch distribution
+    modeling framework for anomaly detection and localization" (2021).
+
+    Trains on normal images alone. A shorter ``max_epochs``, ``max_steps`` or ``max_time`` of the trainer shortens the
+    jigsaw; the memory always sees all images.
+
+    Args:
+        image_size: Height and width that images are resized to, in pixels, each at least 32.
+        backbone: Network, as timm calls it.
+        layers: Its stages that describe a patch.
+        pre_trained: Start from ImageNet weights.
+        weights: File with them; ``None`` looks in the caches and downloads when training begins.
+        n_features: How many channels describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2, 100 of
+            others. Memory grows with its square: at 256 x 256 px 164 MB with 100, 5 GB with 550.
+        shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
+        pfam: PFAM: attention on the feature maps.
+        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random.
+        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
+        texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
+        foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
+        simulation: More arguments of :class:`SimulatedAnomaly`.
+        jigsaw: Arguments of :class:`Jigsaw`, e.g. ``{"tiles": 4}``.
+        jigsaw_epochs: Length of the jigsaw in passes over the images.
+        jigsaw_steps: Its length in optimizer steps instead, with ``jigsaw_epochs`` null.
+        jigsaw_batch_size: Normal images an optimizer step takes; each also comes with a defect.
+        jigsaw_learning_rate: Of SGD with momentum 0.9; a tenth from 80 % of the jigsaw on.
+        seed: Seeds initial weights, channels, jigsaws and defects; ``None`` follows torch's seed.
+        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
+        post_processor: ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: ``True`` for anomalib's heatmaps.
+
+    Raises:
+        ValueError: If an option is outside its range.
+        FileNotFoundError: If ``weights`` or ``texture_root`` names nothing.
+        TypeError: If ``network``, ``simulation`` or ``jigsaw`` name an unknown argument.
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int] = (256, 256),
+        backbone: str = "wide_resnet50_2",
+        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        pre_trained: bool = True,
+        weights: str | Path | None = None,
+        n_features: int | None = None,
+        shape_bias: bool = True,
+        pfam: bool = True,
+        pfam_training: PfamTraining = "jigsaw",
+        network: dict[str, Any] | None = None,
+        texture_root: str | Path | None = None,
+        foreground: str = "auto",
+        simulation: dict[str, Any] | None = None,
+        jigsaw: dict[str, Any] | None = None,
+        jigsaw_epochs: int | None = 30,
+        jigsaw_steps: int | None = None,
+        jigsaw_batch_size: int = 16,
+        jigsaw_learning_rate: float = 1e-3,
+        seed: int | None = None,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_training(pfam_training, get_args(PfamTraining))
+        network, jigsaw, simulation = nested(network, jigsaw, simulation)
+        pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
+        image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        with seeded(seed):
+            self.model = SbmPfamPadimModel(PfamExtractor(backbone, layers, pfam, **network), n_features)
+            self.prepare(
+                pfam_training,
+                shape_bias,
+                jigsaw,
+                {**simulation, "texture_root": texture_root, "foreground": foreground},
+                {"batch_size": jigsaw_batch_size, "epochs": jigsaw_epochs, "steps": jigsaw_steps},
+                jigsaw_learning_rate,
+                [Phase(MEMORY, 32, epochs=1, whole=True)],
+                seed,
+            )
+        self.load_weights(weights, pre_trained)
+        # Convolutions run faster in this layout, most so in bfloat16.
+        self.to(memory_format=torch.channels_last)
+
+    def detector_step(self, batch: Batch, step: Step) -> None:
+        """Gather patches of images that are as they were taken.
+
+        Args:
+            batch: All images of the loader's batch.
+            step: ``images`` are the numbers of those to take.
+        """
+        if step.progress == 0:
+            self.model.gaussians.clear()
+        with torch.no_grad():
+            self.model.gaussians.add(self.model.eval().embed(batch.image[step.images]))
+
+    def complete_memory(self) -> None:
+        """Fit the Gaussians."""
+        self.model.gaussians.finish()

@@ -1,0 +1,164 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""PatchCore behind SBM and PFAM."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from anomalib.data import Batch
+from anomalib.metrics import Evaluator
+from anomalib.models import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from torch import Tensor
+
+from anomalib_plugins.callbacks.phases import Phase, Step
+from anomalib_plugins.components.patch_memory import PatchMemory
+from anomalib_plugins.components.patchcore import PatchcoreModel
+from anomalib_plugins.components.pfam import PfamExtractor
+
+from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested, seeded
+
+
+class SbmPfamPatchcoreModel(PatchcoreModel):
+    """PatchCore on feature maps with attention.
+
+    Args:
+        extractor: Gives the maps.
+        num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
+    """
+
+    def __init__(self, extractor: PfamExtractor, num_neighbors: int = 9) -> None:
+        super().__init__(sum(extractor.out_dims), num_neighbors)
+        self.extractor = extractor
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""
+        return list(self.extractor(images).values())
+
+
+class SbmPfamPatchcore(SbmPfam, AnomalibModule):
+    """PatchCore whose backbone learned the shape of the parts, and whose features have attention.
+
+    Phase ``jigsaw`` shuffles the tiles of normal images, half of them with a simulated defect, and trains the backbone
+    (SBM) and the attention (PFAM) to name the order. Phase ``memory`` then looks at every image once and keeps a
+    coreset of its patches; a patch far from all of them is anomalous. Yuan et al., "Anomaly detection of industrial
+    products considering both texture and shape information"; Roth et al., "Towards total recall in industrial anomaly
+    detection" (2022).
+
+    Trains on normal images alone. A shorter ``max_epochs``, ``max_steps`` or ``max_time`` of the trainer shortens the
+    jigsaw; the memory always sees all images.
+
+    Args:
+        image_size: Height and width that images are resized to, in pixels, each at least 32.
+        backbone: Network, as timm calls it.
+        layers: Its stages that describe a patch.
+        pre_trained: Start from ImageNet weights.
+        weights: File with them; ``None`` looks in the caches and downloads when training begins.
+        shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
+        pfam: PFAM: attention on the feature maps.
+        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random.
+        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
+        texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
+        foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
+        simulation: More arguments of :class:`SimulatedAnomaly`.
+        jigsaw: Arguments of :class:`Jigsaw`, e.g. ``{"tiles": 4}``.
+        jigsaw_epochs: Length of the jigsaw in passes over the images.
+        jigsaw_steps: Its length in optimizer steps instead, with ``jigsaw_epochs`` null.
+        jigsaw_batch_size: Normal images an optimizer step takes; each also comes with a defect.
+        jigsaw_learning_rate: Of SGD with momentum 0.9; a tenth from 80 % of the jigsaw on.
+        coreset_sampling_ratio: Share of all patches that is kept; at least ``num_neighbors`` are.
+        num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
+        max_bank_size: Most patches to keep. More are refused before training, with an estimate of the memory.
+        seed: Seeds initial weights, jigsaws, defects and coreset; ``None`` follows torch's seed.
+        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
+        post_processor: ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: ``True`` for anomalib's heatmaps.
+
+    Raises:
+        ValueError: If an option is outside its range.
+        FileNotFoundError: If ``weights`` or ``texture_root`` names nothing.
+        TypeError: If ``network``, ``simulation`` or ``jigsaw`` name an unknown argument.
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int] = (256, 256),
+        backbone: str = "wide_resnet50_2",
+        layers: Sequence[str] = ("layer2", "layer3"),
+        pre_trained: bool = True,
+        weights: str | Path | None = None,
+        shape_bias: bool = True,
+        pfam: bool = True,
+        pfam_training: PfamTraining = "jigsaw",
+        network: dict[str, Any] | None = None,
+        texture_root: str | Path | None = None,
+        foreground: str = "auto",
+        simulation: dict[str, Any] | None = None,
+        jigsaw: dict[str, Any] | None = None,
+        jigsaw_epochs: int | None = 30,
+        jigsaw_steps: int | None = None,
+        jigsaw_batch_size: int = 16,
+        jigsaw_learning_rate: float = 1e-3,
+        coreset_sampling_ratio: float = 0.1,
+        num_neighbors: int = 9,
+        max_bank_size: int = 100_000,
+        seed: int | None = None,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        check_training(pfam_training, get_args(PfamTraining))
+        network, jigsaw, simulation = nested(network, jigsaw, simulation)
+        pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
+        image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        with seeded(seed):
+            self.model = SbmPfamPatchcoreModel(PfamExtractor(backbone, layers, pfam, **network), num_neighbors)
+            self.prepare(
+                pfam_training,
+                shape_bias,
+                jigsaw,
+                {**simulation, "texture_root": texture_root, "foreground": foreground},
+                {"batch_size": jigsaw_batch_size, "epochs": jigsaw_epochs, "steps": jigsaw_steps},
+                jigsaw_learning_rate,
+                [Phase(MEMORY, 32, epochs=1, whole=True)],
+                seed,
+            )
+        self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
+        self.load_weights(weights, pre_trained)
+        # Convolutions run faster in this layout, most so in bfloat16.
+        self.to(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        """Refuse a memory that is too large."""
+        loader = self.trainer.train_dataloader
+        image = loader.dataset[0].image
+        example = self.pre_processor.transform(image) if self.pre_processor else image
+        self.memory.check(len(loader.dataset), example.to(self.device))
+
+    def detector_step(self, batch: Batch, step: Step) -> None:
+        """Gather patches of images that are as they were taken.
+
+        Args:
+            batch: All images of the loader's batch.
+            step: ``images`` are the numbers of those to take.
+        """
+        if step.progress == 0:
+            self.memory.clear()
+        self.memory.gather([batch.image_path[each] for each in step.images], batch.image[step.images])
+
+    def complete_memory(self) -> None:
+        """Keep a coreset of the patches."""
+        self.memory.fill(self.schedule.seed)

@@ -1,0 +1,174 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the three models train, and which options are refused. The rest is in ``tests/contract``."""
+
+import pytest
+import torch
+from anomalib.data import ImageBatch, ImageItem
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from anomalib_plugins.models.sbm_pfam import SbmPfamCfa, SbmPfamPadim, SbmPfamPatchcore
+
+SIZE = (32, 32)
+SHORT = {
+    "image_size": SIZE,
+    "backbone": "resnet18",
+    "pre_trained": False,
+    "jigsaw": {"orders": 3},
+    "jigsaw_epochs": 1,
+    "jigsaw_batch_size": 2,
+    "seed": 0,
+}
+MODELS = {
+    SbmPfamPadim: {"n_features": 5},
+    SbmPfamPatchcore: {"coreset_sampling_ratio": 0.5},
+    SbmPfamCfa: {"epochs": 1, "batch_size": 2},
+}
+every_model = pytest.mark.parametrize("cls", MODELS, ids=lambda cls: cls.__name__)
+
+
+def loader(count=4, batch_size=4):
+    images = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    items = [
+        ImageItem(image=image, gt_label=torch.tensor(0), image_path=f"{number}.png")
+        for number, image in enumerate(images)
+    ]
+    return DataLoader(items, batch_size=batch_size, collate_fn=ImageBatch.collate)
+
+
+def build(cls, **options):
+    return cls(**{**SHORT, **MODELS[cls], **options})
+
+
+def fit(model, **trainer):
+    """Train with the model's own callbacks, writing nothing; returns the names of the tensors that changed."""
+    before = {name: each.clone() for name, each in model.model.extractor.state_dict().items()}
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **trainer).fit(model, loader())
+    after = model.model.extractor.state_dict()
+    return {name for name, each in before.items() if not torch.equal(each, after[name])}
+
+
+def parts(changed):
+    return {name.partition(".")[0] for name in changed}
+
+
+@every_model
+@pytest.mark.parametrize("shape_bias", [False, True])
+def test_the_jigsaw_changes_the_backbone_only_with_shape_bias(cls, shape_bias):
+    model = build(cls, shape_bias=shape_bias, pfam_training="jigsaw")
+    changed = fit(model)
+    assert parts(changed) == ({"backbone", "refine"} if shape_bias else {"refine"})
+    assert [phase.name for phase in model.schedule.phases][:2] == ["jigsaw", "memory"]
+
+
+@every_model
+def test_untrained_attention_stays_as_it_was(cls):
+    model = build(cls, shape_bias=False, pfam_training="none")
+    assert fit(model) == set()
+    assert model.schedule.phases[0].name == "memory"
+    assert model.preview_anomalies(torch.rand(1, 3, *SIZE)) is None
+
+
+@every_model
+def test_without_both_it_is_the_plain_detector(cls):
+    model = build(cls, shape_bias=False, pfam=False)
+    assert fit(model) == set()
+    assert len(model.extractor.refine) == 0
+    assert not model.has_jigsaw
+
+
+def test_cfas_own_loss_trains_the_attention():
+    model = build(SbmPfamCfa, shape_bias=False, pfam_training="detector")
+    assert parts(fit(model)) == {"refine"}
+    assert [phase.name for phase in model.schedule.phases] == ["memory", "adaptation"]
+
+
+def test_cfas_centroids_stay_while_it_adapts(monkeypatch):
+    model, seen = build(SbmPfamCfa, shape_bias=False, epochs=2), []
+    complete = model.complete_memory
+    monkeypatch.setattr(
+        model, "complete_memory", lambda: (complete(), seen.append(model.model.spheres.vectors.clone()))
+    )
+    fit(model)
+    assert len(seen) == 1
+    assert torch.equal(seen[0], model.model.spheres.vectors)
+    assert len(seen[0]) == 64
+
+
+def test_half_of_the_jigsaws_images_have_a_defect(monkeypatch):
+    model, seen = build(SbmPfamPatchcore), []
+    solve = model.jigsaw.forward
+    monkeypatch.setattr(
+        model.jigsaw, "forward", lambda images, draw: seen.append(images.clone()) or solve(images, draw)
+    )
+    fit(model)
+    images = next(iter(loader())).image
+    for number, both in enumerate(seen):
+        normal, defective = both.chunk(2)
+        assert torch.equal(normal, images[2 * number : 2 * number + 2])
+        assert ((normal != defective).flatten(1).any(dim=1)).all()
+
+
+@every_model
+def test_attention_works_in_bfloat16(cls):
+    model = build(cls)
+    fit(model, precision="bf16-mixed")
+    assert all(each.isfinite().all() for each in model.model.state_dict().values())
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        assert model.model.eval()(torch.rand(2, 3, *SIZE)).pred_score.isfinite().all()
+
+
+@every_model
+def test_the_backbone_of_a_checkpoint_starts_another(cls, tmp_path):
+    first = build(cls)
+    torch.save({"state_dict": first.state_dict()}, tmp_path / "model.ckpt")
+    second = build(cls, seed=1, weights=tmp_path / "model.ckpt")
+    for name, each in first.extractor.backbone.state_dict().items():
+        assert torch.equal(each, second.extractor.backbone.state_dict()[name])
+
+
+def test_a_memory_that_is_too_large_is_refused_before_training():
+    with pytest.raises(ValueError, match=r"memory bank would keep 32 of 64 patches .* more than max_bank_size=10"):
+        fit(build(SbmPfamPatchcore, max_bank_size=10))
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pfam_training": "joint"}, ValueError, "pfam_training must be one of .*'jigsaw', 'none'.*, got 'joint'"),
+        ({"jigsaw_learning_rate": 0}, ValueError, "jigsaw_learning_rate must be above 0, got 0"),
+        ({"jigsaw_steps": 3}, ValueError, "phase 'jigsaw' needs epochs or steps"),
+        ({"jigsaw": {"seed": 1}}, TypeError, "Jigsaw has no option 'seed' here"),
+        ({"network": {"inits": "dirac"}}, TypeError, "PfamExtractor has no option 'inits' here, did you mean 'init'"),
+        ({"simulation": {"foreground": "auto"}}, TypeError, "SimulatedAnomaly has no option 'foreground' here"),
+        ({"texture_root": "nowhere"}, FileNotFoundError, "nowhere"),
+        ({"weights": "nowhere.pt"}, FileNotFoundError, "weights file nowhere.pt does not exist"),
+    ],
+)
+def test_impossible_options_are_refused(cls, options, error, message):
+    with pytest.raises(error, match=message):
+        build(cls, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"radius": -1.0}, {"learning_rate": 0.0}, {"num_hard_negative_features": -1}], ids=str
+)
+def test_impossible_options_of_cfa_are_refused(options):
+    with pytest.raises(ValueError, match="must be at least 0, learning_rate above 0, got"):
+        build(SbmPfamCfa, **options)
+
+
+@pytest.mark.parametrize("options", [{"coreset_sampling_ratio": 0.0}, {"max_bank_size": 0}], ids=str)
+def test_impossible_options_of_patchcore_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be "):
+        build(SbmPfamPatchcore, **options)
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    model = build(SbmPfamPatchcore)
+    with pytest.raises(FloatingPointError, match="jigsaw_loss became nan after 0 steps: look at the training images"):
+        model.update(None, torch.tensor(torch.nan), "jigsaw_loss")
