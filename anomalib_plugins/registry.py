@@ -64,6 +64,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.models.slsg:Slsg", paper="Yang et al., SLSG, Pattern Recognition 2024"),
     Plugin("anomalib_plugins.models.cutswap_patchcore:CutSwapPatchcore", paper="Qin et al., CutSwap, 2024"),
     Plugin("anomalib_plugins.models.pouta:Pouta", paper="Wang et al., POUTA"),
+    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamPatchcore", paper="Yuan et al., texture and shape"),
     Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
     Plugin("anomalib_plugins.data.few_shot:FewShot", "datamodule"),
     Plugin("anomalib_plugins.data.dagm:Dagm", "datamodule"),

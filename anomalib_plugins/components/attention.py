@@ -106,9 +106,8 @@ class PositionAttention(nn.Module):
     """Adds to every position what positions alike hold (the form of DANet, Fu et al., 2019).
 
     At first it adds nothing, as its scale is 0. The similarity of all pairs of the ``L = H * W`` positions is never
-    held as a whole where torch attends in blocks, as on CPUs and CUDA devices: 2 MB instead of ``4 * L**2`` bytes.
-    Exported graphs hold it for one of these modules at a time and each image: at ``layer1`` of a ResNet 64 MB at
-    256 x 256 px, 1 GB at 512 x 512 px.
+    held as a whole: torch attends in blocks. Exported graphs may hold it, ``4 * L**2`` bytes an image, for one module
+    at a time: at ``layer1`` of a ResNet 64 MB at 256 x 256 px, 1 GB at 512 x 512 px.
 
     Args:
         channels: C.

@@ -21,6 +21,14 @@ class Case(NamedTuple):
     endless: dict[str, Any]
 
 
+SBM_PFAM: dict[str, Any] = {
+    "backbone": "resnet18",
+    "pre_trained": False,
+    "jigsaw": {"orders": 5},
+    "jigsaw_epochs": 2,
+    "jigsaw_batch_size": 2,
+}
+
 CASES = {
     "Slsg": Case(
         small={"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 5, "batch_size": 2},
@@ -38,4 +46,8 @@ CASES = {
         endless={"steps": 3000},
     ),
     "Pouta": Case(small={"epochs": 3, "batch_size": 2}, endless={"epochs": 1000}),
+    "SbmPfamPatchcore": Case(
+        small={**SBM_PFAM, "coreset_sampling_ratio": 0.1},
+        endless={"jigsaw_epochs": 1000},
+    ),
 }
