@@ -78,10 +78,10 @@ class MergedTexture(AnomalyGenerator):
         mixture = torch.lerp(moved(images, generator), foreign, delta)
         merged = torch.where(place, mixture, images)
         mask = (merged != images).any(dim=1, keepdim=True)
-        # Where the mixture happens to be the image, every value moves by half the range instead.
-        same = ~mask.flatten(1).any(dim=1)[:, None, None, None]
-        merged = torch.where(place & same, (images + 0.5) % 1, merged)
-        mask |= place & same
+        same = ~mask.flatten(1).any(dim=1)
+        if same.any():  # the mixture happens to be the image: every value moves by half the range instead
+            merged[same] = torch.where(place[same], (images[same] + 0.5) % 1, images[same])
+            mask[same] = place[same]
         kind = torch.full((len(images),), STRUCTURAL, device=images.device)
         return SyntheticBatch(merged, mask.to(images.dtype), kind)
 
