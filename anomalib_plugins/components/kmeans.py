@@ -12,7 +12,6 @@ from torch import Tensor
 
 CUTS = 256  # places to cut a row that are tried at a time
 REACH = 2  # how many of them to each side of the best the second round covers
-ITERATIONS = 100
 
 
 Numbers = NDArray[np.floating]
@@ -174,10 +173,10 @@ def _best_cuts(costs: Numbers, k: int) -> Positions:
     return np.array([0, *reversed(chosen)])
 
 
-def _lloyd(ordered: Numbers, sums: _PrefixSums, cuts: Positions) -> Positions:
+def _lloyd(ordered: Numbers, sums: _PrefixSums, cuts: Positions, iterations: int = 100) -> Positions:
     """Move the inner cuts ``(k + 1,)`` half way between the means on both sides until they rest."""
     means: Numbers | float = -np.inf
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         means = sums.means(cuts, empty=means)
         middles = ((means[1:] + means[:-1]) / 2).astype(ordered.dtype)
         moved = np.concatenate((cuts[:1], np.searchsorted(ordered, middles), cuts[-1:]))
