@@ -102,7 +102,7 @@ class PfamExtractor(nn.Module):
                 nn.init.dirac_(module.weight, module.groups)
             elif isinstance(module, nn.Conv2d) and name.endswith("project"):
                 nn.init.zeros_(module.weight)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Maps of the layers by name ``(N, C, h, w)`` each, of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""

@@ -91,7 +91,7 @@ class SbmPfam(PluginModule):
     @property
     def extractor(self) -> PfamExtractor:
         """What gives the detector its feature maps."""
-        extractor: PfamExtractor = self.model.extractor  # type: ignore[assignment]
+        extractor: PfamExtractor = self.model.extractor
         return extractor
 
     @property
