@@ -97,7 +97,7 @@ def move(
         source: Upper left corner of the rectangle, (row, column).
         target: Upper left corner of the place it goes to, before the rotation.
         shape: Height and width of the rectangle.
-        degrees: Angle of rotation.
+        degrees: Angle of rotation, clockwise.
         size: Height and width of the image; the rotated rectangle must lie in it.
     """
     (height, width), columns = shape, size[1]

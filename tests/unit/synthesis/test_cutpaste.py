@@ -1,0 +1,119 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pasted patches, and both generators in the places that take one."""
+
+from itertools import starmap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import Folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from anomalib_plugins.callbacks.preview import draw_preview
+from anomalib_plugins.data import SyntheticAnomaly
+from anomalib_plugins.synthesis import NORMAL, STRUCTURAL, CutPaste, CutSwap
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def distinct(count: int, height: int, width: int) -> Tensor:
+    pixels = torch.stack([torch.randperm(height * width, generator=seeded(seed)) for seed in range(count)])
+    return (pixels.view(count, 1, height, width) / (height * width)).repeat(1, 3, 1, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(32, 90),
+    width=st.integers(32, 90),
+    seed=st.integers(0, 2**31),
+    mode=st.sampled_from(["patch", "scar"]),
+    jitter=st.sampled_from([0.0, 0.1, 0.5]),
+)
+def test_masks_are_exactly_the_changed_pixels(height: int, width: int, seed: int, mode: str, jitter: float) -> None:
+    images = distinct(3, height, width)
+    before = images.clone()
+    batch = CutPaste(mode, jitter)(images, seeded(seed))
+    changed = (batch.image != images).any(dim=1, keepdim=True)
+    assert torch.equal(images, before)
+    assert torch.equal(changed.float(), batch.mask)
+    assert torch.equal(batch.kind, torch.where(changed.flatten(1).any(dim=1), STRUCTURAL, NORMAL))
+    assert batch.image.min() >= 0
+    assert batch.image.max() <= 1
+
+
+def test_a_patch_without_jitter_is_a_rectangle_of_the_image_moved_elsewhere() -> None:
+    images = distinct(20, 64, 80)
+    for before, after, mask in zip(images, *CutPaste(patch_jitter=0.0)(images, seeded())[:2], strict=True):
+        rows, columns = mask[0].nonzero().T
+        top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+        copied = after[0, top:bottom, left:right]
+        down, across = (before[0] == copied[0, 0]).nonzero()[0]
+        assert torch.equal(copied, before[0, down : down + bottom - top, across : across + right - left])
+        assert mask.sum() == copied.numel()
+        assert 0.015 < mask.mean() < 0.16
+
+
+def test_scars_bring_colours_of_the_image_to_a_small_place() -> None:
+    images = distinct(20, 256, 256)
+    batch = CutPaste("scar", 0.0)(images, seeded())
+    for before, after, mask in zip(images, *batch[:2], strict=True):
+        assert torch.isin(after, before).all()
+        assert 10 <= mask.sum() <= 26 * 17
+        rows, columns = mask[0].nonzero().T
+        assert max(rows.max() - rows.min(), columns.max() - columns.min()) <= 30
+
+
+@pytest.mark.parametrize("mode", ["patch", "scar"])
+def test_patches_reach_every_row_and_column(mode: str) -> None:
+    hit = CutPaste(mode)(distinct(400, 64, 48), seeded()).mask.amax(dim=(0, 1))
+    assert hit.any(dim=0).all()
+    assert hit.any(dim=1).all()
+
+
+def test_patches_are_recoloured_unless_told_not_to() -> None:
+    images = distinct(4, 64, 64)
+    assert torch.isin(CutPaste(patch_jitter=0.0)(images, seeded()).image, images).all()
+    assert not torch.isin(CutPaste()(images, seeded()).image, images).all()
+
+
+def test_same_seed_same_anomalies_and_another_seed_others() -> None:
+    images = distinct(4, 64, 64)
+    for mode in ("patch", "scar"):
+        first, again, other = (CutPaste(mode)(images, seeded(seed)) for seed in (3, 3, 4))
+        assert all(starmap(torch.equal, zip(first, again, strict=True)))
+        assert not torch.equal(first.image, other.image)
+
+
+def test_refuses_an_unknown_mode() -> None:
+    with pytest.raises(ValueError, match="mode must be one of patch, scar, got 'normal'"):
+        CutPaste("normal")
+
+
+@pytest.mark.parametrize("maker", [CutSwap, CutPaste])
+@pytest.mark.parametrize("mode", ["patch", "scar"])
+def test_the_datamodule_takes_it_by_its_class_path(maker: type, mode: str, tmp_path: Path) -> None:
+    (tmp_path / "good").mkdir()
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "good" / f"{number}.png")
+    folder = Folder(name="mine", root=tmp_path, normal_dir="good", num_workers=0)
+    generator = {"class_path": f"anomalib_plugins.synthesis.{maker.__name__}", "init_args": {"mode": mode}}
+    datamodule = SyntheticAnomaly(folder, generator=generator, seed=1)
+    datamodule.setup()
+    items = [datamodule.val_data[number] for number in range(len(datamodule.val_data))]
+    assert {bool(item.gt_mask.any()) == bool(item.gt_label) for item in items} == {True}
+    assert {int(item.gt_label) for item in items} == {0, 1}
+
+
+@pytest.mark.parametrize("maker", [CutSwap, CutPaste])
+def test_the_preview_draws_it(maker: type) -> None:
+    images = distinct(2, 64, 64)
+    assert draw_preview(images, maker()(images, seeded())).size[1] > 2 * 224

@@ -1,0 +1,171 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Rectangles that are copied within an image."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from anomalib_plugins.synthesis import NORMAL, STRUCTURAL
+from anomalib_plugins.synthesis.patches import Move, margins, move, paste, patch_shapes, scar_shapes
+
+SIZE = (60, 50)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def distinct(height: int, width: int) -> Tensor:
+    """An image without two pixels of one colour."""
+    return torch.randperm(height * width, generator=seeded()).view(1, 1, height, width).expand(1, 3, -1, -1) / (
+        height * width
+    )
+
+
+def pasted(image: Tensor, part: Move) -> Tensor:
+    """Pixel by pixel."""
+    result = image.clone()
+    for source, target in zip(part.source.tolist(), part.target.tolist(), strict=True):
+        result[..., target // image.shape[-1], target % image.shape[-1]] = image[
+            ..., source // image.shape[-1], source % image.shape[-1]
+        ]
+    return result
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(32, 400), width=st.integers(32, 400), seed=st.integers(0, 2**31))
+def test_patches_have_2_to_15_percent_of_the_image_and_fit_in(height: int, width: int, seed: int) -> None:
+    shapes = patch_shapes(50, (height, width), generator=seeded(seed))
+    assert (shapes >= 1).all()
+    assert (shapes <= torch.tensor([height, width])).all()
+    free = (shapes < torch.tensor([height, width])).all(dim=1)
+    tall, wide = shapes[free].double().T
+    assert ((tall - 0.5) * (wide - 0.5) <= 0.15 * height * width).all()
+    assert ((tall + 0.5) * (wide + 0.5) >= 0.02 * height * width).all()
+    assert ((wide - 0.5) / (tall + 0.5) <= 3.3).all()
+    assert ((wide + 0.5) / (tall - 0.5) >= 0.3).all()
+
+
+def test_patches_have_areas_spread_evenly_and_lie_as_often_as_they_stand() -> None:
+    tall, wide = patch_shapes(20_000, (1000, 1000), generator=seeded()).double().T
+    share = (tall * wide / 1e6 - 0.02) / 0.13
+    assert_close(
+        share.quantile(torch.tensor([0.25, 0.5, 0.75]).double()),
+        torch.tensor([0.25, 0.5, 0.75]).double(),
+        atol=0.02,
+        rtol=0,
+    )
+    middle = (math.log(0.3) + math.log(3.3)) / 2
+    assert_close((wide / tall).log().median().item(), middle, atol=0.05, rtol=0)
+
+
+def test_scars_are_10_to_25_pixels_high_and_2_to_16_wide_at_256_and_in_proportion_elsewhere() -> None:
+    for side in (64, 256, 512):
+        tall, wide = (scar_shapes(5000, (side, side), seeded()).double() * 256 / side).T
+        rounding = 128 / side
+        for lengths, low, high in ((tall, 10, 25), (wide, 2, 16)):
+            assert low - rounding <= lengths.min() <= low + 0.05 * (high - low) + rounding
+            assert high - 0.05 * (high - low) - rounding <= lengths.max() <= high + rounding
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(32, 300), stretch=st.floats(1, 60), seed=st.integers(0, 2**31))
+def test_scars_fit_in_the_image_however_they_are_turned(height: int, stretch: float, seed: int) -> None:
+    shapes = scar_shapes(50, (height, int(height * stretch)), seeded(seed))
+    reach = margins(shapes, torch.tensor([[45.0, -45.0]]).expand(50, 2))
+    assert (shapes + 2 * reach <= height).all()
+
+
+def test_nothing_reaches_beyond_a_rectangle_that_is_not_turned() -> None:
+    assert (margins(torch.tensor([[5, 9], [1, 1]]), torch.zeros(2, 2)) == 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=st.integers(1, 30), width=st.integers(1, 30), degrees=st.floats(-180, 180))
+def test_a_turned_rectangle_stays_within_its_margins_and_keeps_its_area(
+    height: int, width: int, degrees: float
+) -> None:
+    part = move((70, 80), (90, 100), (height, width), degrees, (200, 200))
+    down, right = margins(torch.tensor([[height, width]]), torch.tensor([[degrees]]))[0].tolist()
+    assert 90 - down <= part.target.min() // 200
+    assert part.target.max() // 200 < 90 + height + down
+    assert 100 - right <= (part.target % 200).min()
+    assert (part.target % 200).max() < 100 + width + right
+    assert len(part.target.unique()) == len(part.target)
+    assert abs(len(part.target) - height * width) <= 2 * (height + width)
+    inside = torch.zeros(200, 200)
+    inside[70 : 70 + height, 80 : 80 + width] = 1
+    assert inside.flatten()[part.source].all()
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (7, 7), (1, 12)])
+def test_no_rotation_copies_the_rectangle(shape: tuple[int, int]) -> None:
+    image, (height, width) = distinct(*SIZE), shape
+    expected = image.clone()
+    expected[..., 30 : 30 + height, 25 : 25 + width] = image[..., 4 : 4 + height, 3 : 3 + width]
+    assert torch.equal(pasted(image, move((4, 3), (30, 25), shape, 0.0, SIZE)), expected)
+
+
+def test_a_tiny_rotation_is_almost_none() -> None:
+    still, turned = (move((4, 3), (30, 25), (9, 6), degrees, SIZE) for degrees in (0.0, 1e-6))
+    assert torch.equal(still.source, turned.source)
+    assert torch.equal(still.target, turned.target)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_right_angles_turn_squares_as_torch_does(turns: int) -> None:
+    image = distinct(*SIZE)
+    expected = image.clone()
+    expected[..., 30:37, 25:32] = image[..., 4:11, 3:10].rot90(-turns, dims=(2, 3))
+    assert torch.equal(pasted(image, move((4, 3), (30, 25), (7, 7), 90.0 * turns, SIZE)), expected)
+
+
+def test_paste_matches_a_loop_over_pixels_and_later_moves_hide_earlier_ones() -> None:
+    image = distinct(*SIZE)
+    first = move((4, 3), (20, 15), (9, 12), 0.0, SIZE)
+    second = move((40, 30), (24, 20), (9, 12), 20.0, SIZE)
+    expected = pasted(image, first)
+    over = pasted(image, second)
+    expected.view(1, 3, -1)[..., second.target] = over.view(1, 3, -1)[..., second.target]
+    made = paste(image, [[first, second]])
+    assert torch.equal(made.image, expected)
+    assert torch.equal(made.mask, (expected != image).any(dim=1, keepdim=True).float())
+    assert made.kind.tolist() == [STRUCTURAL]
+
+
+def test_paste_reads_before_it_writes() -> None:
+    image = distinct(*SIZE)
+    there, back = (move(*corners, (9, 12), 0.0, SIZE) for corners in (((4, 3), (20, 15)), ((20, 15), (4, 3))))
+    made = paste(image, [[there, back]]).image
+    assert torch.equal(made[..., 4:13, 3:15], image[..., 20:29, 15:27])
+    assert torch.equal(made[..., 20:29, 15:27], image[..., 4:13, 3:15])
+
+
+def test_equal_colours_leave_the_image_normal_and_the_mask_empty() -> None:
+    images = torch.cat((torch.full((1, 3, *SIZE), 0.5), distinct(*SIZE)))
+    made = paste(images, [[move((4, 3), (20, 15), (9, 12), 0.0, SIZE)]] * 2)
+    assert made.kind.tolist() == [NORMAL, STRUCTURAL]
+    assert made.mask[0].sum() == 0
+    assert made.mask[1].sum() == 9 * 12
+
+
+def test_jitter_changes_each_copy_by_itself_and_nothing_else() -> None:
+    image = distinct(*SIZE)
+    moves = [[move((0, 0), (20, 0), (9, 9), 0.0, SIZE), move((0, 0), (20, 20), (9, 9), 0.0, SIZE)]]
+    made = paste(image, moves, 0.1, seeded()).image
+    first, second, before = made[..., 20:29, :9], made[..., 20:29, 20:29], image[..., :9, :9]
+    assert not torch.equal(first, second)
+    for copied in (first, second):
+        assert 0 < (copied - before).abs().mean() < 0.2
+    outside = torch.ones(SIZE, dtype=torch.bool)
+    outside[20:29, :9] = outside[20:29, 20:29] = False
+    assert torch.equal(made[..., outside], image[..., outside])
+    assert made.min() >= 0
+    assert made.max() <= 1
