@@ -21,6 +21,7 @@ class Case(NamedTuple):
     endless: dict[str, Any]
 
 
+# What the three detectors behind SBM and PFAM have in common.
 SBM_PFAM: dict[str, Any] = {
     "backbone": "resnet18",
     "pre_trained": False,
@@ -49,5 +50,13 @@ CASES = {
     "SbmPfamPatchcore": Case(
         small={**SBM_PFAM, "coreset_sampling_ratio": 0.1},
         endless={"jigsaw_epochs": 1000},
+    ),
+    "SbmPfamPadim": Case(
+        small={**SBM_PFAM, "n_features": 20},
+        endless={"jigsaw_epochs": 1000},
+    ),
+    "SbmPfamCfa": Case(
+        small={**SBM_PFAM, "epochs": 2, "batch_size": 2},
+        endless={"jigsaw_epochs": 1000, "epochs": 1000},
     ),
 }
