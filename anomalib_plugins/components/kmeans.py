@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-CUTS = 256  # places to cut a row that are tried at a time
+CUTS = 192  # places to cut a row that are tried at a time
 REACH = 2  # how many of them to each side of the best the second round covers
 
 
@@ -42,18 +42,18 @@ class KMeans1d(NamedTuple):
 def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
     """Cluster each row of numbers around ``k`` means, without randomness.
 
-    Dynamic programming finds the best of all ways to cut a sorted row at 256 places, half of them equally far apart
+    Dynamic programming finds the best of all ways to cut a sorted row at 192 places, half of them equally far apart
     and half with equally many numbers between them (Wang and Song, 2011, https://doi.org/10.32614/RJ-2011-015), then
-    the best at 256 places near those. Lloyd's iterations on the numbers themselves move the cuts to where no number is
-    nearer to another centroid. Rows of at most 256 numbers may be cut everywhere: their clusters are the best there
-    are. On saliency maps of 65,536 numbers the inertia was at most 3 millionths above the least.
+    the best at 192 places near those. Lloyd's iterations on the numbers themselves move the cuts to where no number is
+    nearer to another centroid. Rows of at most 192 numbers may be cut everywhere: their clusters are the best there
+    are. On saliency maps of 65,536 numbers the inertia was at most 8 millionths above the least.
 
     A row with fewer than ``k`` different numbers leaves the clusters of the lowest ranks empty, with the centroid of
     the first that is not. The top cluster always has numbers: all, if they are equal.
 
     Args:
         values: Rows of numbers ``(..., P)``, on any device; the work is done on the CPU.
-        k: Number of clusters, 1 to 255.
+        k: Number of clusters, 1 to 64.
 
     Returns:
         Centroids, thresholds and inertia of each row, on the device of ``values``.
@@ -65,8 +65,8 @@ def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
         >>> kmeans_1d(torch.tensor([0.0, 1.0, 10.0, 12.0]), k=2).centroids
         tensor([ 0.5000, 11.0000])
     """
-    if not 1 <= k <= 255:
-        msg = f"k must be from 1 to 255 clusters, got {k}"
+    if not 1 <= k <= 64:
+        msg = f"k must be from 1 to 64 clusters, got {k}"
         raise ValueError(msg)
     if values.ndim == 0 or values.numel() == 0:
         msg = f"expected rows of numbers (..., P) with P >= 1, got shape {tuple(values.shape)}"
@@ -105,9 +105,8 @@ class _PrefixSums:
         numbers = ordered.astype(np.float64)
         self.centre = numbers.mean()
         numbers -= self.centre
-        self.first, self.second = np.zeros(len(numbers) + 1), np.zeros(len(numbers) + 1)
-        np.cumsum(numbers, out=self.first[1:])
-        np.cumsum(np.square(numbers, out=numbers), out=self.second[1:])
+        self.first = _running_sum(numbers)
+        self.second = _running_sum(np.square(numbers, out=numbers))
 
     def means(self, cuts: Positions, empty: Numbers | float) -> Numbers:
         """Means of the numbers between neighbouring cuts ``(k + 1,)``: ``(k,)``; ``empty`` where there are none."""
@@ -132,6 +131,13 @@ class _PrefixSums:
         np.maximum(np.subtract(squares, costs, out=costs), 0, out=costs)
         costs[empty] = np.inf
         return costs
+
+
+def _running_sum(numbers: Numbers) -> Numbers:
+    """Sums of the first 0, 1, ... P of the numbers: ``(P + 1,)``."""
+    sums = np.zeros(len(numbers) + 1)
+    torch.cumsum(torch.from_numpy(numbers), 0, out=torch.from_numpy(sums[1:]))  # four times as fast as NumPy's
+    return sums
 
 
 def _spread_places(ordered: Numbers) -> Positions:

@@ -114,6 +114,11 @@ def test_an_iteration_of_lloyd_never_increases_the_inertia(seed: int, k: int) ->
         assert iterations < 200
 
 
+def test_as_many_clusters_as_are_allowed_are_all_in_use() -> None:
+    row = numbers("normal")
+    assert len(kmeans_1d(row, 64).assign(row).unique()) == 64
+
+
 def test_one_cluster_holds_every_number_around_the_mean() -> None:
     row = numbers("normal", 100)
     found = kmeans_1d(row, 1)
@@ -170,9 +175,9 @@ def test_thresholds_cut_numbers_of_lower_precision_where_they_were_found(dtype: 
     assert inertia(row.double(), found.assign(row)) == pytest.approx(found.inertia.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("k", [0, 256])
+@pytest.mark.parametrize("k", [0, 65])
 def test_refuses_a_number_of_clusters_out_of_range(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k must be from 1 to 255 clusters, got {k}"):
+    with pytest.raises(ValueError, match=f"k must be from 1 to 64 clusters, got {k}"):
         kmeans_1d(torch.rand(5), k)
 
 
