@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.components.coreset import greedy_coreset
 
+MAKE_ALL = 50_000  # patches up to which anomalib's coreset is finished
+
 
 def smooth_patches(count: int, channels: int, seed: int = 0) -> Tensor:
     """Patches as a network gives them: neighbours are alike, and few directions hold most of the variance.
@@ -96,17 +98,18 @@ def compare(count: int, channels: int, picks: int, timed: int) -> dict[str, Any]
 def main() -> None:
     """Print the rows, and write them to a file if one is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--patches", type=int, nargs="+", default=[5_000, 20_000, 160_000])
+    sizes = ["5000:500", "20000:2000", "160000:1600"]
+    parser.add_argument("--sizes", nargs="+", default=sizes, metavar="PATCHES:PICKS")
     parser.add_argument("--channels", type=int, default=384)
-    parser.add_argument("--ratio", type=float, default=0.01)
-    parser.add_argument("--most-anomalib-picks", type=int, default=400, help="its time for more is extrapolated")
+    parser.add_argument("--timed", type=int, default=100, help="anomalib's picks made where patches are above 50,000")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for count in arguments.patches:
-        picks = int(count * arguments.ratio)
-        rows.append(compare(count, arguments.channels, picks, min(picks, arguments.most_anomalib_picks)))
+    for size in arguments.sizes:
+        count, picks = map(int, size.split(":"))
+        timed = picks if count <= MAKE_ALL else min(picks, arguments.timed)
+        rows.append(compare(count, arguments.channels, picks, timed))
         print(json.dumps(rows[-1]), flush=True)
     if arguments.output is not None:
         arguments.output.write_text(

@@ -83,6 +83,8 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         batch_size: Pairs an optimizer step takes; each is three images.
         learning_rate: Of SGD with momentum 0.9, cosine to zero.
         freeze_steps: Steps in which only the classifier learns; shortened with ``steps``.
+        backbone_bn: ``"train"`` lets the backbone's batch statistics become those of the pretext's images; ``"eval"``
+            keeps those of ImageNet.
         coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
             ``num_neighbors`` are kept.
         num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
@@ -122,6 +124,7 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         batch_size: int = 64,
         learning_rate: float = 0.03,
         freeze_steps: int = 20,
+        backbone_bn: str = "train",
         coreset_sampling_ratio: float = 0.01,
         num_neighbors: int = 9,
         max_bank_size: int = 100_000,
@@ -133,6 +136,9 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
     ) -> None:
         if augmentation not in get_args(Augmentation):
             msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
+            raise ValueError(msg)
+        if backbone_bn not in {"train", "eval"}:
+            msg = f'backbone_bn must be "train" or "eval", got {backbone_bn!r}'
             raise ValueError(msg)
         if learning_rate <= 0 or freeze_steps < 0:
             msg = f"learning_rate must be above 0, freeze_steps at least 0: got {learning_rate} and {freeze_steps}"
@@ -152,6 +158,7 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         )
         self.automatic_optimization = False  # a batch is several steps, or none
         self.learning_rate, self.steps, self.freeze_steps = learning_rate, steps, freeze_steps
+        self.backbone_bn = backbone_bn
         task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
         with torch.random.fork_rng(devices=[], enabled=seed is not None):
             if seed is not None:
@@ -264,7 +271,7 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         optimizer = self.optimizers()
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-        self.model.train()
+        self.model.backbone.train(self.backbone_bn == "train")
         self.head.train()
         frozen = progress * self.full_steps < self.freeze_steps
         with torch.set_grad_enabled(not frozen):

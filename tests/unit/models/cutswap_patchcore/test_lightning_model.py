@@ -1,0 +1,443 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What each phase of CutSwapPatchcore does, and which options are refused. The rest is in ``tests/contract``."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import Folder, ImageBatch, ImageItem
+from anomalib.models import Patchcore
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
+from torch.nn import functional as F
+from torch.testing import assert_close
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2.functional import to_pil_image
+
+from anomalib_plugins.components.weights import load_backbone
+from anomalib_plugins.models import CutSwapPatchcore
+from anomalib_plugins.models.cutswap_patchcore import backbone as backbone_module
+from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
+from anomalib_plugins.synthesis import CutPaste
+
+SIDE = 64
+IMAGES = 6
+LAYERS = ["layer1", "layer2"]  # for the saliency
+SHORT = {
+    "image_size": (SIDE, SIDE),
+    "pre_trained": False,
+    "saliency": "backbone",
+    "saliency_layers": LAYERS,
+    "steps": 4,
+    "batch_size": 4,
+    "freeze_steps": 0,
+    "coreset_sampling_ratio": 0.1,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Six photos of stripes with a bright spot."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    (root / "good").mkdir()
+    for number in range(IMAGES):
+        y, x = np.mgrid[:SIDE, :SIDE]
+        spot = 120 * ((x - rng.integers(20, 44)) ** 2 + (y - rng.integers(20, 44)) ** 2 < 100)
+        grey = 60 + 40 * np.sin(x / 3) + spot + rng.integers(-10, 10, (SIDE, SIDE))
+        Image.fromarray(np.uint8(np.clip(grey, 0, 255))).convert("RGB").save(root / f"good/{number}.png")
+    return root
+
+
+@pytest.fixture
+def data(photos):
+    modes = {"test_split_mode": "none", "val_split_mode": "none"}
+    data = Folder("stripes", root=photos, normal_dir="good", train_batch_size=4, num_workers=0, **modes)
+    data.setup()
+    return data
+
+
+def fit(model, data, ckpt_path=None, **trainer):
+    """Train with the model's own callbacks, writing nothing."""
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "limit_val_batches": 0}
+    arguments = {**quiet, **model.trainer_arguments, **trainer}
+    Trainer(accelerator="cpu", enable_model_summary=False, **arguments).fit(
+        model, data.train_dataloader(), ckpt_path=ckpt_path
+    )
+    return model.eval()
+
+
+def originals(data):
+    """The training images in order of their paths ``(N, 3, H, W)``."""
+    items = sorted(data.train_data, key=lambda item: item.image_path)
+    return torch.stack([item.image for item in items])
+
+
+def state(module):
+    return {name: each.clone() for name, each in module.state_dict().items()}
+
+
+def moved(before, module):
+    """Names of the tensors that are no longer what they were."""
+    return {name for name, each in module.state_dict().items() if not torch.equal(each, before[name])}
+
+
+# The memory
+
+
+def test_without_a_pretext_it_is_anomalibs_patchcore(data):
+    """With all patches kept, as the coresets differ."""
+    ours = fit(CutSwapPatchcore(**SHORT | {"augmentation": "none", "coreset_sampling_ratio": 1.0}), data)
+    torch.manual_seed(0)
+    theirs = Patchcore("resnet18", pre_trained=False, coreset_sampling_ratio=1.0)
+    network = ours.model.backbone.network.state_dict()
+    theirs.model.feature_extractor.feature_extractor.load_state_dict(network, strict=False)
+    images = ours.model.backbone.normalize(originals(data))
+    with torch.no_grad():
+        theirs.model.train()(images)
+        theirs.model.subsample_embedding(1.0)
+        new = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+        expected = theirs.model.eval()(ours.model.backbone.normalize(new))
+        got = ours.model(new)
+    assert len(ours.model.bank.vectors) == len(theirs.model.memory_bank)
+    assert_close(got.pred_score, expected.pred_score, rtol=0, atol=1e-4)
+    assert_close(got.anomaly_map, expected.anomaly_map, rtol=0, atol=1e-4)
+
+
+def test_without_a_pretext_nothing_learns(data):
+    model = CutSwapPatchcore(**SHORT | {"augmentation": "none"})
+    before = state(model.model.backbone)
+    fit(model, data)
+    assert not moved(before, model.model.backbone)
+    assert not hasattr(model, "head")
+    assert model.configure_optimizers() is None
+
+
+@torch.no_grad()
+def test_every_vector_is_a_patch_of_an_untouched_image_through_the_tuned_backbone(data):
+    model = CutSwapPatchcore(**SHORT | {"saliency_layers": None})
+    before = state(model.model.backbone.network.layer1)
+    with torch.enable_grad():
+        fit(model, data)
+    assert moved(before, model.model.backbone.network.layer1)
+    patches = model.model.embed(originals(data)).flatten(2).transpose(1, 2).flatten(0, 1)
+    vectors = model.model.bank.vectors + model.model.bank.centre
+    assert len(vectors) == int(0.1 * len(patches))
+    assert torch.cdist(vectors, patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1).max() < 1e-4
+
+
+def test_the_coreset_does_not_depend_on_the_order_of_loading(data):
+    banks = []
+    for batch_size in (2, 6):
+        data.train_batch_size = batch_size
+        banks.append(fit(CutSwapPatchcore(**SHORT | {"augmentation": "none"}), data).model.bank.vectors)
+    assert_close(banks[0], banks[1], rtol=0, atol=1e-4)
+
+
+def test_a_memory_that_is_too_large_is_refused_before_training(data, monkeypatch):
+    model = CutSwapPatchcore(**SHORT, max_bank_size=30)
+    monkeypatch.setattr(model, "training_step", lambda *_: pytest.fail("training began"))
+    with pytest.raises(ValueError, match=r"keep 38 of 384 patches .*, more than max_bank_size=30: lower"):
+        fit(model, data)
+
+
+def test_bfloat16_gives_finite_scores(data):
+    model = fit(CutSwapPatchcore(**SHORT), data, precision="bf16-mixed")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model.model(originals(data)).pred_score.isfinite().all()
+
+
+# The pretext
+
+
+def examples(model, data, monkeypatch):
+    """Images and classes of every step."""
+    seen = []
+    update = model._update
+    monkeypatch.setattr(model, "_update", lambda *step: seen.append(step) or update(*step))
+    fit(model, data)
+    return seen
+
+
+@pytest.mark.parametrize(("mode", "classes"), [("3way", 3), ("binary", 2)])
+@pytest.mark.parametrize("augmentation", ["cutswap", "cutpaste"])
+def test_an_epoch_has_each_image_once_a_layer_and_class(data, monkeypatch, augmentation, mode, classes):
+    options = {"augmentation": augmentation, "mode": mode, "steps": None, "epochs": 1}
+    seen = examples(CutSwapPatchcore(**SHORT | options), data, monkeypatch)
+    labels = torch.cat([labels for _, labels, _ in seen])
+    assert labels.bincount().tolist() == [IMAGES * len(LAYERS)] * classes
+    assert [len(labels) for _, labels, _ in seen] == [4 * classes] * 3  # loader batches of 4 and 2 images
+
+
+def test_loss_is_the_cross_entropy_of_the_classes(data, monkeypatch):
+    model = CutSwapPatchcore(**SHORT)
+    logits, losses = [], []
+    model.head.register_forward_hook(lambda _module, _inputs, output: logits.append(output.detach()))
+    monkeypatch.setattr(model, "log_dict", lambda values, **_: losses.append(values))
+    seen = examples(model, data, monkeypatch)
+    for output, (_, classes, _), logged in zip(logits, seen, losses, strict=True):
+        expected = -output.softmax(dim=1)[torch.arange(len(classes)), classes].log().mean()
+        assert_close(logged["pretext_loss"], expected)
+        assert_close(logged["pretext_accuracy"], (output.argmax(dim=1) == classes).float().mean())
+
+
+def test_learning_rate_falls_along_a_half_cosine(data, monkeypatch):
+    model = CutSwapPatchcore(**SHORT | {"steps": 8, "learning_rate": 0.02})
+    rates = []
+    monkeypatch.setattr(model, "manual_backward", lambda _: rates.append(model.optimizers().param_groups[0]["lr"]))
+    fit(model, data)
+    assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 8)) for step in range(8)])
+
+
+@pytest.mark.parametrize(("limit", "frozen"), [({}, 4), ({"max_steps": 4}, 2)])
+def test_the_backbone_learns_after_its_frozen_steps_which_shorten_with_the_schedule(data, limit, frozen):
+    model = CutSwapPatchcore(**SHORT | {"steps": 8, "freeze_steps": 4})
+    learns = []
+    backward = model.manual_backward
+
+    def manual_backward(loss):
+        backward(loss)
+        learns.append(model.model.backbone.network.conv1.weight.grad is not None)
+        assert model.head[0].weight.grad is not None
+
+    model.manual_backward = manual_backward
+    fit(model, data, **limit)
+    assert learns == [False] * frozen + [True] * frozen
+
+
+@pytest.mark.parametrize(("batch_norm", "moves"), [("train", True), ("eval", False)])
+def test_batch_statistics_move_where_they_should(data, batch_norm, moves):
+    model = CutSwapPatchcore(**SHORT, backbone_bn=batch_norm)
+    before = state(model.model.backbone)
+    fit(model, data)
+    changed = moved(before, model.model.backbone)
+    assert any("running" in name for name in changed) == moves
+    assert any("weight" in name for name in changed)
+
+
+def test_patches_lie_where_the_image_was_salient(data, monkeypatch):
+    """Saliency is the lower right corner: nothing else of any image may change but by its colours."""
+    monkeypatch.setattr(pretext_module, "LayerCam", Corner)
+    seen = examples(CutSwapPatchcore(**SHORT | {"swap": {"overlap": "allow"}}), data, monkeypatch)
+    for images, classes, _ in seen:
+        positive, swapped = images[classes == 0], images[classes == 1]
+        changed = (positive != swapped).any(dim=1)
+        assert changed.any()
+        assert not changed[:, :19].any()  # a patch of 15 % is at most 45 pixels high or wide
+        assert not changed[:, :, :19].any()
+
+
+class Corner:
+    """A LayerCam that finds the lower right corner salient."""
+
+    target = "the corner"
+
+    def __init__(self, network, layers, target):
+        self.network, self.count = network, len(layers)
+
+    def __call__(self, images):
+        maps = torch.zeros(len(images), self.count, *images.shape[-2:])
+        maps[:, :, -30:, -30:] = 1
+        return maps
+
+
+def test_cutpaste_and_one_cluster_need_no_saliency(data, monkeypatch):
+    monkeypatch.setattr(pretext_module, "vgg16_saliency", lambda *_, **__: pytest.fail("saliency was computed"))
+    for options in ({"augmentation": "cutpaste"}, {"k": 1}):
+        fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4], **options}), data)
+
+
+def test_saliency_can_be_vgg16s(data, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4, 9]}), data)
+    assert "vgg16 looks for its target feature-energy" in caplog.text
+
+
+def test_saliency_is_forgotten_after_the_pretext(data):
+    model = fit(CutSwapPatchcore(**SHORT), data)
+    assert model.pretext._cam is None
+    assert model.pretext.anchors.fingerprint is None
+
+
+@pytest.mark.slow
+def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
+    ramp, side = torch.linspace(0, 1, 48), 48
+    (tmp_path / "good").mkdir()
+    for number in range(16):
+        image = torch.stack([
+            ramp.expand(side, side),
+            ramp[:, None].expand(side, side),
+            ramp[3 * number].expand(side, side),
+        ])
+        to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
+    options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
+    model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
+    accuracies = []
+    model.log_dict = lambda values, **_: accuracies.append(float(values["pretext_accuracy"]))
+    modes = {"test_split_mode": "none", "val_split_mode": "none"}
+    data = Folder("ramps", root=tmp_path, normal_dir="good", train_batch_size=16, num_workers=0, **modes)
+    data.setup()
+    fit(model, data)
+    assert np.mean(accuracies[:3]) < 0.7
+    assert np.mean(accuracies[-20:]) > 0.95
+
+
+# The preview
+
+
+def test_preview_shows_swaps_and_the_maps_that_placed_them(data):
+    model = CutSwapPatchcore(**SHORT)
+    model.setup("fit")
+    images = originals(data)
+    made, maps = model.preview_anomalies(images), model.preview_saliency(images)
+    assert made.image.shape == images.shape
+    assert made.mask.flatten(1).any(dim=1).all()
+    assert maps.shape == (IMAGES, 1, SIDE, SIDE)
+    assert_close(maps[1, 0], model.pretext._cam(images)[1, 1])  # the second layer's
+
+
+def test_preview_without_saliency_or_pretext(data):
+    images = originals(data)
+    model = CutSwapPatchcore(**SHORT | {"augmentation": "cutpaste"})
+    assert model.preview_anomalies(images).mask.flatten(1).any(dim=1).all()
+    assert model.preview_saliency(images) is None
+    model = CutSwapPatchcore(**SHORT | {"augmentation": "none"})
+    assert model.preview_anomalies(images) is None
+    assert model.preview_saliency(images) is None
+
+
+# Weights and checkpoints
+
+
+def test_no_constructor_waits_for_a_download(data, monkeypatch):
+    def load(*args, **kwargs):
+        msg = "no ImageNet weights for resnet18"
+        raise FileNotFoundError(msg)
+
+    monkeypatch.setattr(backbone_module, "load_backbone", load)
+    model = CutSwapPatchcore(**SHORT | {"pre_trained": True})
+    model.setup("test")
+    with pytest.raises(FileNotFoundError, match="no ImageNet weights for resnet18"):
+        fit(model, data)
+
+
+def test_weights_are_loaded_once(monkeypatch):
+    loads = []
+    monkeypatch.setattr(backbone_module, "load_backbone", lambda *_, **__: loads.append(1))
+    model = CutSwapPatchcore(**SHORT | {"pre_trained": True})
+    model.setup("fit")
+    model.setup("fit")
+    assert loads == [1]
+
+
+def test_a_checkpoint_of_it_is_a_file_of_weights(tmp_path):
+    source = CutSwapPatchcore(**SHORT | {"seed": 1})
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "model.ckpt")
+    model = CutSwapPatchcore(**SHORT | {"weights": str(tmp_path / "model.ckpt")})
+    assert not moved(state(source.model.backbone), model.model.backbone)
+    assert load_backbone(
+        model.model.backbone.network, weights=tmp_path / "model.ckpt", prefix="model.backbone.network."
+    )
+
+
+def test_checkpoint_names_no_files(data, tmp_path):
+    source = CutSwapPatchcore(**SHORT)
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.ckpt")
+    options = {"weights": str(tmp_path / "weights.ckpt"), "saliency_weights": str(tmp_path / "weights.ckpt")}
+    saving = ModelCheckpoint(tmp_path, filename="end")
+    fit(CutSwapPatchcore(**SHORT | options), data, callbacks=[saving], enable_checkpointing=True)
+    for path in tmp_path.glob("weights.ckpt"):
+        path.unlink()
+    given = torch.load(tmp_path / "end.ckpt", weights_only=True)["hyper_parameters"]
+    assert (given["pre_trained"], given["weights"], given["saliency_weights"]) == (False, None, None)
+    assert len(CutSwapPatchcore.load_from_checkpoint(tmp_path / "end.ckpt").model.bank.vectors) == 38
+
+
+@pytest.mark.parametrize("k", [4, 3])
+def test_resuming_with_other_saliency_is_warned_about(data, tmp_path, k, recwarn):
+    options = SHORT | {"steps": 9}  # 3 an epoch
+    saving = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)
+    fit(CutSwapPatchcore(**options), data, callbacks=[saving], enable_checkpointing=True)
+    (within,) = tmp_path.glob("epoch=0-*.ckpt")
+    recwarn.clear()
+    fit(CutSwapPatchcore(**options | {"k": k}), data, ckpt_path=within)
+    assert any("Patches lie elsewhere" in str(each.message) for each in recwarn) == (k != 4)
+
+
+# Options
+
+
+def test_center_crop_takes_the_middle():
+    transform = CutSwapPatchcore(**SHORT | {"image_size": (64, 80), "center_crop": [32, 48]}).pre_processor.transform
+    image = torch.rand(1, 3, 64, 80)
+    assert torch.equal(transform(image), image[..., 16:48, 16:64])
+
+
+def test_images_that_are_not_anomalibs_are_refused():
+    items = [ImageItem(image=torch.rand(3, SIDE, SIDE), gt_label=torch.tensor(0))]
+    loader = DataLoader(items, collate_fn=ImageBatch.collate)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    with pytest.raises(TypeError, match="reads the training images by file: it needs a dataset of anomalib's"):
+        trainer.fit(CutSwapPatchcore(**SHORT), loader)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(data):
+    model = CutSwapPatchcore(**SHORT)
+    torch.nn.init.constant_(model.head[-1].weight, torch.nan)
+    with pytest.raises(FloatingPointError, match=r"loss became nan after 0 steps: .* lower learning_rate"):
+        fit(model, data)
+
+
+def test_options_reach_the_parts():
+    model = CutSwapPatchcore(
+        **SHORT | {"augmentation": "cutpaste", "swap": {"patch_jitter": 0.3}, "head_dims": [16], "num_neighbors": 5}
+    )
+    assert model.pretext.task.makers[0].patch_jitter == pytest.approx(0.3)
+    assert isinstance(model.pretext.task.makers[0], CutPaste)
+    assert model.head[0].out_features == 16
+    assert model.model.bank.num_neighbors == 5
+
+
+def test_the_head_starts_from_the_seed():
+    first, again, other = (CutSwapPatchcore(**SHORT | {"seed": seed}) for seed in (1, 1, 2))
+    assert torch.equal(first.head[0].weight, again.head[0].weight)
+    assert not torch.equal(first.head[0].weight, other.head[0].weight)
+    assert F.cosine_similarity(first.head[0].weight.flatten(), other.head[0].weight.flatten(), dim=0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"augmentation": "mixup"}, ValueError, "augmentation must be one of .* got 'mixup'"),
+        ({"mode": "4way"}, ValueError, "mode must be one of .* got '4way'"),
+        ({"saliency": "clip"}, ValueError, "saliency must be one of .* got 'clip'"),
+        ({"saliency_layers": []}, ValueError, "saliency_layers of backbone must be among .* at least one"),
+        ({"saliency_layers": ["layer9"]}, ValueError, r"saliency_layers of backbone .* got \('layer9',\)"),
+        ({"saliency": "vgg16", "saliency_layers": [31]}, ValueError, r"saliency_layers of vgg16 .* got \(31,\)"),
+        ({"saliency_weights": "nowhere.pth"}, FileNotFoundError, "saliency_weights: there is no file nowhere.pth"),
+        ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
+        ({"k": 0}, ValueError, "k must be at least 1 cluster, got 0"),
+        ({"cluster": "top"}, ValueError, "cluster must be one of"),
+        ({"anchor_strategy": "sort"}, ValueError, "anchor_strategy must be one of"),
+        ({"swap": {"mode": "scar"}}, TypeError, "CutSwap has no option 'mode' here"),
+        ({"augmentation": "cutpaste", "swap": {"overlap": "allow"}}, TypeError, "CutPaste has no option 'overlap'"),
+        ({"steps": 3, "epochs": 3}, ValueError, "phase 'pretext' needs epochs or steps"),
+        ({"steps": None}, ValueError, "phase 'pretext' needs epochs or steps"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be above 0"),
+        ({"freeze_steps": -1}, ValueError, "freeze_steps at least 0"),
+        ({"backbone_bn": "off"}, ValueError, "backbone_bn must be .* got 'off'"),
+        ({"coreset_sampling_ratio": 0}, ValueError, "coreset_sampling_ratio must be above 0"),
+        ({"max_bank_size": 0}, ValueError, "max_bank_size must be at least 1 patch"),
+        ({"num_neighbors": 0}, ValueError, "num_neighbors must be at least 1"),
+        ({"center_crop": [65, 64]}, ValueError, r"center_crop \(65, 64\) must fit into image_size \(64, 64\)"),
+        ({"center_crop": [8, 8]}, ValueError, "each at least 32 px"),
+    ],
+)
+def test_wrong_options_are_refused_at_construction(options, error, message):
+    with pytest.raises(error, match=message):
+        CutSwapPatchcore(**SHORT | options)

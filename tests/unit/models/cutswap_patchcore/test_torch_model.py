@@ -1,0 +1,246 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The network beside anomalib's Patchcore of the same weights."""
+
+import pytest
+import timm
+import torch
+from anomalib.data.utils.tiler import Tiler
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from torch.testing import assert_close
+
+from anomalib_plugins.models.cutswap_patchcore import backbone as backbones
+from anomalib_plugins.models.cutswap_patchcore.backbone import Backbone
+from anomalib_plugins.models.cutswap_patchcore.head import PretextHead
+from anomalib_plugins.models.cutswap_patchcore.memory import PatchMemory
+from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
+
+SIZE = (64, 96)
+
+
+def images(count, seed=0):
+    return torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def twins(backbone="resnet18", layers=("layer2", "layer3"), neighbors=9):
+    """Ours with a full bank, and anomalib's with the same weights and patches."""
+    torch.manual_seed(0)
+    ours = CutSwapPatchcoreModel(backbone, layers, neighbors).eval()
+    theirs = PatchcoreModel(list(layers), backbone, pre_trained=False, num_neighbors=neighbors).eval()
+    extractor = theirs.feature_extractor.feature_extractor
+    missing, _ = extractor.load_state_dict(ours.backbone.network.state_dict(), strict=False)
+    assert not missing
+    with torch.no_grad():
+        patches = ours.embed(images(4)).flatten(2).transpose(1, 2).flatten(0, 1)
+        ours.bank.fill(patches, 60)
+    theirs.memory_bank = ours.bank.vectors + ours.bank.centre
+    return ours, theirs
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("backbone", "layers"),
+    [
+        ("resnet18", ("layer2", "layer3")),
+        ("resnet18", ("layer1", "layer3")),
+        ("wide_resnet50_2", ("layer2",)),
+        ("mobilenetv2_100", ("blocks.2", "blocks.4")),
+    ],
+)
+def test_features_are_anomalibs(backbone, layers):
+    ours, theirs = twins(backbone, layers)
+    batch = images(2, seed=1)
+    features = theirs.feature_extractor(ours.backbone.normalize(batch))
+    assert_close(ours.backbone.features(batch), [features[layer] for layer in layers], rtol=0, atol=0)
+    assert ours.backbone.channels == sum(features[layer].shape[1] for layer in layers)
+
+
+@torch.no_grad()
+def test_features_come_in_the_order_of_the_layers():
+    backbone = Backbone(layers=("layer3", "layer1")).eval()
+    assert [each.shape[1] for each in backbone.features(images(1))] == [256, 64]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("neighbors", [1, 3, 9])
+def test_scores_and_maps_are_anomalibs(neighbors):
+    ours, theirs = twins(neighbors=neighbors)
+    batch = images(3, seed=1) ** 2
+    got, expected = ours(batch), theirs(ours.backbone.normalize(batch))
+    assert_close(got.pred_score, expected.pred_score, rtol=0, atol=1e-4)
+    assert_close(got.anomaly_map, expected.anomaly_map, rtol=0, atol=1e-4)
+    assert got.pred_score.std() > 1e-3, "equal scores would prove nothing"
+
+
+@torch.no_grad()
+def test_autocast_changes_scores_by_its_rounding_only():
+    ours, _ = twins()
+    batch = images(3, seed=1) ** 2
+    expected = ours(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = ours(batch)
+    assert got.anomaly_map.dtype == torch.float32
+    assert_close(got.pred_score, expected.pred_score, rtol=0.03, atol=0)
+
+
+@torch.no_grad()
+def test_a_broken_image_scores_more_than_any_other():
+    ours, _ = twins()
+    batch = 1000 * images(3, seed=1)
+    batch[1, 0, 3, 4] = torch.nan
+    got = ours(batch)
+    assert got.pred_score[1] > got.pred_score[[0, 2]].max()
+    assert got.anomaly_map[1].min() > got.anomaly_map[[0, 2]].max()
+
+
+@torch.no_grad()
+def test_tiles_as_large_as_the_image_change_nothing():
+    ours, _ = twins()
+    batch = images(2, seed=1)
+    expected = ours(batch)
+    ours.tiler = Tiler(tile_size=SIZE, stride=SIZE)
+    assert_close(ours(batch), expected)
+    ours.tiler = Tiler(tile_size=(32, 32), stride=(32, 32))
+    assert ours(batch).anomaly_map.shape == (2, 1, *SIZE)
+
+
+@torch.no_grad()
+def test_training_mode_gives_embeddings():
+    ours, _ = twins()
+    assert ours.train()(images(2)).shape == (2, 384, 8, 12)
+
+
+@torch.no_grad()
+def test_stages_after_the_last_layer_are_not_run():
+    ours = Backbone(layers=("layer3", "layer1"))
+    ours.network.layer4.register_forward_hook(lambda *_: pytest.fail("layer4 ran"))
+    ours.features(images(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_100"])
+def test_width_is_that_of_the_pooled_features(name):
+    backbone = Backbone(name, layers=(timm.create_model(name).feature_info[1]["module"],)).eval()
+    assert backbone(images(2)).shape == (2, backbone.width)
+
+
+def test_a_network_that_timm_lacks_is_refused_with_what_is_near():
+    with pytest.raises(ValueError, match=r"timm has no network 'resnet_18'; near are .*'resnet18'"):
+        Backbone("resnet_18")
+
+
+@pytest.mark.parametrize("layers", [(), ("layer5",), ("layer2", "layer2")])
+def test_layers_must_be_stages_of_the_network(layers):
+    with pytest.raises(ValueError, match="layers must be different ones of act1, layer1, layer2, layer3, layer4"):
+        Backbone(layers=layers)
+
+
+# Weights
+
+
+def test_loads_torchvisions_weights_for_networks_both_know(monkeypatch):
+    given = Backbone().network.state_dict()
+    asked = []
+    monkeypatch.setattr(backbones, "load_backbone", lambda module, name, weights, prefix: asked.append((name, weights)))
+    Backbone().load()
+    assert asked == [("resnet18", None)]
+    assert given
+
+
+def test_loads_the_backbone_of_a_checkpoint(tmp_path):
+    source, target = CutSwapPatchcoreModel(), Backbone()
+    state = {f"model.{name}": each for name, each in source.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "model.ckpt")
+    target.load(tmp_path / "model.ckpt")
+    assert_close(target.state_dict(), source.backbone.state_dict(), rtol=0, atol=0)
+
+
+def test_weights_that_only_timm_has_and_that_cannot_be_had_are_said(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError
+
+    backbone = Backbone("mobilenetv2_100", layers=("blocks.2",))
+    monkeypatch.setattr(backbones.timm, "create_model", offline)
+    with pytest.raises(
+        FileNotFoundError, match=r"no ImageNet weights for mobilenetv2_100 .* name a file with `weights`"
+    ):
+        backbone.load()
+
+
+def test_weights_that_only_timm_has_are_loaded(monkeypatch):
+    backbone, given = (Backbone("mobilenetv2_100", layers=("blocks.2",)) for _ in range(2))
+    monkeypatch.setattr(backbones.timm, "create_model", lambda *args, **kwargs: given.network)
+    backbone.load()
+    assert_close(backbone.state_dict(), given.state_dict(), rtol=0, atol=0)
+
+
+# Head
+
+
+def test_head_is_the_papers_perceptron():
+    head = PretextHead()
+    assert [tuple(each.weight.shape) for each in head if hasattr(each, "in_features")] == [
+        (512, 512),
+        (128, 512),
+        (3, 128),
+    ]
+
+
+def test_head_without_hidden_layers_is_linear():
+    assert len(PretextHead(8, (), 2)) == 1
+
+
+def test_head_needs_widths():
+    with pytest.raises(ValueError, match="head_dims must be at least 1 each, got \\(5, 0\\)"):
+        PretextHead(8, (5, 0))
+
+
+# What the memory phase gathers
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return CutSwapPatchcoreModel()
+
+
+def test_bank_is_the_same_whatever_order_images_come_in(model):
+    batch, banks = images(4), []
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        memory = PatchMemory(model, ratio=0.1)
+        for number in order:
+            memory.gather([f"{number}.png"], batch[number][None])
+        memory.fill(seed=0)
+        banks.append(model.bank.vectors)
+    assert len(banks[0]) == int(0.1 * 4 * 8 * 12)
+    assert_close(banks[0], banks[1])
+
+
+def test_an_image_seen_twice_counts_once(model):
+    memory = PatchMemory(model, ratio=1.0)
+    for _ in range(2):
+        memory.gather(["a.png"], images(1))
+    memory.fill(seed=0)
+    assert len(model.bank.vectors) == 8 * 12
+
+
+def test_at_least_the_neighbours_are_kept_and_at_most_what_there_is(model):
+    assert [PatchMemory(model, ratio=0.01).count(patches) for patches in (5, 100, 2000)] == [5, 9, 20]
+
+
+def test_a_bank_above_the_limit_is_refused_with_an_estimate(model):
+    memory = PatchMemory(model, ratio=0.5, max_size=1000)
+    memory.check(20, images(1)[0])  # 960
+    with pytest.raises(
+        ValueError, match=r"keep 1008 of 2016 patches \(1 MB, chosen in 6 MB\), more than max_bank_size"
+    ):
+        memory.check(21, images(1)[0])
+
+
+def test_memory_options_out_of_range_are_refused(model):
+    for ratio in (0, 1.1):
+        with pytest.raises(ValueError, match=f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"):
+            PatchMemory(model, ratio=ratio)
+    with pytest.raises(ValueError, match="max_bank_size must be at least 1 patch, got 0"):
+        PatchMemory(model, max_size=0)
