@@ -19,11 +19,14 @@ from anomalib_plugins.synthesis.draws import uniform
 Operation = Callable[[np.ndarray, Sequence[float]], np.ndarray]
 
 LEVELS = np.arange(256, dtype=np.float32)
+# The image of all values. As a table it changes nothing; what an operation on values makes of it is that one's table.
+RAMP = np.repeat(LEVELS.astype(np.uint8)[:, None, None], 3, axis=2)
 
 
 def _look_up(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Replace every value by its entry in ``table`` ``(256,)``, or ``(256, 3)`` with a column per channel."""
-    table = table.round().clip(0, 255).astype(np.uint8)
+    """Replace every value by its entry in ``table`` ``(256,)``, or with a column per channel; rounded and clipped."""
+    if table.dtype != np.uint8:
+        table = table.round().clip(0, 255).astype(np.uint8)
     return cv2.LUT(pixels, table.reshape(1, 256, -1))
 
 
@@ -48,10 +51,8 @@ def sharpen(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
 def shift_hue_saturation(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
     """Add -50 to 50 of 255 to the hue, which goes round in a circle, and to the saturation, of HSV."""
     hue, saturation = (100 * amount - 50 for amount in amounts[:2])
-    planes = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL))
-    turned = planes[0] + np.uint8(round(hue) % 256)  # 8-bit sums wrap like the circle
-    hsv = cv2.merge((turned, _look_up(planes[1], LEVELS + saturation), planes[2]))
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    table = np.stack(((LEVELS + round(hue)) % 256, LEVELS + saturation, LEVELS), axis=1)
+    return cv2.cvtColor(_look_up(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL), table), cv2.COLOR_HSV2RGB_FULL)
 
 
 def solarize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
@@ -73,12 +74,32 @@ def invert(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa:
 
 def auto_contrast(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa: ARG001
     """Stretch each channel to the full range."""
-    return cv2.merge([cv2.normalize(plane, None, 0, 255, cv2.NORM_MINMAX) for plane in cv2.split(pixels)])
+    return _look_up(pixels, _stretching(count_values(pixels)))
 
 
 def equalize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa: ARG001
     """Flatten the histogram of each channel."""
-    return cv2.merge([cv2.equalizeHist(plane) for plane in cv2.split(pixels)])
+    return _look_up(pixels, _flattening(count_values(pixels)))
+
+
+def count_values(pixels: np.ndarray) -> np.ndarray:
+    """How often each value occurs in each channel of an 8-bit RGB image ``(H, W, 3)``: ``(256, 3)``."""
+    return np.stack([cv2.calcHist([pixels], [channel], None, [256], [0, 256]).ravel() for channel in range(3)], axis=1)
+
+
+def _stretching(counts: np.ndarray) -> np.ndarray:
+    """Table of ``auto_contrast`` ``(256, 3)`` for values that occur so often ``(256, 3)``."""
+    low, high = (counts > 0).argmax(axis=0), 255 - (counts[::-1] > 0).argmax(axis=0)
+    scale = 255 / np.maximum(high - low, 1)
+    # Rounded once, as OpenCV does it.
+    return (LEVELS[:, None].astype(float) * np.float32(scale) - np.float32(low * scale)).astype(np.float32)
+
+
+def _flattening(counts: np.ndarray) -> np.ndarray:
+    """Table of ``equalize`` ``(256, 3)`` for values that occur so often ``(256, 3)``."""
+    least = counts[(counts > 0).argmax(axis=0), range(3)]
+    above = (counts.cumsum(axis=0) - least).astype(np.float32)
+    return np.where(above[-1] > 0, above * (255 / np.maximum(above[-1], 1)), LEVELS[:, None])
 
 
 def turn(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
@@ -103,33 +124,62 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 
 
-# These look at neighbours or at all values; the others change each pixel by itself.
-WHOLE_IMAGE = {OPERATIONS.index(operation) for operation in (sharpen, auto_contrast, equalize, turn)}
+# These replace each value by another, and these do so once it is known how often each occurs.
+BY_VALUE = {gamma_contrast, shift_brightness, solarize, posterize, invert}
+BY_COUNT = {auto_contrast: _stretching, equalize: _flattening}
+# These look at more than one pixel.
+WHOLE_IMAGE = {OPERATIONS.index(operation) for operation in (sharpen, turn, *BY_COUNT)}
 
 
 def augment(
-    pixels: np.ndarray, order: Sequence[int], amounts: Sequence[Sequence[float]], place: np.ndarray
+    pixels: np.ndarray,
+    order: Sequence[int],
+    amounts: Sequence[Sequence[float]],
+    place: np.ndarray,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Apply some of the operations, but return only some of the pixels.
 
-    What follows the last operation that needs the whole image is done for those pixels alone.
+    What follows the last operation that needs the whole image is done for those pixels alone, and what only replaces
+    values is done to a table of them, which is looked up once.
 
     Args:
         pixels: 8-bit RGB image ``(H, W, 3)``; not modified.
         order: Numbers of the operations in ``OPERATIONS``.
         amounts: Amounts of each.
         place: Numbers of the pixels to return, row by row ``(P,)``.
+        counts: What ``count_values(pixels)`` gives. ``None`` counts them when needed.
 
     Returns:
         8-bit RGB values ``(P, 3)``.
     """
     whole = max((step + 1 for step, number in enumerate(order) if number in WHOLE_IMAGE), default=0)
+    table = RAMP
     for step, (number, amount) in enumerate(zip(order, amounts, strict=True)):
         if step == whole:
-            pixels = np.take(pixels.reshape(-1, 1, 3), place, axis=0)
-        pixels = OPERATIONS[number](pixels, amount)
-    pixels = pixels.reshape(-1, 3)
-    return np.take(pixels, place, axis=0) if whole == len(order) else pixels
+            pixels = _pick(pixels, place)
+        operation = OPERATIONS[number]
+        if operation in BY_VALUE:
+            table = operation(table, amount)
+        elif operation in BY_COUNT:
+            counts = count_values(pixels) if counts is None else counts
+            table = _look_up(table, BY_COUNT[operation](_replaced(counts, table)))
+        else:
+            pixels = operation(pixels if table is RAMP else _look_up(pixels, table), amount)
+            table, counts = RAMP, None
+    if whole == len(order):
+        pixels = _pick(pixels, place)
+    return _look_up(pixels, table)[0]
+
+
+def _pick(pixels: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Some pixels of an image as an image of one row ``(1, P, 3)``: OpenCV is slow on one column."""
+    return np.take(pixels.reshape(1, -1, 3), place, axis=1)
+
+
+def _replaced(counts: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """How often each value occurs after ``_look_up`` in ``table`` ``(256, 1, 3)``, from how often before."""
+    return np.stack([np.bincount(*column, 256) for column in zip(table[:, 0].T, counts.T, strict=True)], axis=1)
 
 
 def random_operations(

@@ -28,11 +28,16 @@ def rotate(images: Tensor, degrees: Tensor, mirror: Tensor | None = None, paddin
     Returns:
         Batch of the same shape.
     """
-    cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
-    matrix = torch.stack((cosine, -sine, sine, cosine), dim=1).view(-1, 2, 2)
+    matrix = rotations(degrees)
     if mirror is not None:
         matrix = matrix * mirror[:, :, None]
     return (_warp_planes if images.device.type == "cpu" else _warp_batch)(images, matrix, padding)
+
+
+def rotations(degrees: Tensor) -> Tensor:
+    """Matrices ``(N, 2, 2)`` that rotate by some angles ``(N,)``."""
+    cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
+    return torch.stack((cosine, -sine, sine, cosine), dim=1).view(-1, 2, 2)
 
 
 def _warp_batch(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
@@ -46,15 +51,32 @@ def _warp_batch(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
 
 def _warp_planes(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
     """The same on the CPU, where OpenCV needs half the time because it keeps no table of coordinates."""
-    height, width = images.shape[-2:]
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
     warped = np.empty(images.shape, np.float32)
-    for source, target, linear in zip(images.float().numpy(), warped, matrix.double().numpy(), strict=True):
-        affine = np.column_stack((linear, centre - linear @ centre))
+    for source, target, linear in zip(images.float().numpy(), warped, matrix.tolist(), strict=True):
         for plane, output in zip(source, target, strict=True):
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            cv2.warpAffine(plane, affine, (width, height), output, flags, BORDERS[padding])
+            warp_plane(plane, linear, output, padding)
     return torch.from_numpy(warped).to(images.dtype)
+
+
+def warp_plane(
+    plane: np.ndarray, linear: Sequence[Sequence[float]], output: np.ndarray, padding: str = "zeros"
+) -> np.ndarray:
+    """Read every pixel of a plane from where a matrix sends its offset from the centre, bilinearly.
+
+    Args:
+        plane: 32-bit floats ``(H, W)``.
+        linear: The matrix, two rows of two numbers.
+        output: Where to write the result ``(H, W)``.
+        padding: What lies outside the plane, as for ``rotate``.
+
+    Returns:
+        ``output``.
+    """
+    height, width = plane.shape
+    x, y = (width - 1) / 2, (height - 1) / 2
+    affine = np.array([(a, b, centre - (a * x + b * y)) for (a, b), centre in zip(linear, (x, y), strict=True)])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(plane, affine, (width, height), output, flags, BORDERS[padding])
 
 
 def roll(images: Tensor, shift: Tensor) -> Tensor:

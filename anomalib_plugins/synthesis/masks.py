@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anomalib_plugins.synthesis.draws import chance, uniform
 from anomalib_plugins.synthesis.foreground import BrightObject
-from anomalib_plugins.synthesis.geometry import rotate
+from anomalib_plugins.synthesis.geometry import rotate, rotations, warp_plane
 from anomalib_plugins.synthesis.perlin import perlin_noise
 
 ATTEMPTS = 20
@@ -57,13 +57,19 @@ def perlin_masks(
         Boolean masks ``(N, 1, H, W)``; about one in ten is empty or almost so.
     """
     octaves = torch.tensor([style.octaves for style in styles])
-    threshold = torch.tensor([style.threshold for style in styles])[:, None, None, None]
     exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()
     noise = perlin_noise(size, 2**exponents, generator, device)
-    noise = rotate(noise, uniform((len(styles),), -90, 90, generator))
-    if noise.device.type == "cpu":  # NumPy compares several times as fast
-        return torch.from_numpy(noise.numpy() > threshold.numpy())
-    return noise > threshold.to(device)
+    degrees = uniform((len(styles),), -90, 90, generator)
+    thresholds = [style.threshold for style in styles]
+    if noise.device.type != "cpu":
+        return rotate(noise, degrees) > torch.tensor(thresholds, device=device)[:, None, None, None]
+    # One at a time, compared while it is in the cache.
+    masks, turned = np.empty(noise.shape, bool), np.empty(noise.shape[-2:], np.float32)
+    for (plane,), (mask,), linear, threshold in zip(
+        noise.numpy(), masks, rotations(degrees).tolist(), thresholds, strict=True
+    ):
+        np.greater(warp_plane(plane, linear, turned), threshold, out=mask)
+    return torch.from_numpy(masks)
 
 
 def rectangle_masks(

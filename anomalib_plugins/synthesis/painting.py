@@ -48,7 +48,7 @@ def blend(source: Tensor, image: Tensor, mask: Tensor, place: Tensor, paint: Ten
     pixels = image.copy_(source).view(3, -1)
     before = pixels.index_select(1, place)
     after = torch.lerp(before, paint, delta)
-    changed = (after != before).any(dim=0)
+    changed = (after != before).view(torch.uint8).amax(dim=0)  # any() takes several times as long
     pixels.index_copy_(1, place, after)
-    mask.zero_().view(-1).index_copy_(0, place, changed.to(mask.dtype))
-    return changed.sum()
+    mask.zero_().view(-1).scatter_(0, place, changed.to(mask.dtype))
+    return changed.count_nonzero()

@@ -39,8 +39,10 @@ def texture_colours(
     drawn = integers((len(places),), 0, len(textures), generator).tolist()
     colours = []
     for place, number, order, amounts in zip(places, drawn, *random_operations(len(places), generator), strict=True):
-        values = augment(textures.get(number, (size[0], size[1])), order, amounts, place.cpu().numpy())
-        colours.append(torch.from_numpy(values.T.astype(np.float32)).to(place.device) / 255)
+        pixels, counts = textures.counted(number, (size[0], size[1]))
+        values = augment(pixels, order, amounts, place.cpu().numpy(), counts)
+        shares = np.divide(values.T, np.float32(255), dtype=np.float32, order="C")
+        colours.append(torch.from_numpy(shares).to(place.device))
     return colours
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from anomalib_plugins.synthesis.augment import count_values
 from anomalib_plugins.synthesis.draws import integers, uniform
 from anomalib_plugins.synthesis.perlin import perlin_noise
 
@@ -33,7 +34,7 @@ class TextureSource(ABC):
 
     def __init__(self, cache_bytes: int = 512 * 2**20) -> None:
         self._room = cache_bytes
-        self._kept: dict[tuple[int, int, int], np.ndarray] = {}
+        self._kept: dict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     @abstractmethod
     def __len__(self) -> int:
@@ -45,14 +46,19 @@ class TextureSource(ABC):
 
     def get(self, number: int, size: tuple[int, int]) -> np.ndarray:
         """What ``make`` gives, from memory if it is there; not to be modified."""
+        return self.counted(number, size)[0]
+
+    def counted(self, number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The texture as ``get`` gives it, and how often each value occurs in each of its channels ``(256, 3)``."""
         key = (number, *size)
         if key in self._kept:
             return self._kept[key]
         texture = self.make(number, size)
-        if texture.nbytes <= self._room:
-            self._room -= texture.nbytes
-            self._kept[key] = texture
-        return texture
+        counts = count_values(texture)
+        if texture.nbytes + counts.nbytes <= self._room:
+            self._room -= texture.nbytes + counts.nbytes
+            self._kept[key] = texture, counts
+        return texture, counts
 
 
 class TextureFolder(TextureSource):

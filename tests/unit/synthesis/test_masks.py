@@ -8,6 +8,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.geometry import rotate
 from anomalib_plugins.synthesis.masks import (
     LOGICAL_STYLE,
     STRUCTURAL_STYLE,
@@ -18,6 +20,7 @@ from anomalib_plugins.synthesis.masks import (
     place_masks,
     rectangle_masks,
 )
+from anomalib_plugins.synthesis.perlin import perlin_noise
 
 SIX_OCTAVES = MaskStyle(octaves=6, threshold=0.5, rectangles=1, side=(0.1, 0.2))
 
@@ -42,6 +45,17 @@ def test_masks_are_binary_and_reproducible(make) -> None:
     assert first.shape == (9, 1, 50, 90)
     assert first.dtype == torch.bool
     assert torch.equal(first, second)
+
+
+def test_perlin_masks_are_rotated_noise_above_each_styles_threshold() -> None:
+    styles, generator = [STRUCTURAL_STYLE, LOGICAL_STYLE, SIX_OCTAVES] * 4, torch.Generator().manual_seed(3)
+    masks = perlin_masks(styles, (50, 90), generator)
+    generator.manual_seed(3)
+    exponents = (uniform((12, 2), generator=generator) * torch.tensor([4, 3, 6] * 4)[:, None]).long()
+    noise = perlin_noise((50, 90), 2**exponents, generator)
+    rotated = rotate(noise, uniform((12,), -90, 90, generator))
+    assert torch.equal(masks, rotated > torch.tensor([0.5, 0.4, 0.5] * 4)[:, None, None, None])
+    assert (areas(masks) > 0).sum() > 6
 
 
 def test_one_rectangle_has_the_sides_of_its_style() -> None:
