@@ -18,7 +18,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     """Vectors of normal patches, and PatchCore's exact distances and image scores (Roth et al., 2022).
 
     It is empty until :meth:`fill` or until it is loaded. The vectors are kept less their mean: distances stay the same,
-    but lose a hundred times less where they are computed in bfloat16.
+    but lose less where they are computed in bfloat16.
 
     Args:
         channels: Length of a vector C.
@@ -88,17 +88,18 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             raise RuntimeError(msg)
         with torch.autocast(patches.device.type, enabled=False):
             queries = patches.float() - self.centre
-            squared, index = self._nearest(queries.flatten(0, 1))
-            distances = (squared + queries.square().sum(dim=2).flatten()).clamp(min=0).sqrt().minimum(self.far)
-            distances, index = distances.unflatten(0, patches.shape[:2]), index.unflatten(0, patches.shape[:2])
+            index = self._nearest(queries.flatten(0, 1)).unflatten(0, patches.shape[:2])
+            # Not from the product, which is a difference of large numbers: in bfloat16, the default of OpenVINO on some
+            # processors, it still finds the nearest vector but not how near that is.
+            distances = (queries - self.vectors[index]).square().sum(dim=2).sqrt().minimum(self.far)
             return distances, self._image_scores(queries, distances, index)
 
-    def _nearest(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Smallest of ``_squared`` and where it is; in parts, but for an exported graph, which runtimes schedule."""
+    def _nearest(self, queries: Tensor) -> Tensor:
+        """Numbers of the nearest vectors ``(Q,)``; in parts, but for an exported graph, which runtimes schedule."""
         if torch.compiler.is_compiling():
-            return self._squared(queries).min(dim=1)
-        parts = [self._squared(part).min(dim=1) for part in queries.split(max(1, CHUNK // len(self.vectors)))]
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+            return self._squared(queries).argmin(dim=1)
+        rows = max(1, CHUNK // len(self.vectors))
+        return torch.cat([self._squared(part).argmin(dim=1) for part in queries.split(rows)])
 
     def _image_scores(self, queries: Tensor, distances: Tensor, index: Tensor) -> Tensor:
         """Largest distance of each image, times one less the softmax of the distances to the vector's neighbours."""
