@@ -5,6 +5,7 @@
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 import timm
 import torch
@@ -64,7 +65,7 @@ class Backbone(nn.Module):
         """Length of :meth:`forward`'s vectors, D."""
         return getattr(self.network, "head_hidden_size", self.network.num_features)
 
-    def load(self, weights: str | None = None, prefix: str = "model.backbone.network.") -> None:
+    def load(self, weights: str | Path | None = None, prefix: str = "model.backbone.network.") -> None:
         """Load ImageNet weights.
 
         Args:

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, vgg16_saliency
 from anomalib_plugins.pretext.cutswap import Anchors, CutSwapTask
 from anomalib_plugins.synthesis import SyntheticBatch
-
-from .backbone import Backbone
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,9 @@ from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.memory_bank import MemoryBank
-
-from .backbone import Backbone
 
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler

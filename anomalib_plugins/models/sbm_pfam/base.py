@@ -103,7 +103,7 @@ class SbmPfam(PluginModule):
         """Load a file at once; a download waits for the training, no constructor does."""
         self._downloads = pre_trained and weights is None
         if weights is not None:
-            self.extractor.backbone.load(str(weights), prefix="model.extractor.backbone.network.")
+            self.extractor.backbone.load(weights, prefix="model.extractor.backbone.network.")
 
     def setup(self, stage: str) -> None:
         """Load ImageNet weights before the first training.

@@ -10,8 +10,8 @@ from anomalib.data.utils.tiler import Tiler
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch.testing import assert_close
 
-from anomalib_plugins.models.cutswap_patchcore import backbone as backbones
-from anomalib_plugins.models.cutswap_patchcore.backbone import Backbone
+from anomalib_plugins.components import backbone as backbones
+from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.models.cutswap_patchcore.head import PretextHead
 from anomalib_plugins.models.cutswap_patchcore.memory import PatchMemory
 from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
