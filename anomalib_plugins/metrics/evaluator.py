@@ -9,7 +9,6 @@ from typing import Any
 
 from anomalib.metrics import AnomalibMetric, Evaluator, F1Score
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from .ranking import AUPRO, AUROC, AveragePrecision
 
@@ -64,18 +63,10 @@ class RawScoreEvaluator(Evaluator):
             if bool(THRESHOLDED_FIELDS.intersection(metric.fields)) == thresholded
         )
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: STEP_OUTPUT | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
         """Update what comes after post-processing."""
         if not self._raw_scores_attached:
-            super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+            super().on_test_batch_end(trainer, pl_module, outputs, batch, *numbers)
             return
         for metric in self.test_metrics_on(thresholded=True):
             metric.update(batch)
@@ -104,17 +95,9 @@ class RawScoreUpdate(Callback):
     def __init__(self, evaluator: RawScoreEvaluator) -> None:
         self.evaluator = evaluator
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: STEP_OUTPUT | None,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
         """Update the threshold-free metrics with raw scores and maps."""
-        del trainer, pl_module, outputs, batch_idx, dataloader_idx
+        del trainer, pl_module, outputs, numbers
         for metric in self.evaluator.test_metrics_on(thresholded=False):
             metric.update(batch)
 

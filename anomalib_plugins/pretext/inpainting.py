@@ -105,14 +105,7 @@ class InpaintingMask:
     def draw_large(self, count: int, height: int, width: int, generator: torch.Generator | None = None) -> Tensor:
         """Hide rectangles that lie inside the image; side lengths, positions and their number are uniform.
 
-        Args:
-            count: Number of masks N.
-            height: Height, in pixels.
-            width: Width, in pixels.
-            generator: Source of all randomness.
-
-        Returns:
-            True where hidden ``(N, H, W)``.
+        Takes and gives what ``draw_cells`` does.
         """
         fewest, most = self.num_large_masks
         number = _integers(fewest, most, _uniform((count, 1), generator))

@@ -78,17 +78,7 @@ def rectangle_masks(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Union of random rectangles inside the image: one mask per style.
-
-    Args:
-        styles: Style of each mask.
-        size: Height and width.
-        generator: Source of the number, sizes and places of the rectangles.
-        device: Where the masks are made.
-
-    Returns:
-        Boolean masks ``(N, 1, H, W)``, never empty.
-    """
+    """Unions of random rectangles inside the image, never empty; takes and gives what ``perlin_masks`` does."""
     most = torch.tensor([style.rectangles for style in styles])
     low, high = torch.tensor([style.side for style in styles]).T[..., None, None]  # (N, 1, 1) each
     slots = int(most.max())

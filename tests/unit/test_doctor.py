@@ -31,6 +31,15 @@ def broken(checks):
     return [check for check in checks if check.state == "broken"]
 
 
+def uninstall(monkeypatch, package):
+    def version(name):
+        if name == package:
+            raise metadata.PackageNotFoundError
+        return "2.7.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
 def test_what_is_installed_here_meets_the_requirements():
     assert not broken(doctor.versions())
 
@@ -43,12 +52,7 @@ def test_wrong_version_is_broken_and_says_what_to_install(monkeypatch):
 
 
 def test_missing_package_is_broken(monkeypatch):
-    def version(name):
-        if name == "timm":
-            raise metadata.PackageNotFoundError
-        return "2.7.0"
-
-    monkeypatch.setattr(metadata, "version", version)
+    uninstall(monkeypatch, "timm")
     assert {check.subject for check in broken(doctor.versions())} == {"timm"}
 
 
@@ -60,12 +64,7 @@ def test_missing_optional_package_is_not_broken(monkeypatch):
 
 
 def test_not_installed_is_broken(monkeypatch):
-    def version(name):
-        if name == "anomalib_plugins":
-            raise metadata.PackageNotFoundError
-        return "2.7.0"
-
-    monkeypatch.setattr(metadata, "version", version)
+    uninstall(monkeypatch, "anomalib_plugins")
     assert "pip install anomalib_plugins" in {check.remedy for check in broken(doctor.versions())}
 
 
