@@ -28,7 +28,7 @@ def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar, 0 where both are the same.
     """
-    with torch.autocast(target.device.type, enabled=False):
+    with torch.autocast(target.device.type, enabled=False):  # before version 0.9 kornia would filter in half precision
         reconstruction, target = reconstruction.float(), target.float()
         return F.mse_loss(reconstruction, target) + 1 - ssim(reconstruction, target, SSIM_WINDOW).mean()
 

@@ -178,6 +178,12 @@ def test_broken_image_gets_the_highest_score_and_leaves_the_others_alone(model, 
     assert_close(actual.pred_score[0], expected.pred_score[0])
 
 
+def test_broken_image_is_seen_where_the_network_swallows_it(model, images, monkeypatch):
+    monkeypatch.setattr(model, "segment", lambda images: torch.zeros(2, 2, 64, 64))
+    images[1, 0, 3, 5] = float("nan")
+    assert model(images).pred_score.tolist() == [0.5, 2]
+
+
 # Learning
 
 
