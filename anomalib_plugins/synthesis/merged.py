@@ -62,7 +62,7 @@ class MergedTexture(AnomalyGenerator):
         if len(delta) != 2 or not 0 <= delta[0] <= delta[1] <= 1 or delta[1] == 0:
             msg = f"delta must be two numbers in [0, 1], the smaller first and the larger above 0, got {delta}"
             raise ValueError(msg)
-        self.delta = tuple(delta)
+        self.low, self.high = delta
         self.foreground = Foreground(foreground)
         self.textures = texture_source(texture_root) if source == "texture" else None
 
@@ -74,7 +74,7 @@ class MergedTexture(AnomalyGenerator):
 
         place = place_masks(draw, self.foreground(images), minimum=1)
         foreign = self._foreign(images, pool, generator)
-        delta = uniform((len(images), 1, 1, 1), *self.delta, generator).to(images)
+        delta = uniform((len(images), 1, 1, 1), self.low, self.high, generator).to(images)
         mixture = torch.lerp(moved(images, generator), foreign, delta)
         merged = torch.where(place, mixture, images)
         mask = (merged != images).any(dim=1, keepdim=True)

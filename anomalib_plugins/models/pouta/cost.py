@@ -3,6 +3,8 @@
 
 """POUTA's networks beside their published size."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from anomalib_plugins.components.cost import Variant
@@ -17,7 +19,7 @@ class Whole(nn.Module):
         network: Arguments of ``PoutaModel``.
     """
 
-    def __init__(self, **network: bool | str) -> None:
+    def __init__(self, **network: Any) -> None:
         super().__init__()
         self.model = PoutaModel(**network)
 
