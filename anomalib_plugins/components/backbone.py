@@ -39,7 +39,10 @@ class Backbone(nn.Module):
             msg = f"timm has no network {name!r}; near are {near}"
             raise ValueError(msg)
         self.name = name
-        self.network = timm.create_model(name, pretrained=False, num_classes=0)
+        # As anomalib takes transformers: of any size, their features normalised as the last ones are.
+        self.is_transformer = "vit" in name
+        options = {"dynamic_img_size": True} if self.is_transformer else {}
+        self.network = timm.create_model(name, pretrained=False, num_classes=0, **options)
         if not hasattr(self.network, "forward_intermediates") or not isinstance(self.network.feature_info, list):
             msg = f"{name} gives no features of its stages: take a convolutional network such as resnet18"
             raise ValueError(msg)
@@ -101,7 +104,11 @@ class Backbone(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """Features of the layers ``(N, C, h, w)`` each, in their order; later stages are not run."""
         found = self.network.forward_intermediates(
-            self.normalize(images), indices=sorted(self.indices), stop_early=True, intermediates_only=True
+            self.normalize(images),
+            indices=sorted(self.indices),
+            norm=self.is_transformer,
+            stop_early=True,
+            intermediates_only=True,
         )
         return self._in_order(found)
 

@@ -25,6 +25,7 @@ from torch.optim import SGD, Optimizer
 from torchvision.transforms.v2 import CenterCrop, Compose
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
+from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.models.base import PluginModule, options_of
 from anomalib_plugins.pretext.cutswap import (
     Anchors,
@@ -37,7 +38,6 @@ from anomalib_plugins.pretext.cutswap import (
 from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
 
 from .head import PretextHead
-from .memory import PatchMemory
 from .pretext import SwapPretext
 from .torch_model import CutSwapPatchcoreModel
 

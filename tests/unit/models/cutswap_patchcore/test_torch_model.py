@@ -13,7 +13,6 @@ from torch.testing import assert_close
 from anomalib_plugins.components import backbone as backbones
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.models.cutswap_patchcore.head import PretextHead
-from anomalib_plugins.models.cutswap_patchcore.memory import PatchMemory
 from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
 
 SIZE = (64, 96)
@@ -30,7 +29,7 @@ def twins(backbone="resnet18", layers=("layer2", "layer3"), neighbors=9):
     theirs = PatchcoreModel(list(layers), backbone, pre_trained=False, num_neighbors=neighbors).eval()
     extractor = theirs.feature_extractor.feature_extractor
     missing, _ = extractor.load_state_dict(ours.backbone.network.state_dict(), strict=False)
-    assert not missing
+    assert not [name for name in missing if not name.startswith("head.")]
     with torch.no_grad():
         patches = ours.embed(images(4)).flatten(2).transpose(1, 2).flatten(0, 1)
         ours.bank.fill(patches, 60)
@@ -46,6 +45,7 @@ def twins(backbone="resnet18", layers=("layer2", "layer3"), neighbors=9):
         ("resnet18", ("layer1", "layer3")),
         ("wide_resnet50_2", ("layer2",)),
         ("mobilenetv2_100", ("blocks.2", "blocks.4")),
+        ("vit_tiny_patch16_224", ("blocks.2", "blocks.5")),
     ],
 )
 def test_features_are_anomalibs(backbone, layers):
@@ -194,53 +194,3 @@ def test_head_without_hidden_layers_is_linear():
 def test_head_needs_widths():
     with pytest.raises(ValueError, match="head_dims must be at least 1 each, got \\(5, 0\\)"):
         PretextHead(8, (5, 0))
-
-
-# What the memory phase gathers
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    return CutSwapPatchcoreModel()
-
-
-def test_bank_is_the_same_whatever_order_images_come_in(model):
-    batch, banks = images(4), []
-    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        memory = PatchMemory(model, ratio=0.1)
-        for number in order:
-            memory.gather([f"{number}.png"], batch[number][None])
-        memory.fill(seed=0)
-        banks.append(model.bank.vectors)
-    assert len(banks[0]) == int(0.1 * 4 * 8 * 12)
-    assert_close(banks[0], banks[1])
-
-
-def test_an_image_seen_twice_counts_once(model):
-    memory = PatchMemory(model, ratio=1.0)
-    for _ in range(2):
-        memory.gather(["a.png"], images(1))
-    memory.fill(seed=0)
-    assert len(model.bank.vectors) == 8 * 12
-
-
-def test_at_least_the_neighbours_are_kept_and_at_most_what_there_is(model):
-    assert [PatchMemory(model, ratio=0.01).count(patches) for patches in (5, 100, 2000)] == [5, 9, 20]
-
-
-def test_a_bank_above_the_limit_is_refused_with_an_estimate(model):
-    memory = PatchMemory(model, ratio=0.5, max_size=1000)
-    memory.check(20, images(1)[0])  # 960
-    with pytest.raises(
-        ValueError, match=r"keep 1008 of 2016 patches \(1 MB, chosen in 6 MB\), more than max_bank_size"
-    ):
-        memory.check(21, images(1)[0])
-
-
-def test_memory_options_out_of_range_are_refused(model):
-    for ratio in (0, 1.1):
-        with pytest.raises(ValueError, match=f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"):
-            PatchMemory(model, ratio=ratio)
-    with pytest.raises(ValueError, match="max_bank_size must be at least 1 patch, got 0"):
-        PatchMemory(model, max_size=0)
