@@ -6,8 +6,7 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,74 +15,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from anomalib_plugins.callbacks.trainer_settings import TrainerSettings
+from anomalib_plugins.callbacks.phase import Phase, Step, mix_seed
+from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
 
 logger = logging.getLogger(__name__)
 
 SHORT_EPOCH = 50
 """Optimizer steps below which an epoch is not worth a validation and a checkpoint of its own."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training with its own step.
-
-    Args:
-        name: What the log and the progress bar call it.
-        batch_size: Examples a step takes; the loader's batches are cut to it.
-        epochs: Length in passes over the training set. Give this or ``steps``.
-        steps: Length in optimizer steps.
-        examples: How many examples the phase makes of each image.
-        whole: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
-            never shortened, and starts again where a run is resumed within it. Its steps are no optimizer steps.
-
-    Raises:
-        ValueError: If not exactly one positive length is given, ``batch_size`` or ``examples`` is below 1, or a whole
-            phase has no length in epochs.
-    """
-
-    name: str
-    batch_size: int
-    epochs: int | None = None
-    steps: int | None = None
-    examples: int = 1
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse a phase without one clear length."""
-        lengths = [length for length in (self.epochs, self.steps) if length is not None]
-        if len(lengths) != 1 or lengths[0] < 1:
-            msg = f"phase {self.name!r} needs epochs or steps, at least 1: got epochs={self.epochs}, steps={self.steps}"
-            raise ValueError(msg)
-        for name, value in (("batch_size", self.batch_size), ("examples", self.examples)):
-            if value < 1:
-                msg = f"phase {self.name!r}: {name} must be at least 1, got {value}"
-                raise ValueError(msg)
-        if self.whole and self.epochs is None:
-            msg = f"phase {self.name!r} looks at every image: give its length in epochs, not in steps"
-            raise ValueError(msg)
-
-    def steps_in(self, images: int) -> int:
-        """How many steps it makes of a loader's batch of so many images."""
-        return math.ceil(images * self.examples / self.batch_size)
-
-
-class Step(NamedTuple):
-    """What one optimizer step works on.
-
-    Attributes:
-        phase: Name of the phase it belongs to.
-        images: Its share of what was cut, the loader's batch, ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
-        others: The rest of that, ``(N - n, C, H, W)``.
-        progress: Share of the phase that lies behind, in ``[0, 1)``; drives learning-rate schedules.
-        generator: Seeded by run and step, so that a resumed run draws what an unbroken one would.
-    """
-
-    phase: str
-    images: Tensor
-    others: Tensor
-    progress: float
-    generator: torch.Generator
 
 
 class PhaseSchedule(Callback):
@@ -185,7 +123,7 @@ class PhaseSchedule(Callback):
 
     def _generator(self) -> torch.Generator:
         rank, world = self._rank_and_world
-        return torch.Generator().manual_seed(_mix(self.seed, self.total_steps * world + rank))
+        return torch.Generator().manual_seed(mix_seed(self.seed, self.total_steps * world + rank))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the user's limits over from Lightning, which would count both optimizers of a GAN as steps."""
@@ -204,7 +142,7 @@ class PhaseSchedule(Callback):
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
             raise ValueError(msg)
-        epochs = self._set_lengths(_batch_sizes(trainer))
+        epochs = self._set_lengths(batch_sizes(trainer))
         if self.finished:  # a finished run goes on in its last phase, if that has become longer
             self.index = len(self.phases) - 1
         self._leave_ended_phases()
@@ -286,7 +224,7 @@ class PhaseSchedule(Callback):
         self._epoch_is_fresh = True
         sampler = getattr(trainer.train_dataloader, "sampler", None)
         if isinstance(sampler, RandomSampler):
-            sampler.generator = torch.Generator().manual_seed(_mix(self.seed, trainer.current_epoch))
+            sampler.generator = torch.Generator().manual_seed(mix_seed(self.seed, trainer.current_epoch))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""
@@ -332,31 +270,3 @@ class PhaseSchedule(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was written."""
         self.seed, self.index, self.taken = state_dict["seed"], state_dict["index"], list(state_dict["taken"])
-
-
-def _mix(seed: int, counter: int) -> int:
-    """A well spread 63-bit seed for each (seed, counter): neighbouring seeds must not give neighbouring streams."""
-    # splitmix64 finaliser (Steele, Lea, Flood 2014); python integers, so masked to 64 bits by hand.
-    mask = (1 << 64) - 1
-    z = (seed * 0x9E3779B97F4A7C15 + (counter + 1) * 0xD1342543DE82EF95) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return (z ^ (z >> 31)) >> 1
-
-
-def _batch_sizes(trainer: Trainer) -> list[int]:
-    """Sizes of the batches of one epoch.
-
-    Raises:
-        ValueError: If the loader does not know its length.
-    """
-    loader, count = trainer.train_dataloader, trainer.num_training_batches
-    size = getattr(loader, "batch_size", None)
-    if math.isinf(count) or size is None:
-        msg = "phases need a training loader with a known length and batch size"
-        raise ValueError(msg)
-    sizes = [size] * int(count)
-    images = len(loader.sampler)
-    if count == len(loader) and not loader.drop_last and images % size:
-        sizes[-1] = images % size
-    return sizes

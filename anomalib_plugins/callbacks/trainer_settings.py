@@ -1,8 +1,9 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the user set on a trainer and a schedule of phases changes while it runs."""
+"""What a schedule of phases reads from a trainer, changes while it runs and gives back."""
 
+import math
 from typing import NamedTuple
 
 from lightning.pytorch import Trainer
@@ -44,3 +45,21 @@ class TrainerSettings(NamedTuple):
         trainer.fit_loop.epoch_loop.max_steps = self.max_steps
         trainer.limit_val_batches = self.limit_val_batches
         trainer.check_val_every_n_epoch = self.check_val_every_n_epoch
+
+
+def batch_sizes(trainer: Trainer) -> list[int]:
+    """Sizes of the batches of one epoch.
+
+    Raises:
+        ValueError: If the loader does not know its length.
+    """
+    loader, count = trainer.train_dataloader, trainer.num_training_batches
+    size = getattr(loader, "batch_size", None)
+    if math.isinf(count) or size is None:
+        msg = "phases need a training loader with a known length and batch size"
+        raise ValueError(msg)
+    sizes = [size] * int(count)
+    images = len(loader.sampler)
+    if count == len(loader) and not loader.drop_last and images % size:
+        sizes[-1] = images % size
+    return sizes
