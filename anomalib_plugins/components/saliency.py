@@ -91,7 +91,7 @@ class LayerCam:
             msg = f"margin must be less than the images' sides, {height} x {width}, got {self.margin}"
             raise ValueError(msg)
         images = F.pad(images, (self.margin,) * 4, mode="reflect")
-        with torch.inference_mode(mode=False), torch.enable_grad(), _frozen(self.network):
+        with torch.inference_mode(mode=False), _frozen(self.network):  # which switches gradients on
             activations, output = self._forward(images)
             target = _largest_logits(output) if self.target == "class" else _feature_energy(output)
             if not target.requires_grad:

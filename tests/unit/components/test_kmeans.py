@@ -142,6 +142,16 @@ def test_too_few_different_numbers_leave_the_lowest_clusters_empty() -> None:
     assert found.centroids.tolist() == [1, 1, 1, 2]
 
 
+@settings(max_examples=200, deadline=None)
+@given(counts=st.lists(st.integers(1, 300), min_size=2, max_size=3), seed=st.integers(0, 2**31))
+def test_the_top_cluster_is_never_the_empty_one(counts: list[int], seed: int) -> None:
+    values = np.random.default_rng(seed).random(len(counts)) * 1e3
+    row = torch.from_numpy(values.repeat(counts))
+    found = kmeans_1d(row, 6)
+    assert torch.equal(found.assign(row) == 5, row == values.max())
+    assert found.inertia <= 1e-12 * kmeans_1d(row, 1).inertia
+
+
 def test_rows_of_any_shape_are_clustered_one_by_one() -> None:
     rows = torch.stack([numbers(name, 600) for name in DISTRIBUTIONS]).view(2, 3, 600)
     found = kmeans_1d(rows, 3)

@@ -56,6 +56,14 @@ def test_the_bottom_cluster_is_what_all_other_pixels_exceed(maps: Tensor) -> Non
         assert values[mask].max() < values[~mask].min()
 
 
+@pytest.mark.parametrize("which", ["max", "min", "random"])
+def test_every_map_has_salient_pixels_whatever_the_others_are_like(which: str, maps: Tensor) -> None:
+    maps[1, 1] = 0.5  # which is all in the top cluster
+    chosen = salient(clusters(maps), which, seeded())
+    assert chosen.flatten(2).any(dim=2).all()
+    assert chosen[1, 1].all()
+
+
 def test_a_random_cluster_is_any_of_them_for_each_map() -> None:
     ranks = clusters(torch.rand(1, 1, 16, 16, generator=seeded())).expand(200, 2, 16, 16)
     chosen = salient(ranks, "random", seeded())

@@ -3,6 +3,7 @@
 
 """Rectangles that are copied within an image."""
 
+import itertools
 import math
 
 import pytest
@@ -76,7 +77,7 @@ def test_scars_are_10_to_25_pixels_high_and_2_to_16_wide_at_256_and_in_proportio
 
 
 @settings(max_examples=50, deadline=None)
-@given(height=st.integers(32, 300), stretch=st.floats(1, 60), seed=st.integers(0, 2**31))
+@given(height=st.integers(32, 64), stretch=st.floats(1, 300), seed=st.integers(0, 2**31))
 def test_scars_fit_in_the_image_however_they_are_turned(height: int, stretch: float, seed: int) -> None:
     shapes = scar_shapes(50, (height, int(height * stretch)), seeded(seed))
     reach = margins(shapes, torch.tensor([[45.0, -45.0]]).expand(50, 2))
@@ -103,6 +104,21 @@ def test_a_turned_rectangle_stays_within_its_margins_and_keeps_its_area(
     inside = torch.zeros(200, 200)
     inside[70 : 70 + height, 80 : 80 + width] = 1
     assert inside.flatten()[part.source].all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 20), width=st.integers(1, 20), degrees=st.floats(-180, 180))
+def test_a_turned_rectangle_is_all_pixels_whose_centre_it_covers(height: int, width: int, degrees: float) -> None:
+    part = move((30, 20), (40, 50), (height, width), degrees, (100, 100))
+    angle = math.radians(degrees)
+    expected = {}
+    for row, column in itertools.product(range(15, 85), repeat=2):
+        down, right = row + 0.5 - 40 - height / 2, column + 0.5 - 50 - width / 2
+        y = math.floor(math.cos(angle) * down - math.sin(angle) * right + height / 2)
+        x = math.floor(math.sin(angle) * down + math.cos(angle) * right + width / 2)
+        if 0 <= y < height and 0 <= x < width:
+            expected[row * 100 + column] = (30 + y) * 100 + 20 + x
+    assert dict(zip(part.target.tolist(), part.source.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (7, 7), (1, 12)])
