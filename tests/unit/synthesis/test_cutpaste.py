@@ -71,6 +71,12 @@ def test_scars_bring_colours_of_the_image_to_a_small_place() -> None:
         assert max(rows.max() - rows.min(), columns.max() - columns.min()) <= 30
 
 
+def test_scars_stay_in_one_piece_at_the_border_too() -> None:
+    for mask in CutPaste("scar")(distinct(400, 64, 64), seeded()).mask:
+        rows, columns = mask[0].nonzero().T
+        assert max(rows.max() - rows.min(), columns.max() - columns.min()) < 30 / 4 + 2
+
+
 @pytest.mark.parametrize("mode", ["patch", "scar"])
 def test_patches_reach_every_row_and_column(mode: str) -> None:
     hit = CutPaste(mode)(distinct(400, 64, 48), seeded()).mask.amax(dim=(0, 1))

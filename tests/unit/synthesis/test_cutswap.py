@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from anomalib_plugins.synthesis import NORMAL, STRUCTURAL, CutSwap
-from anomalib_plugins.synthesis.patches import margins
+from anomalib_plugins.synthesis.patches import margins, move
 
 OVERLAPS = ["prefer_disjoint", "allow", "require_disjoint"]
 
@@ -107,13 +107,19 @@ def test_the_mask_of_distinct_pixels_is_both_patches() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(**sizes, mode=st.sampled_from(["patch", "scar"]), overlap=st.sampled_from(OVERLAPS))
+@given(
+    height=st.integers(32, 300),
+    width=st.integers(32, 300),
+    seed=st.integers(0, 2**31),
+    mode=st.sampled_from(["patch", "scar"]),
+    overlap=st.sampled_from(OVERLAPS),
+)
 def test_patches_lie_in_the_image_and_disjoint_where_that_is_required(
     height: int, width: int, seed: int, mode: str, overlap: str
 ) -> None:
     size = torch.Size((height, width))
     candidates = torch.zeros(5, height, width, dtype=torch.bool)
-    candidates[:, 0, :2] = candidates[:, -1, -1] = True
+    candidates[:3, height // 2, :20:3] = candidates[3:, -1, -2:] = True
     shapes, corners, degrees = CutSwap(mode, overlap).places(5, size, seeded(seed), candidates)
     reach = margins(shapes, degrees)
     assert (corners - reach[:, None] >= 0).all()
@@ -201,6 +207,19 @@ def test_scars_that_are_not_turned_are_swapped_like_patches(monkeypatch: pytest.
     shapes, corners, _ = maker.places(5, images.shape[-2:], seeded())
     expected = map(swapped, images, shapes.tolist(), *corners.transpose(0, 1).tolist())
     assert torch.equal(maker(images, seeded()).image, torch.stack(list(expected)))
+
+
+def test_scars_match_two_rectangles_turned_by_their_own_angles() -> None:
+    images, maker = distinct(8, 256, 256), CutSwap("scar", "require_disjoint")
+    shapes, corners, degrees = maker.places(8, images.shape[-2:], seeded())
+    expected = images.clone().flatten(2)
+    for number, ((first, second), shape, angles) in enumerate(
+        zip(corners.tolist(), shapes.tolist(), degrees.tolist(), strict=True)
+    ):
+        for source, target, angle in ((second, first, angles[0]), (first, second, angles[1])):
+            part = move(source, target, shape, angle, (256, 256))
+            expected[number, :, part.target] = images[number].flatten(1)[:, part.source]
+    assert torch.equal(maker(images, seeded()).image, expected.view_as(images))
 
 
 def test_scars_bring_the_colours_of_the_other_place() -> None:
