@@ -47,15 +47,16 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         self.register_buffer("reach", torch.ones(()))  # norm of the largest vector before the mean went off
 
     @torch.no_grad()
-    def fill(self, patches: Tensor, count: int, seed: int = 0) -> None:
+    def fill(self, patches: Tensor, count: int, seed: int = 0, progress: bool = True) -> None:
         """Keep the patches that stand best for all.
 
         Args:
             patches: ``(P, C)``; not changed.
             count: How many to keep.
             seed: Draws the first of them.
+            progress: Show a progress bar.
         """
-        chosen = patches[greedy_coreset(patches, count, seed)].float()
+        chosen = patches[greedy_coreset(patches, count, seed, progress=progress)].float()
         reach = chosen.norm(dim=1).amax()
         self.reach = reach if reach > 0 else torch.ones_like(reach)  # black images through bare convolutions
         self.centre = chosen.mean(dim=0)
