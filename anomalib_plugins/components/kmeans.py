@@ -150,10 +150,11 @@ def _spread_places(ordered: Numbers) -> Positions:
 
 
 def _near_places(ordered: Numbers, places: Positions, chosen: Positions) -> Positions:
-    """The same, now all near the ``chosen`` ones of the places."""
+    """The same, now the ``chosen`` ones of the places and others near them."""
     low, high = places[np.maximum(chosen - REACH, 0)], places[np.minimum(chosen + REACH, len(places) - 1)]
-    positions = np.linspace(low, np.minimum(high, len(ordered) - 1), CUTS // len(chosen)).astype(np.intp)
-    return _places(ordered, ordered[positions.ravel()])
+    near = np.linspace(low, high, CUTS // len(chosen)).astype(np.intp)
+    positions = np.concatenate((places[chosen], near.ravel()))
+    return _places(ordered, ordered[np.minimum(positions, len(ordered) - 1)])
 
 
 def _places(ordered: Numbers, values: Numbers) -> Positions:

@@ -152,6 +152,11 @@ def test_the_top_cluster_is_never_the_empty_one(counts: list[int], seed: int) ->
     assert found.inertia <= 1e-12 * kmeans_1d(row, 1).inertia
 
 
+def test_a_single_number_between_two_crowds_has_a_cluster_of_its_own() -> None:
+    row = torch.tensor([15.0] * 84 + [417.0] + [777.0] * 108)
+    assert kmeans_1d(row, 6).inertia == pytest.approx(0, abs=1e-6)
+
+
 def test_rows_of_any_shape_are_clustered_one_by_one() -> None:
     rows = torch.stack([numbers(name, 600) for name in DISTRIBUTIONS]).view(2, 3, 600)
     found = kmeans_1d(rows, 3)
