@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.benchmark.step_time import clock_of
 from anomalib_plugins.components.saliency import vgg16_saliency
-from anomalib_plugins.models import CutSwapPatchcore
+from anomalib_plugins.models.cutswap_patchcore import CutSwapPatchcore
 
 IMAGES = 1000
 
@@ -34,6 +34,8 @@ def parts(model: CutSwapPatchcore, images: Tensor, pairs: int) -> dict[str, tupl
         By name, the work and how many times it is done for a thousand images.
     """
     pretext, optimizer = model.pretext, model.configure_optimizers()
+    assert pretext is not None
+    assert optimizer is not None
     saliency = vgg16_saliency(pre_trained=False)
     saliency.network.to(images.device)
     maps = saliency(images)

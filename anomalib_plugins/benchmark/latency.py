@@ -210,9 +210,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     bf16 = "torch" in args.engines and has_bf16()
     variants: list[Variant] = []
-    choices, arguments = read_model_options(args)
+    choices, model_args = read_model_options(args)
     for choice in choices:
-        model = build(choice, args.image_size, arguments.get(choice.label), args.bank_rows)
+        model = build(choice, args.image_size, model_args.get(choice.label), args.bank_rows)
         if "torch" in args.engines:
             variants.extend(torch_variants(choice.label, model, bf16))
         if "openvino" in args.engines:
@@ -227,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
             "machine": machine(torch.device("cpu")),
             "versions": versions(),
             "image_size": args.image_size,
-            "model_args": arguments,
+            "model_args": model_args,
             "bank_rows": args.bank_rows,
             "rounds": args.rounds,
             "rows": rows,
