@@ -18,7 +18,7 @@ IMAGES = 10
 
 
 class TwoPhases(LightningModule):
-    """Learns from random targets with one optimizer a phase; remembers every step it took."""
+    """Learns from random targets with two optimizers, if a phase is not whole; remembers every step it took."""
 
     def __init__(self, *phases: Phase, seed: int | None = 0) -> None:
         super().__init__()
@@ -39,6 +39,8 @@ class TwoPhases(LightningModule):
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         for step in self.schedule.steps_of(batch[0]):
             self.steps.append(step)
+            if self.schedule.phase.whole:
+                continue
             target = torch.rand(len(step.images), 1, generator=step.generator)
             for optimizer in self.optimizers():
                 optimizer.zero_grad()
