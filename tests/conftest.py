@@ -2,11 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import os
+import re
 
 import pytest
 
 # One thread a worker, its child processes included: read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests come first: no worker begins one when the others are done."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """What shares fixtures goes to one worker: the tests of a file, or of a model where a file trains all of them."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFileAndModel(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            model = re.search(r"/contract/test_(?:contract|bad_input)\.py::.*?\[(\w+)", nodeid)
+            return super()._split_scope(nodeid) + (model[1] if model else "")
+
+    return ByFileAndModel(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,8 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -18,7 +14,6 @@ from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import Folder
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
-from anomalib.utils.path import convert_to_snake_case
 from lightning.pytorch import Callback
 from PIL import Image
 
@@ -27,37 +22,6 @@ from anomalib_plugins.registry import PLUGINS, Plugin
 from .cases import CASES
 
 SIZE = (64, 64)
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
-
-# In one fresh interpreter, as its import takes as long as all lookups: every spelling and every configuration.
-LOOKUPS = """
-import contextlib, io, json, sys
-from anomalib.cli.cli import main
-from anomalib.models import get_model
-
-names, configs = json.loads(sys.argv[1])
-
-
-def found(name):
-    try:
-        return type(get_model(name)).__name__
-    except Exception as error:
-        return repr(error)
-
-
-def printed(config):
-    sys.argv = ["anomalib", "train", "-c", config, "--print_config"]
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            main()
-    except SystemExit as end:
-        return [end.code or 0, output.getvalue()]
-    return [None, output.getvalue()]
-
-
-print(json.dumps([[found(name) for name in names], {config: printed(config) for config in configs}]))
-"""
 
 
 class Fit(NamedTuple):
@@ -204,27 +168,3 @@ def fit(
 def trained(build: Callable[..., AnomalibModule], fit: Callable[..., Fit]) -> Fit:
     """One unbroken training that most tests share: they must leave its model as it is."""
     return fit(build(), keep=True)
-
-
-def spellings(plugin: Plugin) -> list[Any]:
-    """What ``get_model`` must understand: class name, snake case, and class paths with and without a package."""
-    paths = [plugin.name, f"anomalib_plugins.{plugin.name}", f"anomalib_plugins.models.{plugin.name}"]
-    return [plugin.name, convert_to_snake_case(plugin.name), *({"class_path": path} for path in paths)]
-
-
-@pytest.fixture(scope="session")
-def lookups(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
-    """What a fresh interpreter finds under every name of every model, and what its CLI makes of every configuration."""
-    names = [spelling for plugin in PLUGINS if plugin.kind == "model" for spelling in spellings(plugin)]
-    configs = sorted(str(path) for path in CONFIGS.rglob("*.yaml"))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LOOKUPS, json.dumps([names, configs])],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        env={**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    found, printed = json.loads(done.stdout.strip().splitlines()[-1])
-    return dict(zip(map(str, names), found, strict=True)), printed
