@@ -113,8 +113,13 @@ def _predict(model: Path, data: Path, folder: Path) -> list[tuple[str, float, bo
 
 def _summary(run: Path, checkpoint: Path, predicted: list[tuple[str, float, bool]], seconds: float) -> None:
     """Print where everything is and what to run next."""
-    right = sum(label == (kind != "good") for kind, _, label in predicted)
-    print(f"\nDone in {seconds / 60:.1f} minutes; {right} of the {len(predicted)} photos above judged rightly.\n")
+    good = [label for kind, _, label in predicted if kind == "good"]
+    bad = [label for kind, _, label in predicted if kind != "good"]
+    print(
+        f"\nDone in {seconds / 60:.1f} minutes. Of the photos above {bad.count(False)} of {len(bad)} defects are missed "
+        f"and {good.count(True)} of {len(good)} good parts rejected.\nMinutes of a CPU are a demonstration, no training: "
+        "the test's AUROC says how far it got.\n"
+    )
     places = {
         "What it was taught": run / "synthesis_preview.png",
         "Heatmaps of the test": run / "images",
