@@ -116,9 +116,9 @@ def _summary(run: Path, checkpoint: Path, predicted: list[tuple[str, float, bool
     good = [label for kind, _, label in predicted if kind == "good"]
     bad = [label for kind, _, label in predicted if kind != "good"]
     print(
-        f"\nDone in {seconds / 60:.1f} minutes. Of the photos above {bad.count(False)} of {len(bad)} defects are missed "
-        f"and {good.count(True)} of {len(good)} good parts rejected.\nMinutes of a CPU are a demonstration, no training: "
-        "the test's AUROC says how far it got.\n"
+        f"\nDone in {seconds / 60:.1f} minutes. Of the photos above {bad.count(False)} of {len(bad)} defects are missed"
+        f" and {good.count(True)} of {len(good)} good parts rejected.\n"
+        "Minutes of a CPU are a demonstration, no training: the test's AUROC says how far it got.\n"
     )
     places = {
         "What it was taught": run / "synthesis_preview.png",
