@@ -21,6 +21,7 @@ from lightning.pytorch import Callback, seed_everything
 from anomalib_plugins.benchmark import results
 from anomalib_plugins.benchmark.heatmaps import save_sheet
 from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.callbacks.phases import PhaseSchedule
 from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
 
 # The same backbone for all, and the small coreset that a CPU affords.
@@ -131,8 +132,8 @@ def build(job: Job, setup: Setup) -> AnomalibModule:
     return model
 
 
-class StepCounter(Callback):
-    """Counts training batches: ``trainer.global_step`` counts optimiser steps, of which a GAN makes two a batch."""
+class BatchCounter(Callback):
+    """Counts training batches: ``trainer.global_step`` counts optimizer steps, of which a GAN makes two a batch."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -143,6 +144,12 @@ class StepCounter(Callback):
         self.count += 1
 
 
+def steps_of(model: AnomalibModule, batches: int) -> int:
+    """Optimizer steps a model has taken: as its own phases count them, else one for each of the loader's batches."""
+    schedule = getattr(model, "schedule", None)
+    return schedule.total_steps if isinstance(schedule, PhaseSchedule) else batches
+
+
 def run(job: Job, setup: Setup) -> dict[str, Any]:
     """Train and test one model without validation, and return its row of results."""
     model = build(job, setup)
@@ -150,11 +157,11 @@ def run(job: Job, setup: Setup) -> dict[str, Any]:
     data = MVTecAD(
         setup.root, job.category, train_batch_size=setup.batch_size, eval_batch_size=8, num_workers=setup.workers
     )
-    steps = StepCounter()
+    batches = BatchCounter()
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(
             # Nothing is saved while the clock runs; the checkpoint callback keeps the engine from adding one that does.
-            callbacks=[model.evaluator.raw_scores, steps, ModelCheckpoint(folder, save_top_k=0)],
+            callbacks=[model.evaluator.raw_scores, batches, ModelCheckpoint(folder, save_top_k=0)],
             default_root_dir=folder,
             accelerator=setup.accelerator,
             precision=setup.precision,
@@ -181,7 +188,7 @@ def run(job: Job, setup: Setup) -> dict[str, Any]:
         "schedule": "one pass" if one_pass else setup.schedule,
         "train_seconds": f"{wall:.1f}",
         "train_cpu_seconds": f"{cpu:.1f}",
-        "steps": steps.count,
+        "steps": steps_of(model, batches.count),
         "machine": machine(engine.trainer.strategy.root_device),
         "versions": versions(),
     }
