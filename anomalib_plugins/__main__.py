@@ -10,10 +10,12 @@ from importlib import import_module
 # Each module has ``main(argv) -> exit code`` and its own ``--help``.
 COMMANDS = {
     "doctor": ("anomalib_plugins.doctor", "what works in this environment, what does not, and what to do about it"),
+    "check": ("anomalib_plugins.check", "everything that would spoil a training on a folder of photos, before it"),
     "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
+    "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
     "quickstart": ("anomalib_plugins.quickstart", "train, test, export and predict on demo images, start to finish"),
 }
-ANOMALIB = "fit, validate, test, train, predict, export, benchmark"
+ANOMALIB = "fit, validate, test, train, predict, export"
 
 HELP = """usage: python -m anomalib_plugins COMMAND [--help] [ARGUMENTS]
 

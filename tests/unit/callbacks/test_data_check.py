@@ -20,9 +20,9 @@ from lightning.pytorch import Callback
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from anomalib_plugins.callbacks import image_files
 from anomalib_plugins.callbacks.data_check import DataCheck, DataCheckError
 from anomalib_plugins.data import SyntheticAnomaly
+from anomalib_plugins.inspection import image_files
 
 ONE_CLASS = SimpleNamespace(learning_type=LearningType.ONE_CLASS)
 RNG = np.random.default_rng(0)
@@ -189,7 +189,7 @@ def test_the_way_out_overwrites_no_original_and_names_the_command_line(root: Pat
 
 def test_models_that_learn_from_defects_may_have_them(root: Path):
     data = datamodule(root)
-    data.train_data, data.test_data = data.test_data, data.train_data
+    data.train_data, data.test_data, data.val_data = data.test_data, data.train_data, data.train_data
     assert run(data, module=SimpleNamespace(learning_type=LearningType.ZERO_SHOT)) == []
 
 
@@ -275,14 +275,14 @@ def test_what_is_no_image_dataset_passes_silently(loaders: object):
 def test_a_file_is_decoded_once_until_it_changes(root: Path, monkeypatch: pytest.MonkeyPatch):
     decoded: list[str] = []
     decode = image_files._decode
-    monkeypatch.setattr(image_files, "_decode", lambda path: decoded.append(path) or decode(path))
+    monkeypatch.setattr(image_files, "_decode", lambda data, **kinds: decoded.append(data) or decode(data, **kinds))
     run(datamodule(root))
     assert len(decoded) == 7
     run(datamodule(root))
     assert len(decoded) == 7
     changed = photo(root / "part/train/good/3.png", (30, 30, 3))
     run(datamodule(root))
-    assert decoded[7:] == [str(changed)]
+    assert decoded[7:] == [changed.read_bytes()]
 
 
 def test_a_thousand_images_take_less_than_five_seconds(root: Path):

@@ -1,0 +1,122 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What is wrong with an image file, found by decoding it once."""
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits begin so; anomalib's convert("RGB") clips them to 255
+DARK = 16  # of 255: what PIL leaves of a colour image with 12 bits in 16, of which it takes the upper 8
+
+
+class ImageFile(NamedTuple):
+    """What decoding a file showed.
+
+    Attributes:
+        problem: Why anomalib cannot read the image, or would read it wrongly; ``None`` if it can.
+        size: Width and height in pixels.
+        constant: Whether all pixels are equal.
+        transparent: Whether some pixels are not opaque.
+        rotated: Whether the camera asks viewers to turn the image, which anomalib does not.
+        digest: Equal for files with equal bytes.
+        marked: Share of pixels above 0, which are a mask's defect.
+        soft: Share of pixels between 0 and the largest value, which a mask should not have.
+    """
+
+    problem: str | None = None
+    size: tuple[int, int] = (0, 0)
+    constant: bool = False
+    transparent: bool = False
+    rotated: bool = False
+    digest: bytes = b""
+    marked: float = 0.0
+    soft: float = 0.0
+
+
+_seen: dict[tuple[str, bool, int, int], ImageFile] = {}
+
+
+def read_files(paths: Iterable[str | Path], *, mask: bool = False) -> dict[str, ImageFile]:
+    """Decode files in threads; a file that this process has seen and that has not changed is not read again.
+
+    Args:
+        paths: The files.
+        mask: Whether they are masks.
+    """
+    names = sorted({str(path) for path in paths})
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+        return dict(zip(names, threads.map(lambda name: read_file(name, mask=mask), names), strict=True))
+
+
+def read_file(path: str, *, mask: bool = False) -> ImageFile:
+    """Decode one file.
+
+    Args:
+        path: The file.
+        mask: Whether it is a mask.
+
+    Returns:
+        What there is to say about it. Nothing is raised: whatever goes wrong is the ``problem``.
+    """
+    try:
+        stat = Path(path).stat()
+        key = (path, mask, stat.st_mtime_ns, stat.st_size)
+        if key not in _seen:
+            _seen[key] = _decode(Path(path).read_bytes(), mask=mask)
+        return _seen[key]
+    except OSError as error:
+        return ImageFile(f"cannot be opened ({error.strerror})")
+
+
+def _decode(data: bytes, *, mask: bool) -> ImageFile:
+    if not data:
+        return ImageFile("is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            found = _look_at_mask(image) if mask else _look_at_image(image)
+    except UnidentifiedImageError:
+        return ImageFile("is not an image")
+    except Image.DecompressionBombError as error:
+        return ImageFile(f"is too large: {error}")
+    except Exception as error:  # noqa: BLE001  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
+        return ImageFile(f"is damaged ({error})")
+    return found._replace(digest=hashlib.blake2b(data, digest_size=16).digest())
+
+
+def _look_at_image(image: Image.Image) -> ImageFile:
+    if image.mode.startswith(DEEP_MODES):
+        kind = "float" if image.mode == "F" else "16-bit or deeper"
+        return ImageFile(f"has {kind} pixels, which anomalib reads as plain white or black", image.size)
+    deep = ";16" in str(image.tile[:1])  # of a colour image with 16 bits a channel PIL takes the upper 8
+    image.load()
+    lowest, highest = np.reshape(image.getextrema(), (-1, 2)).T  # of each band
+    if deep and highest[:3].max() < DARK:
+        return ImageFile("has few of 16 bits in use, of which anomalib reads the upper 8: almost black", image.size)
+    return ImageFile(
+        size=image.size,
+        constant=bool((lowest == highest).all()),
+        transparent=_is_transparent(image),
+        rotated=image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+    )
+
+
+def _look_at_mask(image: Image.Image) -> ImageFile:
+    # As anomalib reads it: converted to 8 bits of grey, where everything above 0 is the defect.
+    grey = np.asarray(image.convert("L"))
+    marked, brightest = grey > 0, grey.max()
+    return ImageFile(size=image.size, marked=float(marked.mean()), soft=float((marked & (grey < brightest)).mean()))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())
