@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from anomalib_plugins.callbacks.phase import Phase, Step, mix_seed
+from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class PhaseSchedule(Callback):
         self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
         self.index = 0  # of the current phase
         self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
+        self._repeats = [1] * len(self.phases)  # how often a batch is taken
         self._last_per_epoch = 0  # steps of the last phase
         self._timer: Timer | None = None
         self._epoch_is_fresh = False  # nobody has seen an image of it yet
@@ -86,6 +87,10 @@ class PhaseSchedule(Callback):
         Yields:
             The steps in their order; none once the schedule is over, nor while a whole phase waits for the next epoch.
         """
+        for _ in range(self._repeats[min(self.index, len(self.phases) - 1)]):
+            yield from self._cut(images)
+
+    def _cut(self, images: Tensor) -> Iterator[Step]:
         start = 0
         while start < len(images):
             self._leave_ended_phases()
@@ -93,8 +98,7 @@ class PhaseSchedule(Callback):
             if self.finished or (self.phase.whole and begins and not (self._epoch_is_fresh and start == 0)):
                 return
             stop = start + self.phase.batch_size
-            others = torch.cat([images[:start], images[stop:]])
-            yield Step(self.phase.name, images[start:stop], others, self._progress(), self._generator())
+            yield Step(self.phase.name, images, slice(start, stop), self._progress(), self._generator())
             self.taken[self.index] += 1
             self._gathered = self.phase.whole
             start = stop
@@ -171,11 +175,12 @@ class PhaseSchedule(Callback):
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
         """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""
-        per_epoch = [sum(phase.steps_in(size) for size in batches) for phase in self.phases]
-        steps = [
-            phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(self.phases, per_epoch, strict=True)
+        self._repeats = [phase.repeats(batches) for phase in self.phases]
+        per_epoch = [
+            repeats * sum(map(phase.steps_in, batches))
+            for phase, repeats in zip(self.phases, self._repeats, strict=True)
         ]
-        self.lengths = self._shortened(steps, per_epoch)
+        self.lengths = lengths_within(self.phases, per_epoch, *self._settings.limits(self.phases))
         self._last_per_epoch = per_epoch[-1]
         described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
         rank_zero_info(f"Phases: {described}.")
@@ -184,39 +189,6 @@ class PhaseSchedule(Callback):
                 self.taken[index] = 0  # what it has gathered is in no checkpoint, or is of other images
         to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
         return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))
-
-    def _shortened(self, steps: Sequence[int], per_epoch: Sequence[int]) -> list[int]:
-        """Lengths within the trainer's limits: each phase has its share, but for whole ones, which are kept."""
-        kept = [phase.whole for phase in self.phases]
-        epochs = [length / epoch for length, epoch in zip(steps, per_epoch, strict=True)]
-        shared_epochs = sum(length for length, whole in zip(epochs, kept, strict=True) if not whole)
-        shared_steps = sum(length for length, whole in zip(steps, kept, strict=True) if not whole)
-        max_epochs, max_steps = self._settings.limits(kept.count(False))
-        said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
-        epochs_left = max_epochs - sum(epochs) + shared_epochs  # what whole phases leave of the limit
-        too_short = epochs_left < 0 or (epochs_left == 0 and shared_steps > 0)
-        if (max_epochs >= 0 and too_short) or 0 <= max_steps < kept.count(False):
-            names = [phase.name for phase in self.phases]
-            msg = f"{said} leaves no step to some of the phases {names}: allow at least one step for each"
-            msg += f", and an epoch for each of {[phase.name for phase in self.phases if phase.whole]}." * any(kept)
-            raise ValueError(msg)
-        scale = 1.0
-        if max_epochs > 0 and shared_steps:
-            scale = min(scale, epochs_left / shared_epochs)
-        if max_steps > 0:
-            scale = min(scale, max_steps / shared_steps)
-        lengths = [
-            length if whole else max(1, int(length * scale + 1e-9)) for length, whole in zip(steps, kept, strict=True)
-        ]
-        shared = [index for index, whole in enumerate(kept) if not whole]
-        while 0 < max_steps < sum(lengths[index] for index in shared):  # the smallest were rounded up to one step
-            lengths[max(shared, key=lengths.__getitem__)] -= 1
-        if scale < 1:
-            rank_zero_warn(
-                f"The trainer's limit ({said}) is shorter than the model's own "
-                f"schedule of {sum(epochs):.1f} epochs ({shared_steps} steps): every phase is shortened to {scale:.1%}."
-            )
-        return lengths
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Order the images by seed and epoch alone, so that a resumed run sees them as an unbroken one would."""

@@ -4,9 +4,12 @@
 """What a schedule of phases reads from a trainer, changes while it runs and gives back."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lightning.pytorch import Trainer
+
+from anomalib_plugins.callbacks.phase import Phase
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 """What Lightning sets ``max_epochs`` to when the user sets no limit at all."""
@@ -32,10 +35,10 @@ class TrainerSettings(NamedTuple):
             bool(trainer.fast_dev_run),
         )
 
-    def limits(self, phases: int) -> tuple[int, int]:
+    def limits(self, phases: Sequence[Phase]) -> tuple[int, int]:
         """Most epochs and steps the user allows, -1 for no limit; a fast development run takes one step a phase."""
         if self.fast_dev_run:
-            return -1, phases
+            return -1, sum(not phase.whole for phase in phases)
         unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
         return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
 

@@ -16,7 +16,6 @@ from anomalib.models import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
@@ -27,6 +26,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.models.base import PluginModule, options_of
+from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.cutswap import (
     Anchors,
     AnchorStrategy,
@@ -45,7 +45,7 @@ PRETEXT = "pretext"
 MEMORY = "memory"
 
 
-class CutSwapPatchcore(PluginModule, AnomalibModule):
+class CutSwapPatchcore(PhasedModule, AnomalibModule):
     """CutSwap, then PatchCore: a backbone learns to see patches that were swapped where images are salient.
 
     Phase ``pretext`` fine-tunes the backbone to tell images as they are from such with two patches swapped and from
@@ -156,20 +156,15 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.automatic_optimization = False  # a batch is several steps, or none
         self.learning_rate, self.steps, self.freeze_steps = learning_rate, steps, freeze_steps
         self.backbone_bn = backbone_bn
         task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
-        with torch.random.fork_rng(devices=[], enabled=seed is not None):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with seeded(seed):
             self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors)
             if task is not None:
                 self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
-        if weights is not None:
-            self.model.backbone.load(weights)
-        self._downloads = pre_trained and weights is None
+        self.start_from("model.backbone", weights, pre_trained)
         self.pretext: SwapPretext | None = None
         phases = [Phase(MEMORY, 32, epochs=1, whole=True)]
         if task is not None:
@@ -206,18 +201,13 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         return PreProcessor(transform=Compose([*pre_processor.transform.transforms, CenterCrop(list(crop))]))
 
     def setup(self, stage: str) -> None:
-        """Load ImageNet weights before the first training: no constructor waits for a download.
+        """Load weights, and keep those that training begins with for the saliency.
 
         Args:
             stage: What the trainer is about to do.
         """
         super().setup(stage)
-        if stage != "fit":
-            return
-        if self._downloads:
-            self.model.backbone.load()
-            self._downloads = False
-        if self.pretext is not None:
+        if stage == "fit" and self.pretext is not None:
             self.pretext.begin_with(self.model.backbone)
 
     def on_train_start(self) -> None:
@@ -265,30 +255,19 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
             if step.phase != PRETEXT:
                 return  # time ran out just now: the memory waits for the next epoch
             images, classes = pretext(batch.image, batch.image_path, step.images, step.generator)
-            self._update(images, classes, step.progress)
+            self._classify(images, classes, step.progress)
 
-    def _update(self, images: Tensor, classes: Tensor, progress: float) -> None:
-        optimizer = self.optimizers()
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    def _classify(self, images: Tensor, classes: Tensor, progress: float) -> None:
         self.model.backbone.train(self.backbone_bn == "train")
         self.head.train()
         frozen = progress * self.full_steps < self.freeze_steps
         with torch.set_grad_enabled(not frozen):
             pooled = self.model.backbone(images)
         logits = self.head(pooled).float()
-        loss = F.cross_entropy(logits, classes)
-        if not torch.isfinite(loss):
-            msg = (
-                f"the loss became {loss.item()} after {self.schedule.total_steps} steps: "
-                "look at the training images, lower learning_rate, or set --trainer.precision 32"
-            )
-            raise FloatingPointError(msg)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+        learning_rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        self.descend(self.optimizers(), F.cross_entropy(logits, classes), "pretext_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
-        self.log_dict({"pretext_loss": loss.detach(), "pretext_accuracy": accuracy}, prog_bar=True)
+        self.log("pretext_accuracy", accuracy, prog_bar=True)
 
     @property
     def full_steps(self) -> int:
@@ -323,11 +302,6 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         """
         return None if self.pretext is None else self.pretext.preview_saliency(images)
 
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
-        del args, kwargs
-        return batch.update(**self.model(batch.image)._asdict())
-
     def configure_optimizers(self) -> Optimizer | None:
         """SGD for backbone and classifier; nothing for a memory alone."""
         if self.pretext is None:
@@ -335,25 +309,12 @@ class CutSwapPatchcore(PluginModule, AnomalibModule):
         parameters = [*self.model.backbone.parameters(), *self.head.parameters()]
         return SGD(parameters, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
 
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """The phase schedule joins the callbacks of every model."""
-        return [*super().configure_callbacks(), self.schedule]
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
-
-        A run that is resumed within the pretext wants its ``saliency_weights`` again.
-        """
+        """Name no files, and remember what the saliency was."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["anchors"] = None if self.pretext is None else self.pretext.anchors.fingerprint
-        checkpoint["hyper_parameters"] |= {"pre_trained": False, "weights": None, "saliency_weights": None}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember what saliency a run that is resumed had."""
         super().on_load_checkpoint(checkpoint)
         self._resumed_anchors = checkpoint.get("anchors")
-
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """No sanity check of an empty memory, and one device: each would remember its own share of the images."""
-        return {"num_sanity_val_steps": 0, "devices": 1}

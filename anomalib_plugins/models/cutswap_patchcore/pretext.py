@@ -19,6 +19,8 @@ from anomalib_plugins.synthesis import SyntheticBatch
 
 logger = logging.getLogger(__name__)
 
+MARGIN = 32  # pixels; without it the maps of a ResNet are mostly the zeros around the image
+
 
 class SwapPretext:
     """The task, the saliency that places its patches, and what the saliency of each training image was.
@@ -85,7 +87,7 @@ class SwapPretext:
         """
         if self.follows_saliency and self.saliency == "backbone":
             network = copy.deepcopy(backbone.network).float()
-            self._cam = LayerCam(network, [str(layer) for layer in self.layers], "feature-energy")
+            self._cam = LayerCam(network, [str(layer) for layer in self.layers], "feature-energy", margin=MARGIN)
 
     def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device, seed: int) -> None:
         """Find where patches may be anchored in every image of the training set.

@@ -3,8 +3,7 @@
 
 """POUTA as a Lightning module: reconstruction and segmentation of simulated anomalies, trained together."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from anomalib.models import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
-from anomalib_plugins.models.base import PluginModule, options_of
+from anomalib_plugins.models.base import options_of
+from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.synthesis import MergedTexture, SyntheticBatch
 from anomalib_plugins.synthesis.draws import chance
 
@@ -38,7 +36,7 @@ def decay(progress: float) -> float:
     return DECAY ** sum(progress >= milestone for milestone in MILESTONES)
 
 
-class Pouta(PluginModule, AnomalibModule):
+class Pouta(PhasedModule, AnomalibModule):
     """POUTA: an auto-encoder repairs simulated anomalies, and its features, used twice, tell what was repaired.
 
     One network, trained end to end: what the encoder sees stands for the image, what the decoder sees for the image as
@@ -76,6 +74,8 @@ class Pouta(PluginModule, AnomalibModule):
         FileNotFoundError: If ``texture_root`` names nothing.
         TypeError: If ``network``, ``simulation`` or ``loss`` name an unknown argument.
     """
+
+    simulator: MergedTexture
 
     def __init__(
         self,
@@ -116,15 +116,13 @@ class Pouta(PluginModule, AnomalibModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.automatic_optimization = False  # one loader's batch may be several optimizer steps
         self.anomaly_probability = anomaly_probability
         self.learning_rate = learning_rate
         self.simulator = MergedTexture(texture_root=texture_root, foreground=foreground, **simulation)
         self.loss = PoutaLoss(**loss)
-        self.schedule = RepeatingSchedule(Phase("training", batch_size, epochs=epochs), min_steps_per_epoch, seed)
-        with torch.random.fork_rng(devices=[], enabled=seed is not None):
-            if seed is not None:
-                torch.manual_seed(seed)
+        phase = Phase("training", batch_size, epochs=epochs, min_steps_per_epoch=min_steps_per_epoch)
+        self.schedule = PhaseSchedule([phase], seed)
+        with seeded(seed):
             self.model = PoutaModel(variant, use_hsg, use_mss, **network)
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
@@ -142,22 +140,10 @@ class Pouta(PluginModule, AnomalibModule):
 
     def _step(self, step: Step) -> None:
         """Repair and segment simulated anomalies among untouched images."""
-        optimizer = self.optimizers()
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate * decay(step.progress)
         made = self.simulate(step)
         terms = self.loss(self.model(made.image), step.images, made.mask)
-        loss = terms.total
-        if not torch.isfinite(loss):
-            msg = (
-                f"the loss became {loss.item()} after {self.schedule.total_steps} steps: "
-                "look at the training images, lower learning_rate, or set --trainer.precision 32"
-            )
-            raise FloatingPointError(msg)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-        self.log("train_loss", loss.detach(), prog_bar=True)
+        learning_rate = self.learning_rate * decay(step.progress)
+        self.descend(self.optimizers(), terms.total, learning_rate=learning_rate)
         self.log("reconstruction_loss", terms.reconstruction.detach())
 
     def simulate(self, step: Step) -> SyntheticBatch:
@@ -176,67 +162,6 @@ class Pouta(PluginModule, AnomalibModule):
             mixed[chosen], mask[chosen], kind[chosen] = made
         return SyntheticBatch(mixed, mask, kind)
 
-    def preview_anomalies(self, images: Tensor) -> SyntheticBatch:
-        """Anomalies as training sees them, for the preview; draws from a generator of its own.
-
-        Args:
-            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-        """
-        return self.simulator(images, generator=torch.Generator().manual_seed(self.schedule.seed))
-
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
-        del args, kwargs
-        return batch.update(**self.model(batch.image)._asdict())
-
     def configure_optimizers(self) -> Optimizer:
         """Adam for the whole network."""
         return Adam(self.model.parameters(), lr=self.learning_rate, fused=True)  # a quarter of the time
-
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """The schedule joins the callbacks of every model."""
-        return [*super().configure_callbacks(), self.schedule]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name no files in the checkpoint: it is to load where those files are not.
-
-        A model that is loaded to be trained further wants its ``texture_root`` again.
-        """
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["hyper_parameters"]["texture_root"] = None
-
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """No sanity check: thresholds of an untrained network mean nothing."""
-        return {"num_sanity_val_steps": 0}
-
-
-class RepeatingSchedule(PhaseSchedule):
-    """One phase, in which a training set of a few images is repeated until an epoch has enough optimizer steps.
-
-    Args:
-        phase: The phase.
-        min_steps: Fewest optimizer steps in an epoch.
-        seed: As of ``PhaseSchedule``.
-
-    Raises:
-        ValueError: If ``min_steps`` is below 1.
-    """
-
-    def __init__(self, phase: Phase, min_steps: int = 1, seed: int | None = None) -> None:
-        if min_steps < 1:
-            msg = f"min_steps_per_epoch must be at least 1, got {min_steps}"
-            raise ValueError(msg)
-        super().__init__([phase], seed)
-        self.min_steps = min_steps
-        self.repeats = 1
-
-    def _set_lengths(self, batches: Sequence[int]) -> float:
-        steps = sum(math.ceil(size / self.phase.batch_size) for size in batches)
-        self.repeats = math.ceil(self.min_steps / steps)
-        return super()._set_lengths([*batches] * self.repeats)
-
-    def steps_of(self, images: Tensor) -> Iterator[Step]:
-        """Cut a loader's batch into optimizer steps, as often as it is to be repeated."""
-        for _ in range(self.repeats):
-            yield from super().steps_of(images)

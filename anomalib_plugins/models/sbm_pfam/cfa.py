@@ -22,8 +22,9 @@ from torch.optim import AdamW, Optimizer
 from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.phased import seeded
 
-from .base import MEMORY, SbmPfam, check_training, nested, seeded
+from .base import MEMORY, SbmPfam, check_training, nested
 from .hyperspheres import Hyperspheres, hypersphere_loss
 
 ADAPTATION = "adaptation"
@@ -222,7 +223,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
                 [Phase(MEMORY, 32, epochs=1, whole=True), Phase(ADAPTATION, batch_size, epochs=epochs)],
                 seed,
             )
-        self.load_weights(weights, pre_trained)
+        self.start_from("model.extractor.backbone", weights, pre_trained)
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
@@ -244,7 +245,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         neighbors = self.model.num_nearest_neighbors
         squared = spheres(self.model.patches(images), neighbors + self.num_hard_negative_features)
         loss = hypersphere_loss(squared, neighbors, self.num_hard_negative_features, self.radius)
-        self.update(self._optimizers()[-1], loss, "train_loss")
+        self.descend(self.optimizer_list[-1], loss)
 
     def complete_memory(self) -> None:
         """Keep the means, which stay as they are from now on."""

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.phased import seeded
 
-from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested, seeded
+from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested
 from .gaussians import PatchGaussians
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
                 [Phase(MEMORY, 32, epochs=1, whole=True)],
                 seed,
             )
-        self.load_weights(weights, pre_trained)
+        self.start_from("model.extractor.backbone", weights, pre_trained)
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 

@@ -20,8 +20,9 @@ from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.components.patchcore import PatchcoreModel
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.phased import seeded
 
-from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested, seeded
+from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested
 
 
 class SbmPfamPatchcoreModel(PatchcoreModel):
@@ -137,7 +138,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
                 seed,
             )
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
-        self.load_weights(weights, pre_trained)
+        self.start_from("model.extractor.backbone", weights, pre_trained)
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 

@@ -15,16 +15,16 @@ from anomalib.models import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.weights import load_backbone
-from anomalib_plugins.models.base import PluginModule, options_of
+from anomalib_plugins.models.base import options_of
+from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.inpainting import InpaintingMask
-from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch, colour_jitter
+from anomalib_plugins.synthesis import SimulatedAnomaly, colour_jitter
 
 from .inpainting_model import InpaintingDecoder, PatchDiscriminator
 from .loss import SegmentationLoss, adversarial_loss, discriminator_loss, inpainting_loss
@@ -34,7 +34,7 @@ PRETEXT = "pretext"
 SEGMENTATION = "segmentation"
 
 
-class Slsg(PluginModule, AnomalibModule):
+class Slsg(PhasedModule, AnomalibModule):
     """SLSG: an encoder learns by inpainting, then a segmentation network with a self-attentive graph block.
 
     Phase ``pretext`` trains the encoder to fill masked regions of the normal images against a patch discriminator.
@@ -77,6 +77,8 @@ class Slsg(PluginModule, AnomalibModule):
         FileNotFoundError: If ``weights``, ``pretrain`` or ``texture_root`` name nothing.
         TypeError: If ``network``, ``masking``, ``simulation`` or ``loss`` name an unknown argument.
     """
+
+    simulator: SimulatedAnomaly
 
     def __init__(
         self,
@@ -122,7 +124,6 @@ class Slsg(PluginModule, AnomalibModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.automatic_optimization = False  # two optimizers in the pretext phase
         self.runs_pretext = pretrain == "gpt"
         self.freeze_encoder = freeze_encoder
         self.encoder_bn = encoder_bn
@@ -134,9 +135,7 @@ class Slsg(PluginModule, AnomalibModule):
         if self.runs_pretext:
             phases.insert(0, Phase(PRETEXT, pretrain_batch_size, epochs=pretrain_epochs))
         self.schedule = PhaseSchedule(phases, seed)
-        with torch.random.fork_rng(devices=[], enabled=seed is not None):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with seeded(seed):
             self.model = SlsgModel(**network)
             self._load_encoder(pretrain, pre_trained, weights)
             if self.runs_pretext:
@@ -170,29 +169,23 @@ class Slsg(PluginModule, AnomalibModule):
 
     def _inpaint(self, step: Step) -> None:
         """Discriminator, then generator, on masked images (least-squares GAN)."""
-        optimizer_d, optimizer_g, _ = self.optimizers()
+        optimizer_d, optimizer_g, _ = self.optimizer_list
         self.model.encoder.requires_grad_(requires_grad=True)
         target = self.model.normalize(step.images)
         mask = self.masks(step.images, generator=step.generator)
         reconstruction, aux = self.decoder(self.model.encoder(target * (1 - mask)), target.shape[-2:])
 
         loss_d = discriminator_loss(self.discriminator(target), self.discriminator(reconstruction.detach()))
-        self._update(optimizer_d, loss_d)
+        self.descend(optimizer_d, loss_d, "pretext_loss_d")
 
         self.discriminator.requires_grad_(requires_grad=False)
         adversarial = adversarial_loss(self.discriminator(reconstruction))
         self.discriminator.requires_grad_(requires_grad=True)
         loss_g = inpainting_loss(adversarial, reconstruction, aux, target)
-        self._update(optimizer_g, loss_g)
-        self.log_dict({"pretext_loss": loss_g.detach(), "pretext_loss_d": loss_d.detach()}, prog_bar=True)
+        self.descend(optimizer_g, loss_g, "pretext_loss")
 
     def _segment(self, step: Step) -> None:
         """Segment simulated anomalies among as many untouched images."""
-        optimizers = self.optimizers()
-        optimizer = optimizers[-1] if isinstance(optimizers, list) else optimizers
-        cosine = 0.5 * (1 + math.cos(math.pi * step.progress))
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate * cosine
         images = colour_jitter(step.images, generator=step.generator)
         simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
         inputs = torch.cat([images, simulated.image])
@@ -201,33 +194,8 @@ class Slsg(PluginModule, AnomalibModule):
         self.model.encoder.requires_grad_(not self.freeze_encoder).train(self.encoder_bn == "train")
         logits, aux_logits = self.model(inputs)
         loss = self.loss(logits, aux_logits, target)
-        self._update(optimizer, loss)
-        self.log("train_loss", loss.detach(), prog_bar=True)
-
-    def _update(self, optimizer: Optimizer, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            phase, steps = self.schedule.phase.name, self.schedule.total_steps
-            msg = (
-                f"the loss became {loss.item()} in phase {phase!r} after {steps} steps: "
-                "look at the training images, lower learning_rate, or set --trainer.precision 32"
-            )
-            raise FloatingPointError(msg)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-
-    def preview_anomalies(self, images: Tensor) -> SyntheticBatch:
-        """Anomalies as the segmentation phase sees them, for the preview; draws from a generator of its own.
-
-        Args:
-            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-        """
-        return self.simulator(images, generator=torch.Generator().manual_seed(self.schedule.seed))
-
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
-        del args, kwargs
-        return batch.update(**self.model(batch.image)._asdict())
+        cosine = 0.5 * (1 + math.cos(math.pi * step.progress))
+        self.descend(self.optimizer_list[-1], loss, learning_rate=self.learning_rate * cosine)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Adam for discriminator and generator, SGD for the segmentation network."""
@@ -245,20 +213,8 @@ class Slsg(PluginModule, AnomalibModule):
             sgd,
         ]
 
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """The phase schedule joins the callbacks of every model."""
-        return [*super().configure_callbacks(), self.schedule]
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
-
-        A model that is loaded to be trained further wants its ``texture_root`` again.
-        """
+        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not."""
         super().on_save_checkpoint(checkpoint)
-        files = {"pre_trained": False, "weights": None, "texture_root": None}
-        checkpoint["hyper_parameters"] |= files if self.runs_pretext else {**files, "pretrain": "none"}
-
-    @property
-    def trainer_arguments(self) -> dict[str, Any]:
-        """No sanity check: thresholds of an untrained network mean nothing."""
-        return {"num_sanity_val_steps": 0}
+        if not self.runs_pretext:
+            checkpoint["hyper_parameters"]["pretrain"] = "none"

@@ -4,6 +4,7 @@
 """What each phase of CutSwapPatchcore does, and which options are refused. The rest is in ``tests/contract``."""
 
 import math
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -157,8 +158,8 @@ def test_bfloat16_gives_finite_scores(data):
 def examples(model, data, monkeypatch):
     """Images and classes of every step."""
     seen = []
-    update = model._update
-    monkeypatch.setattr(model, "_update", lambda *step: seen.append(step) or update(*step))
+    classify = model._classify
+    monkeypatch.setattr(model, "_classify", lambda *step: seen.append(step) or classify(*step))
     fit(model, data)
     return seen
 
@@ -175,14 +176,15 @@ def test_an_epoch_has_each_image_once_a_layer_and_class(data, monkeypatch, augme
 
 def test_loss_is_the_cross_entropy_of_the_classes(data, monkeypatch):
     model = CutSwapPatchcore(**SHORT)
-    logits, losses = [], []
+    logits, logged = [], defaultdict(list)
     model.head.register_forward_hook(lambda _module, _inputs, output: logits.append(output.detach()))
-    monkeypatch.setattr(model, "log_dict", lambda values, **_: losses.append(values))
+    monkeypatch.setattr(model, "log", lambda name, value, **_: logged[name].append(value))
     seen = examples(model, data, monkeypatch)
-    for output, (_, classes, _), logged in zip(logits, seen, losses, strict=True):
+    values = zip(logits, seen, logged["pretext_loss"], logged["pretext_accuracy"], strict=True)
+    for output, (_, classes, _), loss, accuracy in values:
         expected = -output.softmax(dim=1)[torch.arange(len(classes)), classes].log().mean()
-        assert_close(logged["pretext_loss"], expected)
-        assert_close(logged["pretext_accuracy"], (output.argmax(dim=1) == classes).float().mean())
+        assert_close(loss, expected)
+        assert_close(accuracy, (output.argmax(dim=1) == classes).float().mean())
 
 
 def test_learning_rate_falls_along_a_half_cosine(data, monkeypatch):
@@ -236,7 +238,7 @@ class Corner:
 
     target = "the corner"
 
-    def __init__(self, network, layers, target):
+    def __init__(self, network, layers, target, margin):
         self.network, self.count = network, len(layers)
 
     def __call__(self, images):
@@ -276,14 +278,14 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
         to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
     options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
     model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
-    accuracies = []
-    model.log_dict = lambda values, **_: accuracies.append(float(values["pretext_accuracy"]))
+    logged = defaultdict(list)
+    model.log = lambda name, value, **_: logged[name].append(float(value))
     modes = {"test_split_mode": "none", "val_split_mode": "none"}
     data = Folder("ramps", root=tmp_path, normal_dir="good", train_batch_size=16, num_workers=0, **modes)
     data.setup()
     fit(model, data)
-    assert np.mean(accuracies[:3]) < 0.7
-    assert np.mean(accuracies[-20:]) > 0.95
+    assert np.mean(logged["pretext_accuracy"][:3]) < 0.7
+    assert np.mean(logged["pretext_accuracy"][-20:]) > 0.95
 
 
 # The preview
@@ -388,7 +390,10 @@ def test_images_that_are_not_anomalibs_are_refused():
 def test_a_loss_that_is_not_finite_stops_with_advice(data):
     model = CutSwapPatchcore(**SHORT)
     torch.nn.init.constant_(model.head[-1].weight, torch.nan)
-    with pytest.raises(FloatingPointError, match=r"loss became nan after 0 steps: .* lower learning_rate"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"pretext_loss became nan in phase 'pretext' after 0 steps: .* lower the learning rate",
+    ):
         fit(model, data)
 
 

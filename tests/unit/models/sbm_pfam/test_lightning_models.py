@@ -170,5 +170,5 @@ def test_impossible_options_of_patchcore_are_refused(options):
 
 def test_a_loss_that_is_no_number_ends_the_training():
     model = build(SbmPfamPatchcore)
-    with pytest.raises(FloatingPointError, match="jigsaw_loss became nan after 0 steps: look at the training images"):
-        model.update(None, torch.tensor(torch.nan), "jigsaw_loss")
+    with pytest.raises(FloatingPointError, match="jigsaw_loss became nan in phase 'jigsaw' after 0 steps: look at the"):
+        model.descend(None, torch.tensor(torch.nan), "jigsaw_loss")

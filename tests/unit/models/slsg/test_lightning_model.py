@@ -83,13 +83,13 @@ def test_generator_step_leaves_no_gradient_on_the_discriminator(loader, monkeypa
     model = Slsg(**SHORT)
     gradients = []
 
-    def update(optimizer, loss):
+    def descend(optimizer, loss, *_, **__):
         optimizer.zero_grad()
         model.manual_backward(loss)
         gradients.append([parameter.grad for parameter in model.discriminator.parameters()])
         gradients[-1] = [each.clone() for each in gradients[-1]]
 
-    monkeypatch.setattr(model, "_update", update)
+    monkeypatch.setattr(model, "descend", descend)
     monkeypatch.setattr(model, "_segment", lambda step: None)
     fit(model, loader)
     own, after_generator = gradients[:2]
@@ -114,7 +114,7 @@ def test_segmentation_sees_every_image_untouched_and_with_an_anomaly(loader, mon
 def test_learning_rate_falls_along_a_half_cosine(loader, monkeypatch):
     model = Slsg(**{**SHORT, "steps": 8}, pretrain="none", learning_rate=0.02)
     rates = []
-    monkeypatch.setattr(model, "_update", lambda optimizer, loss: rates.append(optimizer.param_groups[0]["lr"]))
+    monkeypatch.setattr(model, "manual_backward", lambda _: rates.append(model.optimizers().param_groups[0]["lr"]))
     fit(model, loader)
     assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 8)) for step in range(8)])
 
@@ -216,7 +216,7 @@ def test_limit_too_short_for_both_phases_is_refused(loader):
 def test_loss_that_is_not_finite_stops_the_run(loader):
     model = Slsg(**SHORT, pretrain="none")
     torch.nn.init.constant_(model.model.encoder.conv1.weight, torch.inf)
-    with pytest.raises(FloatingPointError, match="the loss became nan in phase 'segmentation' after 0 steps"):
+    with pytest.raises(FloatingPointError, match="train_loss became nan in phase 'segmentation' after 0 steps"):
         fit(model, loader)
 
 

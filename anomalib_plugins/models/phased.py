@@ -1,0 +1,144 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What models that train in phases share: one way to step, to validate, to be saved."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.data import Batch
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor, nn
+
+from anomalib_plugins.callbacks.phases import PhaseSchedule
+from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.models.base import PluginModule
+from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
+
+# What a checkpoint says instead of the files a model was made from: it holds the weights itself.
+NO_FILES = {"pre_trained": False, "weights": None, "saliency_weights": None, "texture_root": None}
+
+
+class PhasedModule(PluginModule):
+    """Mixin in front of ``AnomalibModule`` for a model that walks through phases in one fit.
+
+    The model's constructor sets ``model``, its network; ``schedule``, its phases; and ``simulator`` if it learns from
+    synthetic anomalies. Its ``training_step`` asks the schedule for steps and ends each with :meth:`descend`.
+    """
+
+    model: nn.Module
+    schedule: PhaseSchedule
+    simulator: AnomalyGenerator | None = None
+    automatic_optimization = False  # a loader's batch is several optimizer steps, or none
+    _load_later: str | None = None
+
+    def start_from(self, backbone: str, weights: str | Path | None, pre_trained: bool) -> None:
+        """Load ImageNet weights from a file at once; a download waits for the training, no constructor does.
+
+        Args:
+            backbone: Where in this model the :class:`Backbone` is, e.g. ``"model.backbone"``.
+            weights: File to read.
+            pre_trained: Whether to download without a file.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is of another architecture.
+        """
+        if weights is not None:
+            self._backbone(backbone).load(weights, prefix=f"{backbone}.network.")
+        elif pre_trained:
+            self._load_later = backbone
+
+    def _backbone(self, name: str) -> Backbone:
+        return self.get_submodule(name)  # type: ignore[attr-defined]
+
+    def setup(self, stage: str) -> None:
+        """Load ImageNet weights before the first training.
+
+        Args:
+            stage: What the trainer is about to do.
+        """
+        super().setup(stage)  # type: ignore[misc]
+        if stage == "fit" and self._load_later is not None:
+            self._backbone(self._load_later).load()
+            self._load_later = None
+
+    @property
+    def optimizer_list(self) -> list[Any]:
+        """What ``configure_optimizers`` gave, ready for manual steps."""
+        optimizers = self.optimizers()  # type: ignore[attr-defined]
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def descend(
+        self, optimizer: Any, loss: Tensor, name: str = "train_loss", learning_rate: float | None = None
+    ) -> None:
+        """Take one optimizer step and log the loss.
+
+        Args:
+            optimizer: Whose parameters the loss is of.
+            loss: A scalar.
+            name: What the log calls it.
+            learning_rate: Of this step; ``None`` leaves it as it is.
+
+        Raises:
+            FloatingPointError: If the loss is no finite number.
+        """
+        if not torch.isfinite(loss):
+            msg = (
+                f"{name} became {loss.item()} in phase {self.schedule.phase.name!r} after {self.schedule.total_steps} "
+                "steps: look at the training images, lower the learning rate, or set --trainer.precision 32"
+            )
+            raise FloatingPointError(msg)
+        for group in optimizer.param_groups if learning_rate is not None else ():
+            group["lr"] = learning_rate
+        optimizer.zero_grad()
+        self.manual_backward(loss)  # type: ignore[attr-defined]
+        optimizer.step()
+        self.log(name, loss.detach(), prog_bar=True)  # type: ignore[attr-defined]
+
+    def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
+        """Anomalies as training sees them, from a generator of their own; ``None`` if it sees none.
+
+        Args:
+            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
+        """
+        if self.simulator is None:
+            return None
+        return self.simulator(images, generator=torch.Generator().manual_seed(self.schedule.seed))
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Score a batch ``(N, 3, H, W)``; fills ``pred_score`` and ``anomaly_map``."""
+        del args, kwargs
+        return batch.update(**self.model(batch.image)._asdict())
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """The phase schedule joins the callbacks of every model."""
+        return [*super().configure_callbacks(), self.schedule]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
+
+        A model that is loaded to be trained further wants its ``texture_root`` and ``saliency_weights`` again.
+        """
+        super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
+        options = checkpoint["hyper_parameters"]
+        options |= {name: value for name, value in NO_FILES.items() if name in options}
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """No sanity check, whose thresholds mean nothing; one device for a memory, which would hold its share only."""
+        remembers = any(phase.whole for phase in self.schedule.phases)
+        return {"num_sanity_val_steps": 0, **({"devices": 1} if remembers else {})}
+
+
+@contextmanager
+def seeded(seed: int | None) -> Generator[None, None, None]:
+    """Draw initial weights from a seed, leaving torch's own as it is; ``None`` draws from that."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
