@@ -1,147 +1,226 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One job of a comparison: build a model, train it, test it, all through anomalib's engine."""
+"""One job of a benchmark: build a model, train it, test it, all through anomalib's engine."""
 
-import json
+import hashlib
+import logging
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from anomalib.callbacks import ModelCheckpoint
-from anomalib.data import MVTecAD
+from anomalib.data import AnomalibDataModule, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
-from lightning.pytorch import Callback, seed_everything
+from anomalib.models.components import MemoryBankMixin
+from anomalib.pipelines.components import Job as HostJob
+from lightning.pytorch import LightningModule, seed_everything
 
 from anomalib_plugins.benchmark import results
 from anomalib_plugins.benchmark.heatmaps import save_sheet
 from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.benchmark.measure import PeakMemory, speed_and_size
+from anomalib_plugins.benchmark.predictions import Predictions
+from anomalib_plugins.benchmark.recorder import BatchCounter, Recorder
+from anomalib_plugins.benchmark.setup import MEMORY_SCHEDULE, OWN_BATCH_SIZE, Setup, as_text
 from anomalib_plugins.callbacks.phases import PhaseSchedule
 from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
 
-# The same backbone for all, and the small coreset that a CPU affords.
-MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "Padim": {"backbone": "resnet18"},
-    "Patchcore": {"backbone": "resnet18", "coreset_sampling_ratio": 0.001},
-}
-# Epochs of models whose schedule is not part of the model: anomalib's configuration of Draem.
-OWN_EPOCHS = {"Draem": 700}
+logger = logging.getLogger(__name__)
+
+METRIC_NAMES = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO", "pixel_AveragePrecision")
+
+
+class Outcome(NamedTuple):
+    """What a finished job leaves.
+
+    Attributes:
+        row: Its row of the results.
+        predictions: What it predicted, if that is kept.
+    """
+
+    row: dict[str, Any]
+    predictions: Predictions | None
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(HostJob):
     """One model on one category with one seed.
 
     Args:
-        label: Name of the row, e.g. ``Patchcore-1%``.
-        model: Name anomalib finds the model by.
-        category: Folder of the data in MVTec AD's layout.
+        label: Name of the model in tables, e.g. ``Patchcore-1%``.
+        dataset: Name of the data set in tables.
+        category: Its category.
         seed: Seed of everything, set before the model is built.
+        model: ``class_path`` and ``init_args``, as in a configuration file.
+        data: The same of the datamodule.
+        setup: What all jobs share.
+        report: Is told in a few words how far the job is.
     """
+
+    name: ClassVar[str] = "benchmark"  # type: ignore[misc]  # the section of a configuration file
 
     label: str
-    model: str
+    dataset: str
     category: str
     seed: int
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all jobs share.
-
-    Args:
-        root: Folder of the categories, in MVTec AD's layout.
-        image_size: Side of the square that images are resized to, in pixels.
-        batch_size: Images per training batch.
-        workers: Data loading processes.
-        max_minutes: Wall time every iterative model trains for. ``None`` is the model's own schedule.
-        max_steps: Training steps of every iterative model. ``None`` is the model's own schedule.
-        accelerator: Lightning's name of the device, e.g. ``cpu``.
-        precision: Lightning's name of the arithmetic of training and test, e.g. ``bf16-mixed``.
-        textures: Folder of texture images for models that paste them (``Draem``).
-        model_args: Constructor arguments by label.
-        heatmaps: Folder for contact sheets.
-        checkpoints: Folder for checkpoints.
-    """
-
-    root: Path
-    image_size: int = 256
-    batch_size: int = 8
-    workers: int = 0
-    max_minutes: float | None = None
-    max_steps: int | None = None
-    accelerator: str = "auto"
-    precision: str = "32-true"
-    textures: Path | None = None
-    model_args: dict[str, dict[str, Any]] = field(default_factory=dict)
-    heatmaps: Path | None = None
-    checkpoints: Path | None = None
-
-    def options(self, job: Job) -> dict[str, Any]:
-        """Constructor arguments of a job's model."""
-        textures = {"dtd_dir": self.textures} if job.model == "Draem" and self.textures else {}
-        return {**MODEL_DEFAULTS.get(job.model, {}), **textures, **self.model_args.get(job.label, {})}
-
-    def identity(self, job: Job) -> dict[str, Any]:
-        """What makes a job's result its own. Of paths only the name is kept: results are meant to be shared."""
-        options = {
-            name: Path(value).name if isinstance(value, Path) or (isinstance(value, str) and os.sep in value) else value
-            for name, value in self.options(job).items()
-        }
-        return {
-            "model": job.label,
-            "category": job.category,
-            "seed": job.seed,
-            "image_size": self.image_size,
-            "batch_size": self.batch_size,
-            "precision": self.precision,
-            "schedule": self.schedule,
-            "options": json.dumps(options, sort_keys=True),
-        }
+    model: dict[str, Any]
+    data: dict[str, Any]
+    setup: Setup = field(default_factory=Setup)
+    report: Callable[[str], None] | None = field(default=None, compare=False)
 
     @property
-    def schedule(self) -> str:
-        """How long an iterative model trains, in words."""
-        limits = ((self.max_minutes, "min"), (self.max_steps, "steps"))
-        return " or ".join(f"{value:g} {unit}" for value, unit in limits if value) or "own schedule"
+    def title(self) -> str:
+        """What the job is called in messages."""
+        return " ".join(dict.fromkeys([self.label, self.dataset, self.category])) + f", seed {self.seed}"
 
-    def limits(self, job: Job) -> dict[str, Any]:
-        """Trainer arguments of an iterative model."""
-        if not (self.max_minutes or self.max_steps):
-            return {"max_epochs": OWN_EPOCHS[job.model]} if job.model in OWN_EPOCHS else {}
-        duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
-        return {**duration, "max_steps": self.max_steps or -1}
+    @property
+    def model_name(self) -> str:
+        """Class of the model."""
+        return self.model["class_path"].rpartition(".")[2]
+
+    @property
+    def number(self) -> str:
+        """Tells a job from any with another result: model, data, their arguments, seed, but not names nor schedule."""
+        data = {**self.data, "init_args": dict(self.data.get("init_args", {}))}
+        data["init_args"].pop("num_workers", None)
+        setup = [self.setup.accelerator, self.setup.image_size, self.setup.precision]
+        parts = [self.model_name, self.model.get("init_args", {}), data, self.seed, setup]
+        return hashlib.sha256(as_text(parts).encode()).hexdigest()[:12]
+
+    def settings(self) -> dict[str, Any]:
+        """Columns of the results that are known before the job has run."""
+        return {
+            "model": self.label,
+            "dataset": self.dataset,
+            "category": self.category,
+            "seed": self.seed,
+            "precision": self.setup.precision,
+            "schedule": self.setup.schedule,
+            "options": as_text(self.model.get("init_args", {})),
+            "data": as_text({key: self.data[key] for key in ("class_path", "init_args") if key in self.data}),
+            "job": self.number,
+        }
+
+    def build(self) -> AnomalibModule:
+        """Seed everything, then build the model, with metrics on raw scores and at the common image size, if any."""
+        seed_everything(self.seed, workers=True, verbose=False)
+        model = get_model(dict(self.model), evaluator=False, visualizer=False)
+        model.evaluator = RawScoreEvaluator(test_metrics=threshold_free_metrics())
+        if self.setup.image_size:
+            model.pre_processor = model.configure_pre_processor((self.setup.image_size, self.setup.image_size))
+        return model
+
+    def build_data(self) -> AnomalibDataModule:
+        """Build the datamodule, with the batch size that the model insists on."""
+        data = get_datamodule(dict(self.data))
+        if self.model_name in OWN_BATCH_SIZE:
+            data.train_batch_size = OWN_BATCH_SIZE[self.model_name]
+        return data
+
+    def run(self, task_id: int | None = None) -> Outcome:
+        """Train and test the model.
+
+        Args:
+            task_id: Number of the device, if it is not left to Lightning.
+        """
+        if self.setup.threads:
+            torch.set_num_threads(self.setup.threads)
+        memory = PeakMemory()
+        model, data = self.build(), self.build_data()
+        counter, recorder = BatchCounter(self.report), Recorder()
+        with tempfile.TemporaryDirectory() as folder:
+            engine = self._engine(model, [counter, recorder], folder, task_id)
+            wall, cpu = time.perf_counter(), sum(os.times()[:4])
+            engine.fit(model, datamodule=data)
+            wall, cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
+            if _learns_from_validation(model):
+                engine.validate(model, datamodule=data, verbose=False)
+            metrics = engine.test(model, datamodule=data, verbose=False)[0]
+            self._save_pictures_and_weights(model, data, engine)
+        device = engine.trainer.strategy.root_device
+        row = {
+            **self.settings(),
+            **{
+                key: f"{metrics.get(name, float('nan')):.4f}"
+                for key, name in zip(results.METRICS, METRIC_NAMES, strict=True)
+            },
+            "schedule": MEMORY_SCHEDULE if is_one_pass(model) else self.setup.schedule,
+            "batch_size": data.train_batch_size,
+            "train_seconds": f"{wall:.1f}",
+            "train_cpu_seconds": f"{cpu:.1f}",
+            "steps": steps_of(model, counter.count),
+            "peak_memory_mb": memory.megabytes(device),
+            **self._speed(model, data, engine),
+            "machine": machine(device),
+            "versions": versions(),
+        }
+        return Outcome(row, recorder.predictions() if self.setup.predictions else None)
+
+    def _engine(self, model: AnomalibModule, callbacks: list[Any], folder: str, task_id: int | None) -> Engine:
+        validate = {"check_val_every_n_epoch": 10**9} if _learns_from_validation(model) else {"limit_val_batches": 0}
+        return Engine(
+            # Nothing is saved while the clock runs; the checkpoint callback keeps the engine from adding one that does.
+            callbacks=[model.evaluator.raw_scores, *callbacks, ModelCheckpoint(folder, save_top_k=0)],
+            default_root_dir=folder,
+            accelerator=self.setup.accelerator,
+            precision=self.setup.precision,
+            devices=1 if task_id is None else [task_id],
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **validate,
+            **({} if is_one_pass(model) else self.setup.limits(self.model_name)),
+        )
+
+    def _save_pictures_and_weights(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> None:
+        name = f"{self.label}-{self.category}-{self.seed}"
+        if self.setup.checkpoints:
+            engine.trainer.save_checkpoint(self.setup.checkpoints / f"{name}.ckpt")
+        if self.setup.heatmaps:
+            save_sheet(model, data.test_data, self.setup.heatmaps / f"{name}.png")
+
+    def _speed(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> dict[str, str]:
+        """Image size and speed; a model that cannot be timed keeps its accuracy."""
+        if self.report:
+            self.report("timing")
+        trainer = engine.trainer
+        device = trainer.strategy.root_device
+        model.to(device)
+        image = data.test_data[0].image[None].to(device)
+        if model.pre_processor:
+            image = image.new_empty(1, 3, *model.pre_processor(image).shape[-2:]).uniform_()
+        height, width = image.shape[-2:]
+        size = {"image_size": str(width) if height == width else f"{height}x{width}"}
+        try:
+            with trainer.precision_plugin.forward_context():
+                return {
+                    **size,
+                    **speed_and_size(model, trainer.precision_plugin.convert_input(image), data.eval_batch_size),
+                }
+        except Exception:
+            logger.exception("%s: could not be timed", self.title)
+            return size
+
+    @staticmethod
+    def collect(results: list[Outcome]) -> list[dict[str, Any]]:
+        """Rows of all jobs."""
+        return [each.row for each in results]
+
+    @staticmethod
+    def save(results: list[dict[str, Any]]) -> None:
+        """Nothing: the runner has written every row as it came."""
 
 
 def is_one_pass(model: AnomalibModule) -> bool:
     """Whether a model sees its training images once (memory banks), so that no limit applies."""
     return model.trainer_arguments.get("max_epochs") == 1
-
-
-def build(job: Job, setup: Setup) -> AnomalibModule:
-    """Seed everything, then build the job's model at the common image size, with metrics on raw scores."""
-    seed_everything(job.seed, workers=True, verbose=False)
-    evaluator = RawScoreEvaluator(test_metrics=threshold_free_metrics())
-    model = get_model(job.model, evaluator=evaluator, visualizer=False, **setup.options(job))
-    model.pre_processor = model.configure_pre_processor((setup.image_size, setup.image_size))
-    return model
-
-
-class BatchCounter(Callback):
-    """Counts training batches: ``trainer.global_step`` counts optimizer steps, of which a GAN makes two a batch."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Count one batch."""
-        del args, kwargs
-        self.count += 1
 
 
 def steps_of(model: AnomalibModule, batches: int) -> int:
@@ -150,45 +229,7 @@ def steps_of(model: AnomalibModule, batches: int) -> int:
     return schedule.total_steps if isinstance(schedule, PhaseSchedule) else batches
 
 
-def run(job: Job, setup: Setup) -> dict[str, Any]:
-    """Train and test one model without validation, and return its row of results."""
-    model = build(job, setup)
-    one_pass = is_one_pass(model)
-    data = MVTecAD(
-        setup.root, job.category, train_batch_size=setup.batch_size, eval_batch_size=8, num_workers=setup.workers
-    )
-    batches = BatchCounter()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            # Nothing is saved while the clock runs; the checkpoint callback keeps the engine from adding one that does.
-            callbacks=[model.evaluator.raw_scores, batches, ModelCheckpoint(folder, save_top_k=0)],
-            default_root_dir=folder,
-            accelerator=setup.accelerator,
-            precision=setup.precision,
-            devices=1,
-            limit_val_batches=0,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            **({} if one_pass else setup.limits(job)),
-        )
-        wall, cpu = time.perf_counter(), sum(os.times()[:4])
-        engine.fit(model, datamodule=data)
-        wall, cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
-        metrics = engine.test(model, datamodule=data, verbose=False)[0]
-        if setup.checkpoints:
-            engine.trainer.save_checkpoint(setup.checkpoints / f"{job.label}-{job.category}-{job.seed}.ckpt")
-    if setup.heatmaps:
-        save_sheet(model, data.test_data, setup.heatmaps / f"{job.label}-{job.category}-{job.seed}.png")
-    names = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO", "pixel_AveragePrecision")
-    values = {key: f"{metrics.get(name, float('nan')):.4f}" for key, name in zip(results.METRICS, names, strict=True)}
-    return {
-        **setup.identity(job),
-        **values,
-        "schedule": "one pass" if one_pass else setup.schedule,
-        "train_seconds": f"{wall:.1f}",
-        "train_cpu_seconds": f"{cpu:.1f}",
-        "steps": steps_of(model, batches.count),
-        "machine": machine(engine.trainer.strategy.root_device),
-        "versions": versions(),
-    }
+def _learns_from_validation(model: AnomalibModule) -> bool:
+    """Whether a model takes more than thresholds from validation images, as EfficientAd scales its maps by them."""
+    hook = type(model).on_validation_start
+    return hook not in {LightningModule.on_validation_start, MemoryBankMixin.on_validation_start}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -47,8 +47,18 @@ def measure(variant: Variant) -> Cost:
     Args:
         variant: The network; it is put into evaluation mode.
     """
-    network = variant.build().eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, 3, variant.image_size, variant.image_size))
+    with torch.inference_mode():
+        return count(variant.build().eval(), torch.empty(1, 3, variant.image_size, variant.image_size))
+
+
+def count(network: nn.Module, image: Tensor) -> Cost:
+    """Run one image through a network and count.
+
+    Args:
+        network: The network, in evaluation mode.
+        image: Its input ``(1, C, H, W)``.
+    """
+    with FlopCounterMode(display=False) as counter:
+        network(image)
     # The counter counts a multiplication and an addition as two.
     return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)

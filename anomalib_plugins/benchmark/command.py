@@ -1,0 +1,163 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Train and test models side by side: one row per model, category and seed, on disk as soon as it is measured.
+
+Runs what `anomalib benchmark --config FILE` runs, or every category of a folder in MVTec AD's layout with --root. Jobs
+that have a row in --output are skipped: after an interruption, give the same command again.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anomalib_plugins.benchmark import results, tables
+from anomalib_plugins.benchmark.options import add_model_options, read_model_options
+from anomalib_plugins.benchmark.progress import everything_into
+
+# With --root: the same backbone for all, and the small coreset that a CPU affords.
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
+    "Padim": {"backbone": "resnet18"},
+    "Patchcore": {"backbone": "resnet18", "coreset_sampling_ratio": 0.001},
+    "Cfa": {"backbone": "resnet18"},
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line of the program."""
+    cli = argparse.ArgumentParser(prog="python -m anomalib_plugins benchmark", description=__doc__)
+    what = cli.add_argument_group("what to run: a configuration, or models on the categories of a folder")
+    what.add_argument("--config", nargs="+", type=Path, metavar="FILE", help="configurations of anomalib's benchmark")
+    what.add_argument("--root", type=Path, help="folder of categories in MVTec AD's layout")
+    what.add_argument("--categories", nargs="+", metavar="NAME", help="categories to run (default: all of the root)")
+    add_model_options(what, default=["Slsg", "Draem", "Padim", "Patchcore"])
+    what.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per training batch")
+    what.add_argument("--workers", type=int, default=0, metavar="N", help="data loading processes")
+    what.add_argument("--textures", type=Path, metavar="DIR", help="texture images for models that paste them (Draem)")
+    _add_setup(cli.add_argument_group("how to run it, where the models or the configuration do not say"))
+    _add_places(cli.add_argument_group("where to"))
+    table = cli.add_argument_group("run nothing, make a table")
+    table.add_argument("--table", type=Path, metavar="CSV", help="print the table of a results file")
+    table.add_argument("--update", type=Path, metavar="FILE", help="and write it between the markers of this file")
+    return cli
+
+
+def _add_setup(group: Any) -> None:
+    add = group.add_argument
+    add("--seeds", nargs="+", type=int, metavar="N", help="instead of the configuration's")
+    add("--image-size", type=int, metavar="PIXELS", help="side of the square images (default: each model's own)")
+    add("--max-minutes", type=float, metavar="M", help="wall time of every iterative model's training, at most")
+    add("--max-steps", type=int, metavar="N", help="steps of every iterative model's training, at most")
+    add("--accelerator", help="cpu, cuda, ... (default: the configuration's)")
+    add("--precision", default="32-true", help="arithmetic of training and test, e.g. bf16-mixed")
+    add("--threads", type=int, metavar="N", help="CPU threads of torch")
+    add("--weights-cache", type=Path, metavar="DIR", help="hf/ and torch/ to take pre-trained weights from, offline")
+
+
+def _add_places(group: Any) -> None:
+    add = group.add_argument
+    add("--output", type=Path, default=Path("results.csv"), metavar="CSV", help="results file (default: %(default)s)")
+    add(
+        "--no-predictions",
+        dest="predictions",
+        action="store_false",
+        help="do not keep scores and maps of every test image beside the results (about 10 MB per 100 images)",
+    )
+    add("--heatmaps", type=Path, metavar="DIR", help="write a contact sheet per job")
+    add("--checkpoints", type=Path, metavar="DIR", help="write a checkpoint per job")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: Command line after the command. ``None`` takes the process's own.
+
+    Returns:
+        0, or 1 when a job failed.
+
+    Raises:
+        ValueError: If configuration, labels or arguments of the models do not fit together.
+    """
+    cli = parser()
+    args = cli.parse_args(argv)
+    if args.table:
+        text = tables.table(results.read(args.table))
+        if args.update:
+            tables.update(args.update, text, args.table.stem)
+        print(text)
+        return 0
+    if bool(args.config) == bool(args.root):
+        cli.error("say what to run: either --config FILE or --root FOLDER")
+    if args.root and not args.root.is_dir():
+        cli.error(f"--root must be a folder of categories, got {args.root}")
+    if args.weights_cache:  # before the libraries are imported: they read these once
+        os.environ.update(
+            HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
+        )
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()] or [config_of(args)]
+    return run(configs, args)
+
+
+def config_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The configuration that the options for a folder stand for."""
+    choices, arguments = read_model_options(args)
+    textures = {"Draem": {"dtd_dir": str(args.textures)}} if args.textures else {}
+    models = [
+        {
+            "class_path": model,
+            "label": label,
+            "init_args": {**MODEL_DEFAULTS.get(model, {}), **textures.get(model, {}), **arguments.get(label, {})},
+        }
+        for label, model in choices
+    ]
+    categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
+    data = {
+        "class_path": "MVTecAD",
+        "label": args.root.name,
+        "init_args": {
+            "root": str(args.root),
+            "category": {"grid": categories},
+            "train_batch_size": args.batch_size,
+            "eval_batch_size": 8,
+            "num_workers": args.workers,
+        },
+    }
+    return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": models}, "data": data}}
+
+
+def run(configs: list[dict[str, Any]], args: argparse.Namespace) -> int:
+    """Run every configuration on each of its accelerators; returns 1 if a job failed."""
+    with everything_into(args.output.with_suffix(".log")):  # the libraries warn of each other's future
+        from anomalib_plugins.benchmark.config import BenchmarkGenerator
+        from anomalib_plugins.benchmark.runner import FailedJobsError, ResumingRunner
+        from anomalib_plugins.benchmark.setup import Setup
+
+    chosen = {each.name: getattr(args, each.name) for each in fields(Setup) if each.name != "accelerator"}
+    failures = []
+    for config in configs:
+        for accelerator in _accelerators(config, args):
+            generator = BenchmarkGenerator(Setup(accelerator=accelerator, **chosen), args.seeds)
+            try:
+                ResumingRunner(generator, args.output).run(config.get("benchmark") or {})
+            except FailedJobsError as error:
+                failures.append(str(error))
+    if rows := results.read(args.output):
+        print(tables.table(rows))
+    print("\n".join(failures), file=sys.stderr, end="\n" if failures else "")
+    return int(bool(failures))
+
+
+def _accelerators(config: dict[str, Any], args: argparse.Namespace) -> list[str]:
+    wanted = args.accelerator or config.get("accelerator", "auto")
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""From a configuration of anomalib's benchmark to jobs."""
+
+import copy
+import inspect
+from collections.abc import Container, Generator, Sequence
+from typing import Any
+
+import anomalib.data
+import anomalib.models
+from anomalib.pipelines.components import JobGenerator
+from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
+from anomalib.utils.config import flatten_dict
+
+from anomalib_plugins.benchmark.jobs import Job
+from anomalib_plugins.benchmark.setup import Setup, as_text
+
+# Arguments that are columns of their own, or say where data are and how they are read.
+NOT_IN_MODEL = {"seed"}
+NOT_IN_DATASET = {"category", "root", "seed", "train_batch_size", "eval_batch_size", "num_workers"}
+
+Config = dict[str, Any]
+
+
+class BenchmarkGenerator(JobGenerator):
+    """Makes jobs of the section ``benchmark`` of a configuration, grids included, but builds no model yet.
+
+    Args:
+        setup: What all jobs share.
+        seeds: Run with each of these instead of the configuration's ``seed``, and give it to models that take a
+            ``seed``.
+    """
+
+    def __init__(self, setup: Setup, seeds: Sequence[int] | None = None) -> None:
+        self.setup = setup
+        self.seeds = seeds
+
+    @property
+    def job_class(self) -> type[Job]:
+        """Class of the jobs."""
+        return Job
+
+    def generate_jobs(
+        self, args: Config | None = None, previous_stage_result: Any = None
+    ) -> Generator[Job, None, None]:
+        """Jobs in the order they run: category by category, so that tables are complete as early as possible.
+
+        Models and data sets are called by their class, ``FewShot MVTecAD``, followed by those arguments in which the
+        ones of a class differ, ``Patchcore num_neighbors=3``; a key ``label`` beside ``class_path`` replaces all that.
+
+        Args:
+            args: ``seed``, ``model`` and ``data``, any of them or of their arguments a ``grid`` of several.
+            previous_stage_result: Not used.
+
+        Raises:
+            ValueError: If a part is missing, or there is one that nothing reads.
+        """
+        del previous_stage_result
+        runs = [copy.deepcopy(run) for run in get_iterator_from_grid_dict(self._checked(args or {}))]
+        models = labels([run["model"] for run in runs], NOT_IN_MODEL)
+        datasets = labels([run["data"] for run in runs], NOT_IN_DATASET)
+        jobs = [
+            Job(model, dataset, category_of(run["data"]), run["seed"], self._seeded(run), run["data"], self.setup)
+            for run, model, dataset in zip(runs, models, datasets, strict=True)
+        ]
+        seeds = list(dict.fromkeys(job.seed for job in jobs))
+        places = list(dict.fromkeys((job.dataset, job.category) for job in jobs))
+        yield from sorted(jobs, key=lambda job: (seeds.index(job.seed), places.index((job.dataset, job.category))))
+
+    def _checked(self, args: Config) -> Config:
+        """The arguments with the seeds to run, all parts there."""
+        if self.seeds:
+            args = {**args, "seed": {"grid": list(self.seeds)}}
+        wanted = {"seed", "model", "data"}
+        if set(args) != wanted:
+            msg = f"the section 'benchmark' of a configuration has {sorted(wanted)}, got {sorted(args)}"
+            raise ValueError(msg)
+        for part in ("model", "data"):
+            for config in args[part].get("grid", [args[part]]):
+                if "class_path" not in config:
+                    msg = f"'{part}' of a benchmark needs a class_path, got {config}"
+                    raise ValueError(msg)
+        return args
+
+    def _seeded(self, run: Config) -> Config:
+        """The model's configuration, with the job's seed where seeds were chosen and the model takes one."""
+        model = run["model"]
+        if not (self.seeds and "seed" in _parameters(anomalib.models, model)):
+            return model
+        return {**model, "init_args": {**model.get("init_args", {}), "seed": run["seed"]}}
+
+
+def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
+    """Short names that tell configurations apart.
+
+    Args:
+        configs: Mappings with ``class_path``, ``init_args`` and perhaps ``label``.
+        ignored: Arguments that no name mentions.
+    """
+    names = [config.get("label") or _class_names(config) for config in configs]
+    arguments = [_plain_arguments(config, ignored) for config in configs]
+    labels = []
+    for config, name, own in zip(configs, names, arguments, strict=True):
+        alike = [other for other, its_name in zip(arguments, names, strict=True) if its_name == name]
+        keys = dict.fromkeys(key for other in alike for key in other)
+        differing = [key for key in keys if len({as_text(other.get(key)) for other in alike}) > 1]
+        words = [f"{key.rpartition('.')[2]}={own[key]}" for key in differing if key in own]
+        labels.append(name if "label" in config else " ".join([name, *words]))
+    return labels
+
+
+def category_of(data: Config) -> str:
+    """Category of a datamodule: as configured, or its default; the name of a folder; else that of the class."""
+    arguments = data.get("init_args", {})
+    if "category" in arguments:
+        return str(arguments["category"])
+    if "datamodule" in arguments:
+        return category_of(arguments["datamodule"])
+    default = _parameters(anomalib.data, data).get("category")
+    return str(default.default if default else arguments.get("name", _class_name(data)))
+
+
+def _class_name(config: Config) -> str:
+    return config["class_path"].rpartition(".")[2]
+
+
+def _class_names(config: Config) -> str:
+    """Name of the class, followed by that of a wrapped datamodule."""
+    inner = config.get("init_args", {}).get("datamodule")
+    return " ".join([_class_name(config), *([_class_names(inner)] if isinstance(inner, dict) else [])])
+
+
+def _plain_arguments(config: Config, ignored: Container[str]) -> Config:
+    """Arguments at all depths, by dotted name."""
+    flat = flatten_dict(config.get("init_args", {}))
+    return {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
+
+
+def _parameters(module: Any, config: Config) -> dict[str, inspect.Parameter]:
+    """Parameters of a class that anomalib knows by its short name; none of one that it does not know."""
+    cls = getattr(module, _class_name(config), None)
+    return dict(inspect.signature(cls).parameters) if cls else {}

@@ -1,0 +1,119 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Runs the jobs of a benchmark, and keeps what each leaves the moment it is there."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anomalib.pipelines.components import JobGenerator, Runner
+
+from anomalib_plugins.benchmark import predictions, results
+from anomalib_plugins.benchmark.jobs import Job, Outcome
+from anomalib_plugins.benchmark.progress import View, everything_into
+from anomalib_plugins.benchmark.setup import MEMORY_SCHEDULE
+
+logger = logging.getLogger(__name__)
+
+
+class FailedJobsError(RuntimeError):
+    """Some jobs failed; the others are in the results."""
+
+
+class ResumingRunner(Runner):
+    """Runs jobs one after the other, those that the results file has no row of.
+
+    A kill loses the running job and nothing else: run the same command again. What jobs print and log goes to a file
+    beside the results, ``results.log`` for ``results.csv``.
+
+    Args:
+        generator: Makes the jobs.
+        output: Results file.
+    """
+
+    def __init__(self, generator: JobGenerator, output: Path = Path("results.csv")) -> None:
+        super().__init__(generator)
+        self.output = output
+
+    @property
+    def log(self) -> Path:
+        """File for what jobs print."""
+        return self.output.with_suffix(".log")
+
+    def run(self, args: dict[str, Any], prev_stage_results: Any = None) -> list[results.Row]:
+        """Run every job that has no row yet.
+
+        Args:
+            args: Section ``benchmark`` of a configuration.
+            prev_stage_results: Not used.
+
+        Returns:
+            All rows of the results file.
+
+        Raises:
+            FailedJobsError: At the end, if jobs failed; it names them.
+        """
+        jobs = list(self.generator(args, prev_stage_results))
+        done = {(row["job"], row["schedule"]) for row in results.read(self.output)}
+        todo = [
+            job for job in jobs if done.isdisjoint({(job.number, s) for s in (job.setup.schedule, MEMORY_SCHEDULE)})
+        ]
+        failed = []
+        with View(len(todo)) as view:
+            if len(todo) < len(jobs):
+                view.say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are in {self.output} already")
+            for job, outcome in self.outcomes(todo, view):
+                if isinstance(outcome, Exception):
+                    failed.append(job.title)
+                else:
+                    self._keep(outcome)
+        if failed:
+            msg = f"{len(failed)} of {len(todo)} jobs failed, see {self.log}: {'; '.join(failed)}"
+            raise FailedJobsError(msg)
+        return results.read(self.output)
+
+    def outcomes(self, jobs: list[Job], view: View) -> Iterator[tuple[Job, Outcome | Exception]]:
+        """Run the jobs.
+
+        Args:
+            jobs: What to run.
+            view: Is kept informed.
+
+        Yields:
+            Each job and what it left, or why it left nothing.
+        """
+        for job in jobs:
+            task, report = view.begin(job.title)
+            outcome: Outcome | Exception
+            with everything_into(self.log):
+                try:
+                    outcome = replace(job, report=report).run()
+                except Exception as error:
+                    logger.exception("%s failed", job.title)
+                    outcome = error
+            yield job, outcome
+            view.end(task, line(job, outcome))  # when it has been kept
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Write the predictions, then the row: where there is a row there is everything."""
+        if outcome.predictions is not None:
+            predictions.save(predictions.path_of(self.output, outcome.row), outcome.predictions)
+        results.append(self.output, outcome.row)
+
+
+def line(job: Job, outcome: Outcome | Exception) -> str:
+    """What became of a job, in a line.
+
+    Args:
+        job: The job.
+        outcome: What it left.
+    """
+    if isinstance(outcome, Exception):
+        error = outcome if str(outcome) or outcome.__cause__ is None else outcome.__cause__
+        return f"{job.title}: FAILED, " + "".join(traceback.format_exception_only(error)).splitlines()[0]
+    values = " / ".join(f"{outcome.row[metric]}" for metric in results.METRICS)
+    return f"{job.title}: {values} in {outcome.row['train_seconds']} s"

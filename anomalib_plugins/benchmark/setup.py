@@ -1,0 +1,71 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What the jobs of a benchmark share, and how arguments are written down."""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+MEMORY_SCHEDULE = "one pass"
+# Schedules that anomalib's models have in their configurations and not in themselves.
+OWN_SCHEDULE = {"Draem": {"max_epochs": 700}, "Cfa": {"max_epochs": 30}, "EfficientAd": {"max_steps": 70_000}}
+OWN_BATCH_SIZE = {"EfficientAd": 1}  # it refuses any other
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all jobs share beside the configuration file.
+
+    Args:
+        accelerator: Lightning's name of the device, e.g. ``cpu``.
+        image_size: Side of the square that images are resized to, in pixels. ``None`` is each model's own.
+        precision: Lightning's name of the arithmetic of training and test, e.g. ``bf16-mixed``.
+        max_minutes: Wall time an iterative model trains for at most. ``None`` is the model's own schedule.
+        max_steps: Training steps of an iterative model at most. ``None`` is the model's own schedule.
+        threads: CPU threads of torch. ``None`` leaves it to torch.
+        predictions: Keep what was predicted for each image.
+        heatmaps: Folder for contact sheets.
+        checkpoints: Folder for checkpoints.
+    """
+
+    accelerator: str = "auto"
+    image_size: int | None = None
+    precision: str = "32-true"
+    max_minutes: float | None = None
+    max_steps: int | None = None
+    threads: int | None = None
+    predictions: bool = True
+    heatmaps: Path | None = None
+    checkpoints: Path | None = None
+
+    @property
+    def schedule(self) -> str:
+        """How long an iterative model trains, in words."""
+        limits = ((self.max_minutes, "min"), (self.max_steps, "steps"))
+        return " or ".join(f"{value:g} {unit}" for value, unit in limits if value) or "own schedule"
+
+    def limits(self, model: str) -> dict[str, Any]:
+        """Trainer arguments of an iterative model, by the name of its class."""
+        own = OWN_SCHEDULE.get(model, {})
+        duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
+        steps = {"max_steps": self.max_steps} if self.max_steps else {}
+        return {**own, **duration, **steps}
+
+
+def as_text(value: Any) -> str:
+    """JSON of plain values. Of paths only the name is kept: results are meant to be shared."""
+    return json.dumps(_without_folders(value), sort_keys=True)
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_folders(each) for each in value]
+    if isinstance(value, Path) or (isinstance(value, str) and os.sep in value):
+        return Path(value).name
+    return value
