@@ -1,0 +1,159 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What MVTec LOCO AD's folders say about an image: its kind of anomaly and its defects; metrics for each kind."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from anomalib.metrics import AnomalibMetric
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from .ranking import _AUROC
+
+Kind = Literal["structural", "logical"]
+
+
+class Defect(NamedTuple):
+    """One entry of ``defects_config.json``.
+
+    Args:
+        name: Name of the defect.
+        threshold: Area that is enough to have found it: pixels, or a share of its own area.
+        relative: Whether ``threshold`` is a share.
+    """
+
+    name: str
+    threshold: float
+    relative: bool
+
+    def saturation(self, area: int) -> int:
+        """Pixels of a region of ``area`` pixels that count as all of it; at least 1."""
+        return max(1, int(self.threshold * area) if self.relative else min(int(self.threshold), area))
+
+
+class Region(NamedTuple):
+    """One ground truth channel of an image, which is found as a whole.
+
+    Args:
+        mask: Its pixels, bool ``(H, W)``.
+        saturation: How many of them are enough.
+    """
+
+    mask: Tensor
+    saturation: int
+
+
+def kind_of(image_path: str | Path) -> Kind | None:
+    """Kind of the anomaly of a test image, by its folder; ``None`` if it is good.
+
+    Raises:
+        ValueError: If the image does not lie in one of the data set's folders.
+    """
+    folder = Path(image_path).parent.name
+    kinds: dict[str, Kind | None] = {"good": None, **{f"{kind}_anomalies": kind for kind in get_args(Kind)}}
+    if folder not in kinds:
+        msg = f"{image_path} lies in a folder {folder!r}, those of MVTec LOCO AD are {list(kinds)}"
+        raise ValueError(msg)
+    return kinds[folder]
+
+
+def of_kind(image_paths: Sequence[str], kind: Kind | None) -> list[int]:
+    """Indices of the good images and of those of one kind of anomaly, ``None`` for both kinds."""
+    kinds = [kind_of(path) for path in image_paths]
+    return [index for index, found in enumerate(kinds) if kind is None or found in {None, kind}]
+
+
+def read_defects(path: Path) -> dict[int, Defect]:
+    """Defects by the value of their pixels in ground truth channels.
+
+    Args:
+        path: ``defects_config.json`` of a category.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it is something else.
+    """
+    if not path.is_file():
+        msg = (
+            f"{path} is missing: sPRO takes saturation thresholds from it; the data set's archive has one per category"
+        )
+        raise FileNotFoundError(msg)
+    try:
+        return {
+            entry["pixel_value"]: Defect(
+                entry["defect_name"], entry["saturation_threshold"], entry["relative_saturation"]
+            )
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        }
+    except (TypeError, KeyError, json.JSONDecodeError) as error:
+        msg = f"{path} must be a list of defects with their pixel_value and saturation_threshold: {error!r}"
+        raise ValueError(msg) from error
+
+
+def read_regions(image_path: str | Path) -> list[Region]:
+    """Ground truth channels of a test image: ``ground_truth/<kind>/<image>/*.png``, at their own size.
+
+    The path of the image is all it takes: anomalib's items keep one of several masks, and its batches none where the
+    first image is good. Channels without a pixel have nothing to find and are left out.
+
+    Args:
+        image_path: ``<category>/test/<kind>/<image>.png``.
+
+    Returns:
+        One region per channel; none for a good image.
+
+    Raises:
+        FileNotFoundError: If an anomalous image has no channels, or the category no ``defects_config.json``.
+        ValueError: If a channel holds none or several of the configured values.
+    """
+    path = Path(image_path)
+    if kind_of(path) is None:
+        return []
+    category, folder = path.parents[2], path.parents[2] / "ground_truth" / path.parent.name / path.stem
+    channels = sorted(folder.glob("*.png"))
+    if not channels:
+        msg = f"no ground truth of {path}: expected one PNG per defect in {folder}"
+        raise FileNotFoundError(msg)
+    defects = read_defects(category / "defects_config.json")
+    regions = []
+    for channel in channels:
+        pixels = pil_to_tensor(Image.open(channel))[0]
+        values = pixels.flatten().bincount()[1:].nonzero().add(1).flatten().tolist()
+        if values and (len(values) > 1 or values[0] not in defects):
+            msg = f"{channel} holds the values {values}, expected one of {sorted(defects)} as in defects_config.json"
+            raise ValueError(msg)
+        if values:
+            mask = pixels != 0
+            regions.append(Region(mask, defects[values[0]].saturation(int(mask.sum()))))
+    return regions
+
+
+class _KindAUROC(_AUROC):
+    def __init__(self, kind: Kind | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def update(self, scores: Tensor, target: Tensor, image_path: Sequence[str]) -> None:  # type: ignore[override]
+        keep = torch.tensor(of_kind(image_path, self.kind), device=scores.device, dtype=torch.long)
+        super().update(scores[keep], target[keep])
+
+
+class KindAUROC(AnomalibMetric, _KindAUROC):
+    """Image AUROC of good images and one kind of MVTec LOCO AD's anomalies; logged as ``<kind>_image_AUROC``.
+
+    Args:
+        kind: ``structural`` or ``logical``; ``None`` is both.
+        **kwargs: Arguments of anomalib's metrics: ``fields``, ``prefix``, ``strict``.
+    """
+
+    default_fields = ("pred_score", "gt_label", "image_path")
+
+    def __init__(self, kind: Kind | None = None, **kwargs: Any) -> None:
+        super().__init__(kind=kind, **kwargs)
+        self.name = f"{kind + '_' if kind else ''}image_AUROC"
