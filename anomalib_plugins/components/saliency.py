@@ -47,7 +47,7 @@ class LayerCam:
             most like those of the class.
         margin: Pixels by which images are continued on every side, by reflection, before the network sees them. Zeros
             around an image look like an edge to many networks, and all the more the deeper they are: the maps of a
-            ResNet-18 are all border without a margin of 32. 0 as published.
+            ResNet-18 are all border without a margin of 32. 0 as published; at most one less than the images' sides.
         mean: What is subtracted from each colour in ``[0, 1]``; default ImageNet's.
         std: What that is divided by.
 
@@ -84,13 +84,11 @@ class LayerCam:
 
         Raises:
             ValueError: If a layer does not run once or returns no feature maps, the network returns no logits where a
-                class is the target or nothing that depends on the layers, or the images are no larger than the margin.
+                class is the target or nothing that depends on the layers.
         """
         height, width = images.shape[-2:]
-        if self.margin >= min(height, width):
-            msg = f"margin must be less than the images' sides, {height} x {width}, got {self.margin}"
-            raise ValueError(msg)
-        images = F.pad(images, (self.margin,) * 4, mode="reflect")
+        margin = min(self.margin, height - 1, width - 1)
+        images = F.pad(images, (margin,) * 4, mode="reflect")
         with torch.inference_mode(mode=False), _frozen(self.network):  # which switches gradients on
             activations, output = self._forward(images)
             target = _largest_logits(output) if self.target == "class" else _feature_energy(output)
@@ -104,7 +102,7 @@ class LayerCam:
             cam = weighted.sum(dim=1, keepdim=True).clamp_(min=0)  # (N, 1, h, w)
             cams[name] = F.interpolate(cam, size=images.shape[-2:], mode="bilinear", align_corners=False)
         maps = torch.cat([cams[name] for name in self.layers], dim=1)
-        return _stretch(maps[..., self.margin : self.margin + height, self.margin : self.margin + width])
+        return _stretch(maps[..., margin : margin + height, margin : margin + width])
 
     def _forward(self, images: Tensor) -> tuple[dict[str, Tensor], Any]:
         """Activations of the layers, and what the network returns."""
