@@ -41,7 +41,7 @@ def load_images(folder: Path, size: tuple[int, int], count: int) -> Tensor:
         RGB in ``[0, 1]`` ``(N, 3, H, W)``.
 
     Raises:
-        RuntimeError: If there are none.
+        ValueError: If there are none.
     """
     from anomalib.data.utils import get_image_filenames, read_image
 

@@ -49,7 +49,7 @@ def test_images_are_chosen_evenly_and_resized(tmp_path):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(RuntimeError, match="Found 0 images in"):
+    with pytest.raises(ValueError, match="Found 0 images in"):
         parity.load_images(tmp_path, (8, 8), 5)
 
 
