@@ -1,19 +1,34 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""anomalib's own command line, with a seed that seeds, for ``python -m anomalib_plugins``."""
+"""anomalib's own command line, with a seed that seeds and a word for typing errors."""
 
+import difflib
+import inspect
 import os
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
 
 from anomalib.cli import AnomalibCLI
+from anomalib.data import AnomalibDataModule
 from anomalib.loggers import configure_logger
-from lightning.pytorch import seed_everything
+from anomalib.models import AnomalibModule
+from lightning.pytorch import Callback, seed_everything
 
 
 class SeededCLI(AnomalibCLI):
     """anomalib's command line; 2.7 reads ``--seed_everything`` and does nothing with it."""
+
+    @staticmethod
+    def init_parser(**kwargs: Any) -> Any:
+        """The parser of a command, whose errors name what may have been meant."""
+        parser = AnomalibCLI.init_parser(**kwargs)
+        fail = parser.error
+        parser.error = lambda message, ex=None: fail(message + did_you_mean(message, parser), ex)
+        return parser
 
     def before_instantiate_classes(self) -> None:
         """Seed before the model draws its first weights, and keep the seed in the saved configuration.
@@ -28,6 +43,47 @@ class SeededCLI(AnomalibCLI):
             # Processes that a distributed run starts find the first one's seed in the environment.
             seed = int(os.environ.get("PL_GLOBAL_SEED", secrets.randbelow(2**32)))
         self.config[self.subcommand]["seed_everything"] = seed_everything(seed, workers=True)
+
+
+def did_you_mean(message: str, parser: Any) -> str:
+    """The known names nearest to the unknown ones in an error of the parser, as lines to add to it.
+
+    Args:
+        message: The error.
+        parser: Whose it is.
+    """
+    nearest = {}
+    for path, option in re.findall(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message):
+        module, _, name = path.rpartition(".")
+        nearest[option] = _nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
+    for name in re.findall(r"Expected a dot import path string: (\w+)\s", message + "\n"):
+        nearest[name] = _nearest(name, _class_names())
+    options = {option for each in _parsers(parser) for option in each._option_string_actions}  # noqa: SLF001
+    for option in re.findall(r"Unrecognized arguments: (--[\w.]+)", message):
+        nearest[option] = _nearest(option, options)
+    for group, key in re.findall(r"Group '([\w.]+)' does not accept option '(\w+)'", message):
+        nearest[f"{group}.{key}"] = _nearest(f"--{group}.{key}", options).removeprefix("--")
+    return "".join(f"\n{wrong!r} is unknown; did you mean {right!r}?" for wrong, right in nearest.items() if right)
+
+
+def _parsers(parser: Any) -> list[Any]:
+    """A parser and those of its commands."""
+    commands = getattr(parser, "_subcommands_action", None)
+    return [parser, *(commands.choices or {}).values()] if commands else [parser]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
+def _class_names() -> set[str]:
+    """Names of all models, datamodules and callbacks that have been imported."""
+    names, classes = set(), [AnomalibModule, AnomalibDataModule, Callback]
+    while classes:
+        subclasses = classes.pop().__subclasses__()
+        names.update(each.__name__ for each in subclasses)
+        classes.extend(subclasses)
+    return names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
