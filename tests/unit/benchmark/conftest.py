@@ -1,0 +1,107 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Models of one number, and photos of a few pixels, for benchmarks of milliseconds."""
+
+from pathlib import Path
+from typing import Any
+
+import anomalib.models
+import pytest
+import torch
+from anomalib import LearningType
+from anomalib.data import ImageBatch, InferenceBatch
+from anomalib.models import AnomalibModule
+from anomalib.models.components import MemoryBankMixin
+from PIL import Image
+from torch import Tensor, nn
+
+SIDE = 32
+
+
+class Scale(nn.Module):
+    """Distance of each pixel to a learned grey, scaled far out of [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grey = nn.Parameter(torch.rand(1))
+
+    def forward(self, image: Tensor) -> InferenceBatch:
+        distance = 1000 * (image - self.grey).abs().amax(dim=1, keepdim=True)
+        return InferenceBatch(pred_score=distance.amax(dim=(1, 2, 3)), anomaly_map=distance)
+
+
+class GreyIterative(AnomalibModule):
+    """Learns the mean grey step by step."""
+
+    def __init__(self, rate: float = 0.1, evaluator: Any = True, visualizer: bool = True) -> None:
+        super().__init__(evaluator=evaluator, visualizer=visualizer)
+        self.model = Scale()
+        self.rate = rate
+
+    def training_step(self, batch: ImageBatch) -> Tensor:
+        return (batch.image - self.model.grey).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=self.rate)
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def learning_type(self) -> LearningType:
+        return LearningType.ONE_CLASS
+
+
+class GreySeeded(GreyIterative, AnomalibModule):
+    """Takes a seed of its own, as the models of this package do."""
+
+    def __init__(self, seed: int | None = None, evaluator: Any = True, visualizer: bool = True) -> None:
+        super().__init__(evaluator=evaluator, visualizer=visualizer)
+        self.seed = seed
+
+
+class GreyOnePass(MemoryBankMixin, GreyIterative, AnomalibModule):
+    """Sees its images once."""
+
+    def fit(self) -> None:
+        self.model.grey.data.fill_(0.0)
+
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        return {"max_epochs": 1}
+
+
+class GreyCalibrated(GreyIterative, AnomalibModule):
+    """Takes more than thresholds from validation images, as EfficientAd does."""
+
+    def validation_step(self, batch: ImageBatch) -> None:
+        """Validation happens."""
+
+    def on_validation_start(self) -> None:
+        self.model.grey.data.fill_(0.0)
+
+
+@pytest.fixture(autouse=True)
+def known_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """anomalib finds the models above by name."""
+    for model in (GreyIterative, GreySeeded, GreyOnePass, GreyCalibrated):
+        monkeypatch.setattr(anomalib.models, model.__name__, model, raising=False)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A category of grey images with white spots, and masks."""
+    folder = tmp_path / "data" / "bolt"
+    for number, part in enumerate(["train/good"] * 4 + ["test/good"] * 3 + ["test/spot"] * 3):
+        image = Image.new("RGB", (SIDE, SIDE), (100 + number,) * 3)
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        if part == "test/spot":
+            image.paste((255, 255, 255), (4, 4, 12, 12))
+            mask = Image.new("L", (SIDE, SIDE))
+            mask.paste(255, (4, 4, 12, 12))
+            (folder / "ground_truth/spot").mkdir(parents=True, exist_ok=True)
+            mask.save(folder / f"ground_truth/spot/{number:03}_mask.png")
+        image.save(folder / part / f"{number:03}.png")
+    return tmp_path / "data"

@@ -1,0 +1,191 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The benchmark from its command line, on photos of a few pixels."""
+
+import json
+from pathlib import Path
+
+import anomalib.models
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from anomalib_plugins.benchmark import command, heatmaps, predictions, results, tables
+from anomalib_plugins.benchmark.jobs import Job
+from anomalib_plugins.benchmark.setup import Setup
+
+SIDE = "32"
+
+
+def run(root: Path, *arguments: str) -> tuple[int, list[results.Row]]:
+    """Exit code and rows of a run on small images."""
+    output = root.parent / "results.csv"
+    what = () if "--config" in arguments else ("--root", str(root))
+    code = command.main([
+        *what,
+        *("--image-size", SIDE, "--accelerator", "cpu", "--output", str(output)),
+        *arguments,
+    ])
+    return code, results.read(output)
+
+
+def config(root: Path, model: dict, seed: object = 0) -> str:
+    """A configuration file of anomalib's benchmark."""
+    data = {"class_path": "MVTecAD", "init_args": {"root": str(root), "category": "bolt", "num_workers": 0}}
+    path = root.parent / "benchmark.yaml"
+    path.write_text(yaml.safe_dump({"accelerator": "cpu", "benchmark": {"seed": seed, "model": model, "data": data}}))
+    return str(path)
+
+
+def test_every_job_leaves_a_row_predictions_a_sheet_and_a_checkpoint(root: Path, tmp_path: Path) -> None:
+    folders = ("--heatmaps", str(tmp_path / "maps"), "--checkpoints", str(tmp_path / "weights"))
+    code, rows = run(root, "--models", "GreyIterative", "GreyOnePass", "--max-steps", "3", *folders)
+    assert code == 0
+    assert [(row["model"], row["schedule"], row["steps"], row["image_size"]) for row in rows] == [
+        ("GreyIterative", "3 steps", "3", SIDE),
+        ("GreyOnePass", "one pass", "1", SIDE),
+    ]
+    assert all(row[metric] == "1.0000" for row in rows for metric in results.METRICS)
+    for row in rows:
+        kept = predictions.load(predictions.path_of(tmp_path / "results.csv", row))
+        assert [Path(path).parent.name for path in kept.paths] == ["good"] * 3 + ["spot"] * 3
+        assert kept.labels.tolist() == [False] * 3 + [True] * 3
+        assert kept.masks.sum() == 3 * 8 * 8
+        np.testing.assert_allclose(kept.maps.max(axis=(1, 2)), kept.scores, rtol=1e-3)
+    assert kept.scores.min() > 1  # raw
+    for name in ("GreyIterative-bolt-0", "GreyOnePass-bolt-0"):
+        assert Image.open(tmp_path / "maps" / f"{name}.png").width > 100
+        assert torch.load(tmp_path / "weights" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def test_size_and_speed_are_measured(root: Path) -> None:
+    _, (row,) = run(root, "--models", "GreyOnePass", "--no-predictions")
+    assert (row["parameters"], row["gmacs"]) == ("1", "0.000")
+    assert min(float(row[name]) for name in ("latency_ms", "images_per_second", "peak_memory_mb")) > 0
+    assert not list(root.parent.glob("*_predictions"))
+
+
+def test_finished_jobs_are_not_run_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("--models", "GreyIterative", "GreyOnePass", "--max-steps", "1")
+    run(root, *arguments)
+    monkeypatch.setattr(Job, "run", lambda _: pytest.fail("ran again"))
+    code, rows = run(root, *arguments)
+    assert (code, len(rows)) == (0, 2)
+
+
+def test_another_schedule_or_argument_is_another_row(root: Path, tmp_path: Path) -> None:
+    run(root, "--models", "GreyIterative", "--max-steps", "1")
+    run(root, "--models", "GreyIterative", "--max-minutes", "0.001")
+    (tmp_path / "args.yaml").write_text("GreyIterative: {rate: 0.2}")
+    _, rows = run(root, "--models", "GreyIterative", "--max-steps", "1", "--model-args", str(tmp_path / "args.yaml"))
+    assert [row["schedule"] for row in rows] == ["1 steps", "0.001 min", "1 steps"]
+
+
+def test_a_failed_job_is_named_with_its_reason_and_costs_no_other(root: Path, capsys: pytest.CaptureFixture) -> None:
+    code, rows = run(root, "--models", "NoSuchModel", "GreyOnePass")
+    assert code == 1
+    assert [row["model"] for row in rows] == ["GreyOnePass"]
+    said = capsys.readouterr().err
+    assert "NoSuchModel data bolt, seed 0: FAILED, AttributeError: module 'anomalib.models' has no attribute" in said
+    assert "1 of 2 jobs failed" in said.splitlines()[-1]
+    assert "Traceback" in (root.parent / "results.log").read_text()
+
+
+def test_what_jobs_print_goes_into_the_log(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(anomalib.models.GreyOnePass, "on_train_start", lambda _: print("flood"))
+    run(root, "--models", "GreyOnePass")
+    assert "flood" in (root.parent / "results.log").read_text()
+    assert "flood" not in "".join(capsys.readouterr())
+
+
+def test_variants_of_a_model_have_labels_and_arguments_without_paths(root: Path, tmp_path: Path) -> None:
+    arguments = tmp_path / "arguments.yaml"
+    arguments.write_text("fast: {rate: 0.5}")
+    models = ("--models", "GreyIterative", "fast=GreyIterative")
+    _, rows = run(root, *models, "--max-steps", "1", "--model-args", str(arguments))
+    assert [row["model"] for row in rows] == ["GreyIterative", "fast"]
+    assert [json.loads(row["options"]) for row in rows] == [{}, {"rate": 0.5}]
+    assert str(tmp_path) not in (tmp_path / "results.csv").read_text()
+
+
+def test_textures_are_for_draem_alone(root: Path) -> None:
+    args = command.parser().parse_args(["--root", str(root), "--models", "Draem", "Slsg", "--textures", "t"])
+    models = command.config_of(args)["benchmark"]["model"]["grid"]
+    assert [model["init_args"] for model in models] == [{"dtd_dir": "t"}, {}]
+
+
+def test_a_configuration_of_anomalib_is_run_with_its_seeds(root: Path) -> None:
+    model = {"class_path": "GreyIterative", "init_args": {"rate": {"grid": [0.1, 0.2]}}}
+    code, rows = run(root, "--config", config(root, model, {"grid": [3, 4]}), "--max-steps", "1")
+    assert code == 0
+    assert [(row["model"], row["dataset"], row["category"], row["seed"]) for row in rows] == [
+        (f"GreyIterative rate={rate}", "MVTecAD", "bolt", seed) for seed in "34" for rate in (0.1, 0.2)
+    ]
+
+
+def test_chosen_seeds_replace_those_of_configuration_and_model(root: Path) -> None:
+    model = {"class_path": "GreySeeded", "init_args": {"seed": 7}}
+    _, rows = run(root, "--config", config(root, model), "--seeds", "1", "2", "--max-steps", "1")
+    assert [(row["seed"], json.loads(row["options"])) for row in rows] == [("1", {"seed": 1}), ("2", {"seed": 2})]
+
+
+def test_the_seed_decides_the_initial_weights() -> None:
+    def grey(seed: int) -> float:
+        job = Job("m", "d", "c", seed, {"class_path": "GreyIterative"}, {"class_path": "MVTecAD"}, Setup())
+        return job.build().model.grey.item()
+
+    assert grey(1) == grey(1) != grey(2)
+
+
+def test_models_that_learn_from_validation_see_it_once_trained(root: Path) -> None:
+    _, rows = run(root, "--models", "GreyCalibrated", "GreyOnePass", "GreyIterative", "--max-steps", "1")
+    output = root.parent / "results.csv"
+    calibrated, black, other = (predictions.load(predictions.path_of(output, row)).scores.tolist() for row in rows)
+    assert calibrated == black != other
+
+
+def test_efficient_ad_gets_the_batch_size_it_insists_on() -> None:
+    data = {"class_path": "MVTecAD", "init_args": {"train_batch_size": 8}}
+    sizes = [Job("m", "d", "c", 0, {"class_path": n}, data).build_data().train_batch_size for n in ("EfficientAd", "X")]
+    assert sizes == [1, 8]
+
+
+def test_limits_shorten_the_schedules_that_models_do_not_have_themselves() -> None:
+    assert Setup().limits("Slsg") == {}
+    assert Setup().limits("Draem") == {"max_epochs": 700}
+    assert Setup(max_steps=5).limits("Draem") == {"max_epochs": 700, "max_steps": 5}
+    assert Setup(max_steps=5).limits("EfficientAd") == {"max_steps": 5}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--config", "a.yaml", "--root", "b"]])
+def test_what_to_run_is_said_once(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert "either --config FILE or --root FOLDER" in capsys.readouterr().err
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--root", str(tmp_path / "none")])
+    assert "--root must be a folder of categories" in capsys.readouterr().err
+
+
+def test_the_table_is_printed_and_put_into_a_document(root: Path, capsys: pytest.CaptureFixture) -> None:
+    run(root, "--models", "GreyOnePass")
+    document = root.parent / "README.md"
+    document.write_text(f"{tables.START.format('')}\n{tables.END.format('')}")
+    capsys.readouterr()
+    assert command.main(["--table", str(root.parent / "results.csv"), "--update", str(document)]) == 0
+    table = capsys.readouterr().out.strip()
+    assert "| bolt | 1.000 / 1.000 / 1.000 / 1.000 |" in table
+    assert table in document.read_text()
+
+
+def test_sheets_show_images_from_the_whole_test_set() -> None:
+    assert heatmaps.choose([0] * 5 + [1] * 9, good=2, anomalous=3) == [0, 4, 5, 9, 13]
+    assert heatmaps.choose([1, 0], good=3, anomalous=3) == [1, 0]
