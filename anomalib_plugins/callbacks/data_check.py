@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from anomalib import LearningType
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -73,6 +74,22 @@ class DataCheck(Callback):
         if getattr(trainer, "datamodule", None) is None:
             self.check(_datasets("train", trainer.train_dataloader))
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Refuse images that augmentations have made NaN or infinite, before the weights learn of it.
+
+        Raises:
+            DataCheckError: If there are any.
+        """
+        del trainer, pl_module
+        images = getattr(batch, "image", None)
+        if images is None or torch.isfinite(images).all():
+            return
+        broken = (~torch.isfinite(images).flatten(1).all(dim=1)).nonzero().flatten().tolist()
+        paths = getattr(batch, "image_path", None) or [f"image {row}" for row in range(len(images))]
+        what = f"{len(broken)} of {len(images)} images of training batch {batch_idx} hold NaN or infinity"
+        way_out = "Their files do not: look at the augmentations."
+        raise DataCheckError(str(Finding(what, {str(paths[row]): "" for row in broken}, way_out)))
+
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check loaders that came without a datamodule."""
         del pl_module
@@ -118,6 +135,9 @@ class DataCheck(Callback):
         if bad:
             what = f"{len(bad)} image files have changed since they were checked"
             _explain(exception, Finding(what, bad, "Train on a copy that nobody writes to."))
+        elif "DataLoader worker" in str(exception):
+            way_out = "Mostly for want of memory: fewer loader processes (num_workers, 0 is none) or smaller batches."
+            _explain(exception, Finding("A process that loads images has been killed", {}, way_out))
         elif not self._checked:  # the datamodule could not be set up
             for finding in mask_faults(getattr(trainer, "datamodule", None)):
                 _explain(exception, finding)

@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -49,7 +50,7 @@ class PatchMemory:
             example: One of them ``(3, H, W)``.
 
         Raises:
-            ValueError: If more than ``max_size`` patches would be kept.
+            ValueError: If more than ``max_size`` patches would be kept, or the patches need more memory than is free.
         """
         _, channels, *sides = self.model.eval().embed(example[None]).shape
         patches, megabytes = images * math.prod(sides), channels * 4 / 2**20  # float32
@@ -61,6 +62,13 @@ class PatchMemory:
             msg = (
                 f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
                 f"coreset_sampling_ratio={self.ratio} or image_size, or raise max_bank_size"
+            )
+            raise ValueError(msg)
+        free = free_megabytes(example.device)
+        if (2 * patches + kept) * megabytes > free:
+            msg = (
+                f"the memory bank would keep {estimate}, but {free:.0f} MB of memory are free on {example.device}: "
+                "lower image_size, or train on fewer images"
             )
             raise ValueError(msg)
         rank_zero_info(f"The memory bank will keep {estimate}.")
@@ -86,3 +94,16 @@ class PatchMemory:
     def clear(self) -> None:
         """Forget what was gathered."""
         self._patches.clear()
+
+
+def free_megabytes(device: torch.device) -> float:
+    """Memory that new tensors may take on a device; infinity where nobody says.
+
+    Args:
+        device: CPU or GPU.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    table = Path("/proc/meminfo")  # Linux
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith("MemAvailable")), math.inf)

@@ -114,9 +114,14 @@ def _masks(layout: Layout) -> dict[Path, Path]:
     """The mask of each defect that has one."""
     found = {}
     for number, folder in enumerate(layout.defects):
-        masks = _images(_folders_of_masks(layout, number), layout.endings)
-        by_name = {mask.stem: mask for mask in masks}
+        masks = [
+            (mask.parent.relative_to(own), mask)
+            for own in _folders_of_masks(layout, number)
+            for mask in _images([own], layout.endings)
+        ]
         for image in _images([folder], layout.endings):
+            beside = [mask for below, mask in masks if below == image.parent.relative_to(folder)]
+            by_name = {mask.stem: mask for mask in beside or [mask for _, mask in masks]}
             names = (image.stem, f"{image.stem}_mask", *(name for name in by_name if image.stem in name))
             mask = next((by_name[name] for name in names if name in by_name), None)
             if mask is not None:

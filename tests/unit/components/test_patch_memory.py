@@ -68,6 +68,11 @@ def test_a_bank_above_the_limit_is_refused_with_an_estimate(model):
         memory.check(21, images(1)[0])
 
 
+def test_patches_that_no_memory_holds_are_refused_with_an_estimate(model):
+    with pytest.raises(ValueError, match=r"chosen in \d{8,} MB\), but \d+ MB of memory are free on cpu: lower image_size"):
+        PatchMemory(model, ratio=1e-12).check(10**10, images(1)[0])
+
+
 def test_memory_options_out_of_range_are_refused(model):
     for ratio in (0, 1.1):
         with pytest.raises(ValueError, match=f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"):

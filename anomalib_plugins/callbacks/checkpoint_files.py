@@ -1,0 +1,218 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Checkpoints that are whole or not there, and errors that say what is wrong with one."""
+
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.engine.plugins.checkpoint_io import AnomalibCheckpointIO
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from anomalib_plugins import __version__
+
+STAMP = "anomalib_plugins"
+"""Key of a checkpoint that says which model wrote it, and which version of this package."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, read or used."""
+
+
+class SafeCheckpointIO(AnomalibCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is whole; reads nothing that runs code.
+
+    Lightning writes to the temporary folder, from where a file is copied: where the disk is full, half a checkpoint
+    stays under the final name.
+
+    Args:
+        model: What checkpoints are to be read into.
+        extra_safe_globals: Types a checkpoint may hold beside tensors, numbers and anomalib's own.
+    """
+
+    def __init__(self, model: LightningModule | None = None, extra_safe_globals: Any = None) -> None:
+        super().__init__(extra_safe_globals)
+        self.model = model
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What to write.
+            path: Its final place; a URL is left to Lightning.
+            storage_options: For URLs.
+
+        Raises:
+            CheckpointError: If it cannot be written or the weights are NaN; what was there before is untouched.
+        """
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        path = Path(path)
+        if self.model is not None:
+            refuse_diverged(path, self.model)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of some
+            kept = "; the one before is untouched" if path.exists() else ""
+            msg = (
+                f"the checkpoint {path} could not be written ({error}){kept}. It needs "
+                f"{tensor_bytes(checkpoint) / 2**20:.0f} MB; {_free(path.parent)}"
+            )
+            raise CheckpointError(msg) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Args:
+            path: Where it is.
+            map_location: As in ``torch.load``.
+            weights_only: ``False`` runs whatever code the file brings; anything else does not.
+
+        Raises:
+            CheckpointError: If there is none, or it is damaged, unsafe or of another model.
+        """
+        with explained(path):
+            checkpoint = super().load_checkpoint(path, map_location, weights_only is not False)
+        if self.model is not None:
+            refuse_other_model(path, checkpoint, self.model)
+        return checkpoint
+
+
+@contextmanager
+def explained(path: Any) -> Generator[None, None, None]:
+    """Turn what torch says of a file it cannot load into one line, without its advice to load it unsafely.
+
+    Args:
+        path: The file.
+
+    Raises:
+        CheckpointError: In place of whatever is raised within.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except FileNotFoundError:
+        msg = f"there is no checkpoint {path}"
+        raise CheckpointError(msg) from None
+    except Exception as error:  # noqa: BLE001  # unpickling garbage raises anything
+        if "Unsupported" in str(error):  # global, class or operand: what torch's safe mode refuses to call
+            why = "would run code when loaded, which no checkpoint of ours does: use it only if you made it yourself"
+        else:
+            why = f"is damaged or no checkpoint ({Path(path).stat().st_size} bytes): use an earlier one"
+        msg = f"{path} {why}"
+        raise CheckpointError(msg) from None
+
+
+def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: LightningModule) -> None:
+    """Say so if a checkpoint was written by another model, and warn if by another version of this package.
+
+    Args:
+        path: Its file.
+        checkpoint: Its content.
+        model: What it is to be loaded into.
+
+    Raises:
+        CheckpointError: If it is of another model.
+    """
+    stamp, wanted = checkpoint.get(STAMP, {}), type(model).__name__
+    written_by, version = stamp.get("model"), stamp.get("version", __version__)
+    given, own = checkpoint.get("state_dict", {}), dict(model.named_parameters())
+    fitting = sum(name in given and given[name].shape == tensor.shape for name, tensor in own.items())
+    if written_by not in {None, wanted} or 2 * fitting < len(own):
+        other = written_by if written_by not in {None, wanted} else "another model, or of other options"
+        msg = (
+            f"{path} is a checkpoint of {other}, not of this {wanted}: {fitting} of {len(own)} tensors match. "
+            "Choose the model and options it was trained with, or another checkpoint"
+        )
+        raise CheckpointError(msg)
+    if version != __version__:
+        rank_zero_warn(f"{path} was written by version {version} of anomalib_plugins; this is {__version__}.")
+
+
+def refuse_diverged(path: Path, model: LightningModule) -> None:
+    """Let no weights that mean nothing replace the last ones that did.
+
+    Args:
+        path: Where they would go.
+        model: Whose they are.
+
+    Raises:
+        CheckpointError: If there is a NaN or an infinity among the weights.
+    """
+    broken = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
+    if broken:
+        kept = f"{path} still has the last good ones" if path.exists() else "nothing was saved"
+        msg = (
+            f"training has diverged: {len(broken)} tensors, {broken[0]} among them, hold NaN or infinity; {kept}. "
+            "Lower the learning rate, or train in 32-true precision"
+        )
+        raise CheckpointError(msg)
+
+
+def stamp_checkpoint(checkpoint: dict[str, Any], model: LightningModule) -> None:
+    """Write into a checkpoint which model it is of.
+
+    Args:
+        checkpoint: It is changed.
+        model: Whose it is.
+    """
+    checkpoint[STAMP] = {"model": type(model).__name__, "version": __version__}
+
+
+def refuse_folder(folder: Path, model: LightningModule) -> None:
+    """Find out before training whether checkpoints can be written to a folder.
+
+    Args:
+        folder: It is made if need be.
+        model: What is to be saved.
+
+    Raises:
+        CheckpointError: If nothing can be written there, or there is no room for a checkpoint.
+    """
+    need = 3 * tensor_bytes(list(model.parameters()))  # weights, and Adam's two moments of them
+    trial = folder / f".{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"checkpoint")
+        trial.unlink()
+    except OSError as error:
+        msg = f"checkpoints cannot be written to {folder} ({error}): choose another default_root_dir"
+        raise CheckpointError(msg) from None
+    if shutil.disk_usage(folder).free < need:
+        msg = (
+            f"a checkpoint needs up to {need / 2**20:.0f} MB, but {_free(folder)}: free some, or choose another folder"
+        )
+        raise CheckpointError(msg)
+
+
+def tensor_bytes(content: Any) -> int:
+    """Bytes of the tensors in nested dicts and lists.
+
+    Args:
+        content: Anything.
+    """
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, Mapping):
+        content = list(content.values())
+    return sum(map(tensor_bytes, content)) if isinstance(content, list | tuple) else 0
+
+
+def _free(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free / 2**20:.0f} MB are free in {folder}" if folder.is_dir() else "no folder"

@@ -1,0 +1,155 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.data import MVTecAD
+from anomalib.engine import Engine
+from PIL import Image
+
+from anomalib_plugins import Pouta, Slsg
+
+SIZE = (64, 64)
+# Models that are trained here: one phase and two, of a second each.
+SMALL = {
+    Pouta: {"epochs": 3, "batch_size": 2},
+    Slsg: {"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 6, "batch_size": 2},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Forked processes may not find threads that were not forked with them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(path: Path, rng: np.random.Generator, defect: bool = False) -> np.ndarray:
+    """Save a bright disc on a dark ground, with a hole if defective; returns the hole's mask."""
+    y, x = np.mgrid[:64, :64]
+    disc = (x - rng.integers(28, 36)) ** 2 + (y - rng.integers(28, 36)) ** 2 < 24**2
+    hole = disc & (x > rng.integers(24, 32)) & (y > rng.integers(24, 32)) & defect
+    grey = np.where(disc & ~hole, 180, 40)[..., None] + rng.integers(-20, 20, (64, 64, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey.astype(np.uint8)).save(path)
+    return hole
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MVTec AD's layout: 6 good photos to train on, 3 good ones and 3 of each of two defects with masks to test on."""
+    root, rng = tmp_path_factory.mktemp("original") / "part", np.random.default_rng(0)
+    for i in range(6):
+        draw(root / f"train/good/{i:03}.png", rng)
+    for i in range(3):
+        draw(root / f"test/good/{i:03}.png", rng)
+        for kind in ("hole", "notch"):
+            mask = draw(root / f"test/{kind}/{i:03}.png", rng, defect=True)
+            path = root / f"ground_truth/{kind}/{i:03}_mask.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.uint8(mask) * 255).save(path)
+    return root
+
+
+@pytest.fixture
+def part(original: Path, tmp_path: Path) -> Path:
+    """A copy of the photos, to be spoilt."""
+    return shutil.copytree(original, tmp_path / "part")
+
+
+def datamodule(part: Path, **arguments: Any) -> MVTecAD:
+    """A datamodule of the photos."""
+    return MVTecAD(
+        **{
+            "root": part.parent,
+            "category": part.name,
+            "train_batch_size": 2,
+            "eval_batch_size": 3,
+            "num_workers": 0,
+            "seed": 0,
+            **arguments,
+        },
+    )
+
+
+def small(model: type = Pouta, **arguments: Any) -> Any:
+    """A model that trains in a second."""
+    return model(**{"image_size": SIZE, "seed": 0, **SMALL[model], **arguments})
+
+
+def engine(folder: Path, *callbacks: Any, **arguments: Any) -> Engine:
+    """An engine that saves at the end of each epoch."""
+    saving = ModelCheckpoint(dirpath=folder / "weights", filename="model", save_on_train_epoch_end=True)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return Engine(
+        default_root_dir=folder,
+        callbacks=[saving, *callbacks],
+        accelerator="cpu",
+        **{**quiet, **arguments},
+    )
+
+
+class Child:
+    """A real process, forked: it knows all that was imported here and costs a second less than none."""
+
+    def __init__(self, pid: int, log: Path) -> None:
+        self.pid, self.log = pid, log
+
+    def wait(self, seconds: float = 60) -> int:
+        """Exit code as a shell has it; kills it if it takes too long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.01)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        pytest.fail(f"the process did not end in {seconds} seconds:\n{self.said}")
+
+    @property
+    def said(self) -> str:
+        """What it has printed."""
+        return self.log.read_text()
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Callable[..., Child]:
+    """Runs a function in a process of its own."""
+
+    def start(function: Callable[[], object]) -> Child:
+        log = tmp_path / f"log{time.monotonic_ns()}"
+        pid = os.fork()
+        if pid:
+            return Child(pid, log)
+        code = 1
+        try:
+            stream = log.open("w", buffering=1)
+            for number in (1, 2):
+                os.dup2(stream.fileno(), number)
+            sys.stdout = sys.stderr = stream
+            function()
+            code = 0
+        except SystemExit as error:
+            code = error.code or 0
+        except BaseException:  # noqa: BLE001  # what a fresh interpreter would print
+            traceback.print_exc(file=stream)
+        finally:
+            stream.flush()
+            os._exit(code)
+
+    return start

@@ -1,0 +1,282 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Photos spoilt in every way that was met, and what ``python -m anomalib_plugins check`` says of each."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from anomalib_plugins.__main__ import main
+
+
+class Fault(NamedTuple):
+    """How to spoil a part, what is said of it, and whether training must wait."""
+
+    spoil: Callable[[Path], object]
+    says: str
+    mend: bool = True
+
+
+def good(part: Path, number: int = 2) -> Path:
+    return part / f"train/good/{number:03}.png"
+
+
+def mask(part: Path, number: int = 1) -> Path:
+    return part / f"ground_truth/hole/{number:03}_mask.png"
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def deep(path: Path, factor: int, channels: slice | int = slice(None)) -> None:
+    """Save with 16 bits a channel."""
+    cv2.imwrite(str(path), pixels(path)[..., channels].astype(np.uint16) * factor)
+
+
+def plain_folders(part: Path) -> Path:
+    """From MVTec AD's layout to ``good`` and ``bad`` without masks."""
+    (part / "train/good").rename(part / "good")
+    for kind in ("hole", "notch"):
+        shutil.move(part / "test" / kind, part / f"bad/{kind}/a")
+    for name in ("train", "test", "ground_truth"):
+        shutil.rmtree(part / name)
+    return part
+
+
+def turned(path: Path) -> None:
+    image = Image.open(path)
+    exif = image.getexif()
+    exif[0x0112] = 6  # orientation
+    image.save(path, exif=exif)
+
+
+def transparent(path: Path) -> None:
+    image = Image.open(path).convert("RGBA")
+    image.putalpha(90)
+    image.save(path)
+
+
+def only(folder: Path, keep: int) -> None:
+    for path in sorted(folder.iterdir())[keep:]:
+        path.unlink()
+
+
+def number_without_zeros(part: Path) -> None:
+    for kind in ("hole", "notch"):
+        for old, new in enumerate((1, 10, 2)):
+            (part / f"test/{kind}/{old:03}.png").rename(part / f"test/{kind}/{new}.png")
+            (part / f"ground_truth/{kind}/{old:03}_mask.png").rename(part / f"ground_truth/{kind}/{new}_mask.png")
+
+
+def grey(size: tuple[int, int]) -> Image.Image:
+    """A picture of stripes."""
+    return Image.fromarray((np.arange(size[0] * size[1]) % 251).astype(np.uint8).reshape(size[1], size[0]))
+
+
+FAULTS = {
+    "truncated": Fault(
+        lambda part: good(part).write_bytes(good(part).read_bytes()[:3000]), r"002.png is damaged \(.*truncated"
+    ),
+    "zero bytes": Fault(lambda part: good(part).write_bytes(b""), r"002.png is empty \(0 bytes\)"),
+    "no image": Fault(lambda part: good(part).write_text("hello"), "002.png is not an image"),
+    "damaged inside": Fault(
+        lambda part: good(part).write_bytes(good(part).read_bytes()[:400] + b"?" * 9000), "002.png is damaged"
+    ),
+    "link to nothing": Fault(
+        lambda part: (good(part).unlink(), good(part).symlink_to("gone.png")), r"002.png cannot be opened \(No such"
+    ),
+    "folder named like an image": Fault(
+        lambda part: (mask(part).unlink(), mask(part).mkdir()), "1 defects have no mask"
+    ),
+    "16-bit grey": Fault(lambda part: deep(good(part), 257, 0), "002.png has 16-bit or deeper pixels"),
+    "12-bit colour": Fault(lambda part: deep(good(part), 16), "002.png has few of 16 bits in use"),
+    "float": Fault(
+        lambda part: tifffile.imwrite(plain_folders(part) / "good/x.tiff", np.full((64, 64), 0.5, np.float32)),
+        "x.tiff has float pixels",
+    ),
+    "bomb": Fault(
+        lambda part: Image.new("L", (20_000, 20_000)).save(good(part)), "002.png is too large: .*400000000 pixels"
+    ),
+    "huge": Fault(
+        lambda part: grey((20_000, 1_300)).save(good(part)), "1 images are so large.*\n.*is 20000 x 1300", mend=False
+    ),
+    "one pixel": Fault(
+        lambda part: Image.new("L", (1, 1), 7).save(good(part)), "side of less than 32 pixels.*\n.*is 1 x 1", mend=False
+    ),
+    "other shape": Fault(
+        lambda part: grey((64, 40)).save(good(part)), "images differ in shape(.|\n)*002.png is 64 x 40", mend=False
+    ),
+    "transparent": Fault(lambda part: transparent(good(part)), "1 images are partly transparent", mend=False),
+    "camera turned": Fault(lambda part: turned(good(part)), "1 images were taken with the camera turned", mend=False),
+    "one colour": Fault(
+        lambda part: Image.new("RGB", (64, 64), "white").save(good(part)),
+        "1 of 6 training images have one single colour",
+        mend=False,
+    ),
+    "one training image": Fault(lambda part: only(part / "train/good", 1), "one training image, .*000.png", mend=False),
+    "no training image": Fault(
+        lambda part: only(part / "train/good", 0), r"no training images in .*train/good \(endings looked for: .png"
+    ),
+    "other ending": Fault(
+        lambda part: good(part).rename(good(part).with_suffix(".jpg")),
+        "1 images are not read .*\n.*002.jpg",
+        mend=False,
+    ),
+    "no test": Fault(
+        lambda part: (shutil.rmtree(part / "test"), shutil.rmtree(part / "ground_truth")),
+        "no test images: train with the datamodule SyntheticAnomaly",
+        mend=False,
+    ),
+    "no defects": Fault(
+        lambda part: [shutil.rmtree(part / name) for name in ("test/hole", "test/notch", "ground_truth")],
+        "There are no defects to test on",
+        mend=False,
+    ),
+    "mask missing": Fault(
+        lambda part: mask(part).unlink(), "1 defects have no mask, and anomalib fails .*\n.*test/hole/001.png"
+    ),
+    "all masks missing": Fault(
+        lambda part: shutil.rmtree(part / "ground_truth"), "None of 6 defects has a mask, .*anomalib fails"
+    ),
+    "mask of nothing": Fault(
+        lambda part: shutil.copy(mask(part), mask(part, 9)), "1 masks belong to no defect.*\n.*009_mask.png"
+    ),
+    "masks out of order": Fault(
+        number_without_zeros, "would get the mask of another: .*\n.*hole/1.png would get .*hole/10_mask.png"
+    ),
+    "mask damaged": Fault(lambda part: mask(part).write_bytes(mask(part).read_bytes()[:60]), "001_mask.png is damaged"),
+    "mask of another size": Fault(
+        lambda part: Image.open(mask(part)).resize((32, 32)).save(mask(part)),
+        "is 64 x 64, its mask 32 x 32",
+        mend=False,
+    ),
+    "mask empty": Fault(
+        lambda part: Image.new("L", (64, 64)).save(mask(part)),
+        "1 defects have an empty mask.*\n.*hole/001.png",
+        mend=False,
+    ),
+    "mask inverted": Fault(
+        lambda part: Image.new("L", (64, 64), 255).save(mask(part)), "1 masks mark the whole image", mend=False
+    ),
+    "mask soft": Fault(
+        lambda part: cv2.imwrite(str(mask(part)), cv2.GaussianBlur(pixels(mask(part)), (9, 9), 3)),
+        r"values between black and white.*\n.*001.png [1-9]\S+% of its pixels",
+        mend=False,
+    ),
+    "test image in training": Fault(
+        lambda part: shutil.copy(part / "test/good/000.png", good(part)),
+        "were trained on.*\n.*test/good/000.png",
+        mend=False,
+    ),
+    "defect among the good": Fault(
+        lambda part: shutil.copy(part / "test/hole/000.png", part / "test/good/009.png"),
+        "the same picture as a good part.*\n.*hole/000.png is .*good/009.png",
+        mend=False,
+    ),
+    "same names": Fault(
+        plain_folders,
+        "share their name and folder's name.*\n.*notch/a/000.png is named like .*hole/a/000.png",
+        mend=False,
+    ),
+    "names for a terminal": Fault(
+        lambda part: (
+            good(part)
+            .rename(os.fsdecode(os.fsencode(part / "train/good") + b"/sp\xc3\xa4ne \x1b[31m\xe9.png"))
+            .write_bytes(b"")
+        ),
+        r"späne \\x1b\[31m\\udce9.png is empty",
+    ),
+}
+
+
+def check(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    code = main(["check", *map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def found(printed: str) -> list[str]:
+    return [block for block in printed.split("\n\n") if block.startswith(("MEND", "note"))]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_check_names(part: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    fault = FAULTS[name]
+    fault.spoil(part)
+    code, printed = check(capsys, part)
+    (said,) = [block for block in found(printed) if re.search(fault.says, block)] or pytest.fail(printed)
+    assert said.startswith("MEND" if fault.mend else "note")
+    assert code == int(fault.mend)
+
+
+def test_all_that_is_wrong_is_said_at_once_and_what_waits_first(part: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good(part, 0).write_bytes(b"")
+    deep(good(part, 1), 257, 0)
+    turned(good(part, 3))
+    mask(part, 0).unlink()
+    code, printed = check(capsys, part)
+    assert [block[:6] for block in found(printed)] == ["MEND  ", "MEND  ", "note  "]
+    assert all(name in printed for name in ("000.png is empty", "001.png has 16-bit", "good/003.png", "hole/000.png"))
+    assert "2 to mend, 1 to note" in printed
+    assert code == 1
+
+
+def test_colours_that_anomalib_reads_well_are_not_complained_about(
+    part: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = plain_folders(part)
+    for number, (mode, ending) in enumerate((("L", "png"), ("CMYK", "jpg"), ("P", "png"), ("RGBA", "png"))):
+        Image.open(root / f"good/{number:03}.png").convert(mode).save(root / f"good/mode{number}.{ending}")
+    deep(root / "good/005.png", 257)
+    code, printed = check(capsys, root / "good")
+    assert [block.partition(":")[0] for block in found(printed)] == ["note  There are no test images"]
+    assert "10 images to train on" in printed
+    assert code == 0
+
+
+FOLDER = """
+class_path: Folder
+init_args: {{name: disc, root: {root}, normal_dir: train/good, normal_test_dir: test/good, num_workers: 0, seed: 0,
+  abnormal_dir: [test/hole, test/notch], mask_dir: [{masks}]}}
+"""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_any_datamodule_of_a_configuration_is_checked(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], nested: bool
+) -> None:
+    text = FOLDER.format(root=part, masks="ground_truth/hole, ground_truth/notch").strip()
+    config = tmp_path / "data.yaml"
+    config.write_text("model: {class_path: Pouta}\ndata:\n  " + text.replace("\n", "\n  ") if nested else text)
+    code, printed = check(capsys, "--data", config)
+    assert (code, found(printed)) == (0, [])
+    assert "disc: 6 images to train on" in printed
+    mask(part).unlink()
+    code, printed = check(capsys, "--data", config)
+    assert "MEND  disc cannot be set up: ValueError" in printed
+    assert re.search(r"MEND  1 defects have no mask.*\n.*test/hole/001.png", printed)
+    assert code == 1
+
+
+def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_found(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (part / "ground_truth/hole").rename(part / "ground_truth/z_hole")
+    config = tmp_path / "data.yaml"
+    config.write_text(FOLDER.format(root=part, masks="ground_truth/z_hole, ground_truth/notch"))
+    code, printed = check(capsys, "--data", config)
+    assert re.search(
+        r"MEND  6 defects would get the mask of another.*\n.*hole/000.png would get .*notch/000_mask", printed
+    )
+    assert "cannot be set up" not in printed
+    assert code == 1
