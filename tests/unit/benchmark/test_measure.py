@@ -1,0 +1,79 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Speed, size and memory of a model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from anomalib_plugins.benchmark import measure
+from anomalib_plugins.benchmark.measure import PeakMemory, seconds_per_call, speed_and_size
+
+CPU = torch.device("cpu")
+
+
+class Slow(nn.Module):
+    """A convolution that takes three milliseconds per image, by a clock of its own."""
+
+    pre_processor = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Conv2d(3, 5, kernel_size=1, bias=False)
+        self.calls: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls.append(len(images))
+        return self.model(images)
+
+    def perf_counter(self) -> float:
+        """Seconds, the first call the slowest."""
+        return 0.003 * sum(self.calls) + (100 if self.calls else 0)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """The model; time is what it makes of it."""
+    model = Slow()
+    monkeypatch.setattr(measure, "time", model)
+    return model
+
+
+def test_latency_is_of_one_image_throughput_of_batches_and_operations_of_the_network(slow: Slow) -> None:
+    measured = speed_and_size(slow, torch.rand(1, 3, 8, 4), batch=4)
+    assert measured == {
+        "latency_ms": "3.00",
+        "images_per_second": "333.33",
+        "parameters": "15",
+        "gmacs": f"{15 * 32 / 1e9:.3f}",
+    }
+    assert set(slow.calls) == {1, 4}
+
+
+def test_the_first_call_is_not_counted(slow: Slow) -> None:
+    assert seconds_per_call(slow, torch.rand(1, 3, 2, 2)) == pytest.approx(0.003)
+    assert len(slow.calls) == 1 + measure.MIN_CALLS  # it took longer than all may
+
+
+def test_fast_models_are_called_more_often(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "MAX_SECONDS", 1e9)
+    seconds_per_call(slow, torch.rand(1, 3, 2, 2))
+    assert len(slow.calls) == 1 + measure.MAX_CALLS
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells")
+def test_the_peak_is_that_since_the_construction() -> None:
+    before = torch.ones(60_000_000)  # 240 MB
+    del before
+    memory = PeakMemory()
+    quiet = int(memory.megabytes(CPU))
+    block = torch.ones(30_000_000)  # 120 MB
+    del block
+    assert 110 < int(memory.megabytes(CPU)) - quiet < 180
+
+
+def test_a_system_that_does_not_tell_leaves_the_column_empty(tmp_path: Path) -> None:
+    assert not PeakMemory(tmp_path).megabytes(CPU)

@@ -1,0 +1,64 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The smoke benchmark, killed on its way and resumed; and a part of it as anomalib runs it."""
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from anomalib.pipelines.benchmark.generator import BenchmarkJobGenerator
+from anomalib.pipelines.components.runners import SerialRunner
+
+from anomalib_plugins.__main__ import main
+from anomalib_plugins.benchmark import predictions, results
+
+CONFIG = Path(__file__).parents[3] / "configs" / "benchmark" / "smoke.yaml"
+ARGUMENTS = ("benchmark", "--config", str(CONFIG), "--seeds", "0", "--max-steps", "2", "--output", "smoke.csv")
+MODELS = ["SbmPfamPadim", "SbmPfamPatchcore", "SbmPfamCfa"]
+LIMIT = 300  # seconds until the first job must have left its row
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the benchmarks run; the photos are drawn once."""
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.mark.slow
+def test_a_kill_loses_the_running_job_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    process = subprocess.Popen([sys.executable, "-m", "anomalib_plugins", *ARGUMENTS])
+    end = time.monotonic() + LIMIT
+    while process.poll() is None and time.monotonic() < end and not Path("smoke.csv").exists():
+        time.sleep(0.02)
+    process.kill()  # SIGKILL: nothing is tidied up
+    assert process.wait() < 0
+    before = Path("smoke.csv").read_text(encoding="utf-8")
+    done = results.read(Path("smoke.csv"))
+    assert 1 <= len(done) < 3
+
+    assert main(ARGUMENTS) == 0
+    assert Path("smoke.csv").read_text(encoding="utf-8").startswith(before)
+    rows = results.read(Path("smoke.csv"))
+    assert [row["model"] for row in rows] == MODELS
+    assert all(len(predictions.load(predictions.path_of(Path("smoke.csv"), row)).scores) == 16 for row in rows)
+
+
+@pytest.mark.slow
+def test_anomalib_runs_it_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    section = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["benchmark"]
+    section["model"]["class_path"]["grid"] = MODELS[:2]
+    section["model"]["init_args"]["jigsaw_epochs"] = 1
+    section["seed"] = 0
+    SerialRunner(BenchmarkJobGenerator("cpu")).run(section)
+    (path,) = Path("runs/benchmark").glob("*/results.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model.class_path"] for row in rows] == MODELS[:2]
+    assert all(0 <= float(row["image_AUROC"]) <= 1 for row in rows)
