@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.benchmark.options import Choice, add_model_options, read_model_options
@@ -52,7 +53,7 @@ class Variant:
 
 
 def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, bank_rows: int = 0) -> "AnomalibModule":
-    """Build a model with random weights, ready to predict; memory banks are fitted on a few random images.
+    """Build a model with random weights, ready to predict; memories are fitted on a few random images.
 
     Args:
         choice: The model; a name anomalib knows.
@@ -61,20 +62,39 @@ def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, ba
         bank_rows: Rows of a patch memory bank, filled at random; 0 keeps the few that the images gave.
     """
     from anomalib.models import get_model
-    from anomalib.models.components import MemoryBankMixin
+    from anomalib.models.components import DynamicBufferMixin
+    from anomalib.models.image.patchcore import Patchcore
+
+    from anomalib_plugins.components.patchcore import PatchcoreModel
 
     torch.manual_seed(0)
     options = {**MODEL_ARGS.get(choice.model, {}), **(arguments or {})}
     model = get_model(choice.model, visualizer=False, evaluator=False, **options)
     model.pre_processor = model.configure_pre_processor((size, size))
-    if isinstance(model, MemoryBankMixin):
-        model.train()
-        with torch.no_grad():
-            model.model(model.pre_processor(torch.rand(8, 3, size, size)))
-            model.fit()
-    if bank_rows and hasattr(model.model, "memory_bank"):
+    if any(isinstance(part, DynamicBufferMixin) for part in model.modules()):
+        _fill_memory(model, size)
+    if bank_rows and isinstance(model.model, PatchcoreModel):
+        channels = model.model.bank.vectors.shape[1]
+        model.model.bank.fill(torch.randn(bank_rows, channels), bank_rows, progress=False)
+    elif bank_rows and isinstance(model, Patchcore):
         model.model.memory_bank = torch.randn(bank_rows, model.model.memory_bank.shape[1])
     return model.eval()
+
+
+def _fill_memory(model: "AnomalibModule", size: int) -> None:
+    """Train on a few random images, one step where a model takes any."""
+    from anomalib.data import Folder
+    from anomalib.engine import Engine
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "good").mkdir()
+        for number, image in enumerate(torch.rand(8, 3, size, size)):
+            to_pil_image(image).save(Path(folder) / f"good/{number}.png")
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "limit_val_batches": 0}
+        data = Folder(
+            "noise", folder, "good", test_split_mode="none", val_split_mode="none", train_batch_size=8, num_workers=0
+        )
+        Engine(default_root_dir=folder, accelerator="cpu", devices=1, max_steps=1, **quiet).fit(model, datamodule=data)
 
 
 def torch_variants(name: str, model: "AnomalibModule", bf16: bool) -> Iterator[Variant]:

@@ -70,6 +70,12 @@ def test_banks_have_the_rows_asked_for_and_arguments_reach_the_model() -> None:
     assert bank.shape == (37, 384)
 
 
+def test_memories_of_models_that_train_in_phases_are_filled_too() -> None:
+    arguments = {"backbone": "resnet18", "pre_trained": False, "augmentation": "none"}
+    bank = latency.build(Choice("CS", "CutSwapPatchcore"), 64, arguments, bank_rows=37).model.bank
+    assert bank.vectors.shape == (37, 384)
+
+
 def test_the_processor_is_named(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text("vendor_id : x\nmodel name\t: Fast CPU @ 3 GHz\nmodel name\t: Fast CPU @ 3 GHz\n")
