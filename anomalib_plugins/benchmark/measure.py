@@ -3,6 +3,8 @@
 
 """Size and speed of a trained model, and the memory that its job took."""
 
+import ctypes
+import gc
 import re
 import time
 from pathlib import Path
@@ -75,9 +77,12 @@ class PeakMemory:
 
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
         self.proc = proc
+        gc.collect()  # of the jobs before
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         if (proc / "clear_refs").exists():
+            if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+                libc.malloc_trim(0)  # what they freed goes back to the system
             (proc / "clear_refs").write_text("5", encoding="ascii")  # the kernel's code for: forget the peak
 
     def megabytes(self, device: torch.device) -> str:
