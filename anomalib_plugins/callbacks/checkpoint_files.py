@@ -65,10 +65,12 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of some
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's writer hides it
             kept = "; the one before is untouched" if path.exists() else ""
             msg = (
-                f"the checkpoint {path} could not be written ({error}){kept}. It needs "
+                f"the checkpoint {path} could not be written ({cause}){kept}. It needs "
                 f"{tensor_bytes(checkpoint) / 2**20:.0f} MB; {_free(path.parent)}"
             )
             raise CheckpointError(msg) from error
@@ -111,7 +113,7 @@ def explained(path: Any) -> Generator[None, None, None]:
         msg = f"there is no checkpoint {path}"
         raise CheckpointError(msg) from None
     except Exception as error:  # noqa: BLE001  # unpickling garbage raises anything
-        if "Unsupported" in str(error):  # global, class or operand: what torch's safe mode refuses to call
+        if "unsupported global" in str(error).lower():  # a function that torch's safe mode does not call
             why = "would run code when loaded, which no checkpoint of ours does: use it only if you made it yourself"
         else:
             why = f"is damaged or no checkpoint ({Path(path).stat().st_size} bytes): use an earlier one"

@@ -98,8 +98,9 @@ class SafeCheckpoints(Callback):
         del pl_module
         listening = bool(self._handlers)
         self._stop_listening()
-        hard = isinstance(exception, SystemExit) and exception.code is not None
-        if listening and not hard and trainer.world_size == 1 and _saves(trainer):
+        # Stopped in mid-batch, or diverged: what is there now is nothing to go on from.
+        worthless = isinstance(exception, FloatingPointError) or getattr(exception, "code", None) is not None
+        if listening and not worthless and trainer.world_size == 1 and _saves(trainer):
             path = _folder(trainer) / NAME
             try:
                 trainer.save_checkpoint(path)

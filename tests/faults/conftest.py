@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ def fork(tmp_path: Path) -> Callable[..., Child]:
             for number in (1, 2):
                 os.dup2(stream.fileno(), number)
             sys.stdout = sys.stderr = stream
+            warnings.showwarning = lambda message, *_, **__: print(message, file=stream)  # pytest records them
             function()
             code = 0
         except SystemExit as error:

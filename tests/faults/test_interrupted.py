@@ -1,0 +1,124 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Processes that are killed, stopped or lose a part of themselves in the middle of training."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch.testing import assert_close
+
+from anomalib_plugins import Slsg
+from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
+
+from .conftest import datamodule, engine, small
+
+# Three batches an epoch: two epochs of the pretext, two of segmentation.
+BATCH = {"pretext": 4, "segmentation": 10}
+
+
+class Send(Callback):
+    """Sends this process a signal in the middle of a batch."""
+
+    def __init__(self, number, batch, then=0):
+        self.number, self.batch, self.then = number, batch, then
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.fit_loop.total_batch_idx == self.batch:
+            os.kill(os.getpid(), self.number)
+            time.sleep(self.then)
+
+
+class KillLoader(Callback):
+    """Kills a process that loads images."""
+
+    def on_train_batch_start(self, trainer, *_):
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGKILL)
+
+
+def train(part, folder, *callbacks, ckpt_path=None, **options):
+    """Train Slsg; returns it."""
+    model = small(Slsg, **options)
+    engine(folder, SafeCheckpoints(), *callbacks).fit(model, datamodule=datamodule(part), ckpt_path=ckpt_path)
+    return model
+
+
+@pytest.fixture(scope="module")
+def unbroken(original, tmp_path_factory):
+    """The state after a training that nothing happened to."""
+    return train(original, tmp_path_factory.mktemp("unbroken")).state_dict()
+
+
+@pytest.mark.parametrize("phase", BATCH)
+def test_killed_in_any_phase_resumes_to_the_same_result(original, tmp_path, fork, unbroken, phase):
+    child = fork(lambda: train(original, tmp_path, Send(signal.SIGKILL, BATCH[phase])))
+    assert child.wait() == -signal.SIGKILL
+    resumed = train(original, tmp_path / "resumed", ckpt_path=tmp_path / "weights/model.ckpt")
+    assert_close(resumed.state_dict(), dict(unbroken), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_training_saves_and_says_so_in_its_exit_code(original, tmp_path, fork, number, code):
+    child = fork(lambda: train(original, tmp_path, Send(number, batch=4), pretrain="none"))
+    assert child.wait() == code
+    checkpoint = tmp_path / "weights/interrupted.ckpt"
+    assert f"What was trained is in {checkpoint}: --ckpt_path continues from it" in child.said
+    loops = torch.load(checkpoint, weights_only=True)["loops"]["fit_loop"]
+    assert loops["epoch_loop.batch_progress"]["total"]["completed"] == 5
+    if number == signal.SIGTERM:
+        resumed = train(original, tmp_path / "resumed", ckpt_path=checkpoint, pretrain="none")
+        assert resumed.schedule.taken == [6]
+
+
+def test_a_batch_that_does_not_end_is_left_after_the_grace(original, tmp_path, fork):
+    running = engine(tmp_path, SafeCheckpoints(grace=0.5), Send(signal.SIGTERM, batch=1, then=60))
+    child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=datamodule(original)))
+    assert child.wait(40) == 143
+    assert not (tmp_path / "weights/interrupted.ckpt").exists()
+
+
+def test_a_killed_loader_process_is_named(original, tmp_path, fork):
+    data, running = datamodule(original, num_workers=1), engine(tmp_path, SafeCheckpoints(), KillLoader())
+    child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=data))
+    assert child.wait() == 1
+    assert "A process that loads images has been killed" in child.said
+    assert "num_workers" in child.said
+
+
+def test_the_command_line_ends_with_143(original, tmp_path):
+    sizes = [f"--model.{name}={value}" for name, value in {"image_size": "[64,64]", "steps": 10_000, "seed": 0}.items()]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "anomalib_plugins", "train", "--model", "Slsg", *sizes),
+                *("--model.pretrain", "none", "--data", "MVTecAD", "--data.root", str(original.parent)),
+                *("--data.category", original.name, "--data.num_workers", "0"),
+                *(
+                    "--trainer.callbacks",
+                    "SafeCheckpoints",
+                    "--default_root_dir",
+                    str(tmp_path),
+                    "--trainer.enable_progress_bar",
+                    "false",
+                ),
+            ],
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+        )
+        for _ in range(1200):
+            if "Phases: " in (tmp_path / "log").read_text() or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(60) == 143, (tmp_path / "log").read_text()
+    assert list(tmp_path.rglob("interrupted.ckpt"))
