@@ -13,6 +13,7 @@ COMMANDS = {
     "check": ("anomalib_plugins.check", "everything that would spoil a training on a folder of photos, before it"),
     "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
+    "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
     "quickstart": ("anomalib_plugins.quickstart", "train, test, export and predict on demo images, start to finish"),
 }
 ANOMALIB = "fit, validate, test, train, predict, export"

@@ -1,0 +1,207 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What a report says in numbers and words: means, differences to papers and to anomalib's own models."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from anomalib_plugins.benchmark.results import METRICS, Row
+from anomalib_plugins.registry import PLUGINS
+from anomalib_plugins.report.published import Published, model_of, published
+
+NAMES = {
+    "image_auroc": "Image AUROC",
+    "pixel_auroc": "Pixel AUROC",
+    "aupro": "AUPRO",
+    "pixel_ap": "Pixel AP",
+    "spro": "sPRO",
+}
+OURS = {plugin.name for plugin in PLUGINS if plugin.kind == "model"}
+
+Place = tuple[str, str]  # data set and category
+
+
+@dataclass(frozen=True)
+class Group:
+    """All results of one model on one schedule and image size.
+
+    Args:
+        model: Its label in the results.
+        schedule: How long it trained.
+        image_size: Side of the images in pixels, as text.
+        rows: Its results.
+    """
+
+    model: str
+    schedule: str
+    image_size: str
+    rows: tuple[Row, ...]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the model is one of this package; else it is taken for anomalib's."""
+        return model_of(self.model, OURS) is not None
+
+    @property
+    def places(self) -> list[Place]:
+        """Data sets and categories it was run on."""
+        return list(dict.fromkeys(map(place_of, self.rows)))
+
+    def value(self, metric: str, place: Place) -> float:
+        """Mean over seeds; NaN where nothing was measured."""
+        values = [number(row, metric) for row in self.rows if place_of(row) == place]
+        return fmean(values) if values else float("nan")
+
+    def mean(self, metric: str, places: Iterable[Place]) -> float:
+        """Mean over categories of the means over seeds; NaN where one is undefined."""
+        values = [self.value(metric, place) for place in places]
+        return fmean(values) if values else float("nan")
+
+    def deviation(self, metric: str, places: Sequence[Place]) -> float:
+        """Standard deviation over seeds of the mean over categories; NaN with fewer than two complete seeds."""
+        by_seed: dict[str, dict[Place, float]] = {}
+        for row in self.rows:
+            by_seed.setdefault(row["seed"], {})[place_of(row)] = number(row, metric)
+        means = [fmean(values[place] for place in places) for values in by_seed.values() if set(places) <= set(values)]
+        return stdev(means) if len(means) > 1 else float("nan")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One of our models beside the best of anomalib's, in one metric on one data set.
+
+    Args:
+        metric: Column of the results.
+        ours: Mean of our model over the categories that both were run on.
+        theirs: That of anomalib's model.
+        rival: Anomalib's model.
+        lost: In how many categories ours is behind.
+        categories: How many there are.
+    """
+
+    metric: str
+    ours: float
+    theirs: float
+    rival: str
+    lost: int
+    categories: int
+
+    @property
+    def outcome(self) -> str:
+        """``loses``, ``wins`` or ``ties``, to four digits, as results are written."""
+        difference = round(self.ours - self.theirs, 4)
+        return "loses" if difference < 0 else "wins" if difference > 0 else "ties"
+
+
+def place_of(row: Mapping[str, str]) -> Place:
+    """Data set and category of a row."""
+    return row.get("dataset", ""), row["category"]
+
+
+def number(row: Mapping[str, str], column: str) -> float:
+    """A cell as a number; NaN where it is empty."""
+    return float(row.get(column) or "nan")
+
+
+def metrics_of(rows: Sequence[Row]) -> list[str]:
+    """Metrics that the results have."""
+    return [*METRICS, *(["spro"] if any(row.get("spro") for row in rows) else [])]
+
+
+def groups_of(rows: Iterable[Row]) -> list[Group]:
+    """Results by model, schedule and image size, in the order they appear in, this package's models first."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["model"], row["schedule"], row.get("image_size", "")), []).append(row)
+    groups = [Group(*key, tuple(each)) for key, each in found.items()]
+    return sorted(groups, key=lambda group: not group.is_ours)
+
+
+def names_of(groups: Sequence[Group]) -> list[str]:
+    """What to call the groups: by model, and by schedule and size where a model has several."""
+    models = [group.model for group in groups]
+    return [
+        f"{group.model}, {group.schedule}, {group.image_size} px" if models.count(group.model) > 1 else group.model
+        for group in groups
+    ]
+
+
+def paper_of(row: Row, metric: str, alias: Mapping[str, Place]) -> Published | None:
+    """The published result that a row of results is to be compared with.
+
+    Args:
+        row: Row of a results file.
+        metric: Column.
+        alias: Data set and category that a category of other data stands for.
+    """
+    place = alias.get(row["category"], place_of(row))
+    fitting = (each for each in published() if each.is_about(row, place) and metric in each.values[place[1]])
+    return next(fitting, None)
+
+
+def compare(ours: Group, rivals: Sequence[Group], dataset: str, metrics: Sequence[str]) -> list[Comparison]:
+    """One of our models beside the best of anomalib's in each metric, on the categories of a data set both have.
+
+    Args:
+        ours: Our model.
+        rivals: Anomalib's models.
+        dataset: Data set.
+        metrics: Columns of the results.
+
+    Returns:
+        One comparison per metric that both have; the best rival may differ from metric to metric.
+    """
+    found = []
+    for metric in metrics:
+        pairs = [each for rival in rivals if (each := _pair(ours, rival, dataset, metric))]
+        # The rival that was run on most categories; among those the one with the best mean.
+        best = max(pairs, key=lambda each: (each.categories, each.theirs), default=None)
+        if best:
+            found.append(best)
+    return found
+
+
+def _pair(ours: Group, rival: Group, dataset: str, metric: str) -> Comparison | None:
+    places = [
+        place
+        for place in ours.places
+        if place[0] == dataset and not _is_nan(ours.value(metric, place) - rival.value(metric, place))
+    ]
+    if not places:
+        return None
+    lost = sum(round(ours.value(metric, place) - rival.value(metric, place), 4) < 0 for place in places)
+    return Comparison(metric, ours.mean(metric, places), rival.mean(metric, places), rival.model, lost, len(places))
+
+
+def sentence(name: str, dataset: str, comparisons: Sequence[Comparison]) -> str:
+    """A comparison in words: what is lost first, with numbers, then what is won.
+
+    Args:
+        name: Our model.
+        dataset: Data set.
+        comparisons: One per metric; at least one.
+    """
+    lost = [
+        f"{NAMES[each.metric]} {each.ours:.3f} to {each.theirs:.3f} of {each.rival}"
+        f" (behind in {each.lost} of {each.categories})"
+        for each in comparisons
+        if each.outcome == "loses"
+    ]
+    won = [
+        f"{NAMES[each.metric]} {each.ours:.3f} to {each.theirs:.3f} of {each.rival}"
+        for each in comparisons
+        if each.outcome == "wins"
+    ]
+    tied = [NAMES[each.metric] for each in comparisons if each.outcome == "ties"]
+    parts = [
+        f"loses to anomalib's best in {'; '.join(lost)}" if lost else "",
+        f"is ahead in {'; '.join(won)}" if won else "",
+        f"ties in {', '.join(tied)}" if tied else "",
+    ]
+    return f"{name}{f' on {dataset}' if dataset else ''} {'. It '.join(filter(None, parts))}."
+
+
+def _is_nan(value: float) -> bool:
+    return value != value  # noqa: PLR0124 (NaN is what differs from itself)

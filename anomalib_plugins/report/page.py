@@ -1,0 +1,198 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Puts a report together: one HTML file that needs nothing but itself."""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from anomalib_plugins.benchmark.predictions import Predictions, load, path_of
+from anomalib_plugins.benchmark.results import Row
+from anomalib_plugins.report import pictures
+from anomalib_plugins.report.curves import curves_of
+from anomalib_plugins.report.facts import NAMES, Group, Place, groups_of, metrics_of, names_of, place_of
+from anomalib_plugins.report.tables import COSTS, category_rows, mean_rows, run_facts, sentences
+
+logger = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).with_name("template")
+SCRIPTS = ("core.js", "tables.js", "plots.js", "gallery.js")
+
+
+@dataclass
+class Gallery:
+    """Predictions of all jobs, as the page keeps them.
+
+    Args:
+        side: Largest width and height of a picture, in pixels.
+        most: Pictures per job; curves and counts are of all images all the same.
+    """
+
+    side: int = 192
+    most: int = 1000
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    images: dict[tuple[Place, bytes], dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, group: int, row: Row, predictions: Predictions) -> None:
+        """Keep curves, scores and pictures of one job.
+
+        Args:
+            group: Number of its group.
+            row: Its row of the results.
+            predictions: What it predicted.
+        """
+        place = place_of(row)
+        chosen = np.unique(
+            np.linspace(0, len(predictions.labels) - 1, min(self.most, len(predictions.labels)), dtype=int)
+        )
+        key = place, hashlib.sha256("\0".join(predictions.paths).encode()).digest()
+        if key not in self.images:
+            self.images[key] = self._images(predictions, chosen)
+        heatmaps: list[str] = []
+        if predictions.maps is not None:
+            scale = pictures.scale_of(predictions.maps)
+            heatmaps = [pictures.heatmap_of(predictions.maps[index], scale, self.side // 2) for index in chosen]
+        self.jobs.append({
+            "group": group,
+            "dataset": place[0],
+            "category": place[1],
+            "seed": row["seed"],
+            "images": list(self.images).index(key),
+            "curves": curves_of(predictions),
+        })
+        self.scores.append({
+            "scores": [_plain(score) for score in predictions.scores],
+            "labels": predictions.labels.astype(int).tolist(),
+            "heatmaps": heatmaps,
+        })
+
+    def _images(self, predictions: Predictions, chosen: Sequence[int]) -> dict[str, Any]:
+        items = []
+        for index in chosen:
+            path = Path(predictions.paths[index])
+            picture = pictures.image_of(path, self.side)
+            mask = None if predictions.masks is None else pictures.mask_of(predictions.masks[index], self.side)
+            items.append({
+                "index": int(index),
+                "name": f"{path.parent.name}/{path.name}",
+                "image": picture and picture.data,
+                "ratio": picture.ratio if picture else 1,
+                "mask": mask,
+            })
+        return {"items": items, "masks": predictions.masks is not None}
+
+    @property
+    def missing(self) -> int:
+        """How many images could not be read where the jobs have seen them."""
+        return sum(item["image"] is None for each in self.images.values() for item in each["items"])
+
+
+def collect(groups: Sequence[Group], results: Path, gallery: Gallery) -> None:
+    """Add the predictions that lie beside the results, of the first seed of every model and category.
+
+    Args:
+        groups: Results by model.
+        results: The results file.
+        gallery: Is filled.
+    """
+    for number, group in enumerate(groups):
+        for place in group.places:
+            for row in (each for each in group.rows if place_of(each) == place and each.get("job")):
+                path = path_of(results, row)
+                try:
+                    gallery.add(number, row, load(path))
+                except FileNotFoundError:
+                    continue
+                except (OSError, ValueError) as error:
+                    logger.warning("%s is left out: %s", path, error)
+                    continue
+                break
+
+
+def build(
+    rows: Sequence[Row], results: Path, gallery: Gallery | None = None, alias: Mapping[str, Place] | None = None
+) -> str:
+    """The page.
+
+    Args:
+        rows: Rows of the results file; at least one.
+        results: The file; predictions are looked for beside it.
+        gallery: How to keep the pictures.
+        alias: Data set and category of papers that a category of the results stands for, by its name.
+
+    Returns:
+        HTML that loads nothing and runs no script but its own.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    if not rows:
+        msg = f"{results} has no results yet: run a benchmark first"
+        raise ValueError(msg)
+    gallery = gallery or Gallery()
+    groups, metrics = groups_of(rows), metrics_of(rows)
+    names = names_of(groups)
+    collect(groups, results, gallery)
+    means = mean_rows(groups, names, metrics)
+    style, script = _read("style.css"), "".join(map(_read, SCRIPTS))
+    return _template().render(
+        title=results.stem,
+        written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        rows=rows,
+        metrics={metric: NAMES[metric] for metric in metrics},
+        costs={column: COSTS[column] for column in COSTS if any(row["costs"][column] is not None for row in means)},
+        means=means,
+        categories=category_rows(groups, names, metrics, alias or {}),
+        sentences=sentences(groups, names, metrics),
+        rivals=any(not group.is_ours for group in groups),
+        facts=run_facts(groups, names),
+        gallery=gallery,
+        data={
+            "metrics": {metric: NAMES[metric] for metric in metrics},
+            "groups": [{"name": name, "ours": group.is_ours} for name, group in zip(names, groups, strict=True)],
+            "means": [{key: row[key] for key in ("group", "dataset", "metrics", "costs")} for row in means],
+            "jobs": gallery.jobs,
+        },
+        style=Markup(style),  # noqa: S704  (files of this package)
+        script=Markup(script),  # noqa: S704
+        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
+    )
+
+
+def _plain(score: np.float32) -> float | None:
+    """A score in the fewest digits that tell it from others; ``None``, as anomalous as can be, for NaN and infinity."""
+    return None if np.isnan(score) or score == np.inf else float(str(max(score, np.finfo(np.float32).min)))
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
+    environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.3f}".replace("-", "−")
+    environment.filters["size"] = lambda value: "–" if value is None else f"{value:,.{0 if value >= 100 else 1}f}"
+    return environment.get_template("page.html")
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """What a content security policy knows an inline script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,0 +1,89 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Small pictures of test images, their ground truth and heatmaps, as text that fits into a page."""
+
+import base64
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+QUALITY = 55  # WebP's; an image of 192 pixels takes about 4 kB, a heatmap 1 kB
+
+
+class Picture(NamedTuple):
+    """A small image.
+
+    Args:
+        data: WebP file in base64.
+        ratio: Width by height.
+    """
+
+    data: str
+    ratio: float
+
+
+def image_of(path: Path, side: int) -> Picture | None:
+    """The image at most ``side`` pixels wide and high; ``None`` if the file is not there or is no image."""
+    try:
+        with Image.open(path) as file:
+            file.draft("RGB", (side, side))  # JPEG files are decoded at a fraction of their size
+            image = ImageOps.exif_transpose(file).convert("RGB")
+    except (OSError, ValueError):
+        return None
+    image.thumbnail((side, side))
+    return Picture(_webp(image, quality=QUALITY), round(image.width / image.height, 3))
+
+
+def mask_of(mask: npt.NDArray[np.bool_], side: int) -> str | None:
+    """Ground truth in white on black, without loss; ``None`` for a good image.
+
+    Args:
+        mask: Defective pixels ``(H, W)``.
+        side: Largest width and height in pixels.
+    """
+    if not mask.any():
+        return None
+    # The largest of the pixels that one stands for: a scratch of a pixel's width must not vanish.
+    step = max(1, -(-max(mask.shape) // side))
+    height, width = (-(-length // step) * step for length in mask.shape)
+    padded = np.zeros((height, width), bool)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    small = padded.reshape(height // step, step, width // step, step).any(axis=(1, 3))
+    return _webp(Image.fromarray(small.astype(np.uint8) * 255), lossless=True)
+
+
+def scale_of(maps: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Scores that become the darkest and the brightest colour: all but the lowest 1 % and the highest 0.1 %."""
+    finite = maps[np.isfinite(maps)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, high = np.quantile(finite[:: max(1, len(finite) // 1_000_000)], [0.01, 0.999])
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def heatmap_of(scores: npt.NDArray[np.floating], scale: tuple[float, float], side: int) -> str:
+    """Anomaly map in colours; NaN is the brightest.
+
+    Args:
+        scores: Map ``(H, W)``.
+        scale: Scores of the darkest and the brightest colour.
+        side: Largest width and height in pixels.
+    """
+    low, high = scale
+    share = np.clip((np.where(np.isnan(scores), high, scores) - low) / (high - low), 0, 1)
+    grey = Image.fromarray((share * 255).round().astype(np.uint8))
+    grey.thumbnail((side, side), Image.Resampling.BOX)
+    colours = cv2.applyColorMap(np.asarray(grey), cv2.COLORMAP_INFERNO)[..., ::-1]  # from BGR
+    return _webp(Image.fromarray(np.ascontiguousarray(colours)), quality=QUALITY)
+
+
+def _webp(image: Image.Image, **options: object) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", **options)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

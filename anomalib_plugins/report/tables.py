@@ -1,0 +1,142 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Rows of the report's tables, ready to be shown and sorted."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from anomalib_plugins.benchmark.results import Row
+from anomalib_plugins.report.facts import Group, Place, compare, number, paper_of, place_of, sentence
+
+# Columns of speed and size: header, unit, factor of the results' column.
+COSTS = {
+    "latency_ms": ("Latency", "ms", 1.0),
+    "images_per_second": ("Throughput", "images/s", 1.0),
+    "parameters": ("Parameters", "M", 1e-6),
+    "gmacs": ("MACs", "G", 1.0),
+    "peak_memory_mb": ("Peak memory", "MB", 1.0),
+    "train_seconds": ("Training", "s", 1.0),
+}
+FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options", "machine", "versions")
+
+
+def mean_rows(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Means of every group over the categories of every data set, and what it costs.
+
+    Args:
+        groups: Results by model.
+        names: What the groups are called.
+        metrics: Columns of the results.
+    """
+    rows = []
+    for index, (group, name) in enumerate(zip(groups, names, strict=True)):
+        for dataset in dict.fromkeys(dataset for dataset, _ in group.places):
+            places = [place for place in group.places if place[0] == dataset]
+            rows.append({
+                "group": index,
+                "name": name,
+                "ours": group.is_ours,
+                "dataset": dataset,
+                "categories": len(places),
+                "of": len({place for each in groups for place in each.places if place[0] == dataset}),
+                "seeds": len({row["seed"] for row in group.rows if place_of(row) in places}),
+                "metrics": {metric: _finite(group.mean(metric, places)) for metric in metrics},
+                "deviations": {metric: _finite(group.deviation(metric, places)) for metric in metrics},
+                "costs": {column: _cost(group, places, column) for column in COSTS},
+            })
+    for row in rows:
+        row["best"] = {metric: _is_best(row, rows, metric) for metric in metrics}
+    return rows
+
+
+def _is_best(row: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) -> bool:
+    """Whether a mean is the highest of its data set, to three digits; means over some categories do not compete."""
+    rivals = [each for each in rows if each["dataset"] == row["dataset"] and each["categories"] == each["of"]]
+    known = [round(each["metrics"][metric], 3) for each in rivals if each["metrics"][metric] is not None]
+    return row in rivals and len(known) > 1 and round(row["metrics"][metric] or 0, 3) == max(known)
+
+
+def category_rows(
+    groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str], alias: Mapping[str, Place]
+) -> list[dict[str, Any]]:
+    """Ours beside the paper, category by category.
+
+    Args:
+        groups: Results by model.
+        names: What the groups are called.
+        metrics: Columns of the results.
+        alias: Data set and category that a category of other data stands for.
+    """
+    rows = []
+    for group, name in zip(groups, names, strict=True):
+        for place in group.places:
+            [row, *_] = [each for each in group.rows if place_of(each) == place]
+            cells = {metric: _cell(group, row, metric, alias) for metric in metrics}
+            said = next((cell["source"] for cell in cells.values() if cell["source"]), None)
+            rows.append({
+                "name": name,
+                "ours": group.is_ours,
+                "dataset": place[0],
+                "category": place[1],
+                "cells": cells,
+                "source": said,
+            })
+    return rows
+
+
+def _cell(group: Group, row: Row, metric: str, alias: Mapping[str, Place]) -> dict[str, Any]:
+    place = place_of(row)
+    value, paper = _finite(group.value(metric, place)), paper_of(row, metric, alias)
+    printed = paper.values[alias.get(place[1], place)[1]][metric] if paper else None
+    return {
+        "ours": value,
+        "paper": printed,
+        "difference": None if value is None or printed is None else value - printed,
+        "source": paper,
+    }
+
+
+def sentences(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """How each of our models does beside anomalib's, in words; the ones that lose first.
+
+    Args:
+        groups: Results by model.
+        names: What the groups are called.
+        metrics: Columns of the results.
+    """
+    rivals = [group for group in groups if not group.is_ours]
+    found = []
+    for group, name in zip(groups, names, strict=True):
+        for dataset in dict.fromkeys(dataset for dataset, _ in group.places) if group.is_ours else ():
+            comparisons = compare(group, rivals, dataset, metrics)
+            if comparisons:
+                loses = any(each.outcome == "loses" for each in comparisons)
+                found.append({"loses": loses, "text": sentence(name, dataset, comparisons)})
+    return sorted(found, key=lambda each: not each["loses"])
+
+
+def run_facts(groups: Sequence[Group], names: Sequence[str]) -> list[dict[str, Any]]:
+    """How the results of each group came about: every value that occurs.
+
+    Args:
+        groups: Results by model.
+        names: What the groups are called.
+    """
+    return [
+        {"name": name, **{fact: list(dict.fromkeys(row.get(fact, "") for row in group.rows)) for fact in FACTS}}
+        for group, name in zip(groups, names, strict=True)
+    ]
+
+
+def _cost(group: Group, places: Sequence[Place], column: str) -> float | None:
+    """Mean over all jobs that were measured."""
+    values = [number(row, column) for row in group.rows if place_of(row) in places]
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) * COSTS[column][2] if known else None
+
+
+def _finite(value: float) -> float | None:
+    return None if math.isnan(value) else value
