@@ -61,8 +61,9 @@ def did_you_mean(message: str, parser: Any) -> str:
     options = {option for each in _parsers(parser) for option in each._option_string_actions}  # noqa: SLF001
     for option in re.findall(r"Unrecognized arguments: (--[\w.]+)", message):
         nearest[option] = _nearest(option, options)
-    for group, key in re.findall(r"Group '([\w.]+)' does not accept option '(\w+)'", message):
-        nearest[f"{group}.{key}"] = _nearest(f"--{group}.{key}", options).removeprefix("--")
+    for group, key in re.findall(r"(?:Group '([\w.]+)'|Subcommand '\w+') does not accept option '([\w.]+)'", message):
+        name = f"{group}.{key}".lstrip(".")
+        nearest[name] = _nearest(f"--{name}", options).removeprefix("--")
     return "".join(f"\n{wrong!r} is unknown; did you mean {right!r}?" for wrong, right in nearest.items() if right)
 
 

@@ -3,6 +3,7 @@
 
 """Photos in folders, before any datamodule has read them: what is where, and what anomalib would trip over."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,6 +148,11 @@ def folder_findings(layout: Layout) -> Iterator[Finding]:
     if other:
         what = f"{len(other)} images are not read by anomalib's datamodules of this layout, which take {layout.endings}"
         yield Finding(what, dict.fromkeys(map(str, other), ""), "Use the datamodule Folder, or save them as such.")
+    strange = [folder for folder in (*layout.train, *layout.good, *layout.defects) if not str(folder).isascii()]
+    if strange:
+        what = "anomalib takes folders with ASCII letters in their path only, and calls any other non-printable"
+        way_out = f"Rename them, or train on a link: ln -s {shlex.quote(readable(layout.root.absolute()))} /tmp/photos"
+        yield Finding(what, dict.fromkeys(map(str, strange), ""), way_out, refused=True)
     if train and not good and not defects:
         yield Finding("There are no test images: train with the datamodule SyntheticAnomaly, which makes some")
     elif train and not defects:

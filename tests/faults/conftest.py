@@ -92,9 +92,11 @@ def small(model: type = Pouta, **arguments: Any) -> Any:
     return model(**{"image_size": SIZE, "seed": 0, **SMALL[model], **arguments})
 
 
-def engine(folder: Path, *callbacks: Any, **arguments: Any) -> Engine:
-    """An engine that saves at the end of each epoch."""
-    saving = ModelCheckpoint(dirpath=folder / "weights", filename="model", save_on_train_epoch_end=True)
+def engine(folder: Path, *callbacks: Any, saves: bool = True, **arguments: Any) -> Engine:
+    """An engine that saves at the end of each epoch, or never: a checkpoint takes longer than an epoch."""
+    saving = ModelCheckpoint(
+        dirpath=folder / "weights", filename="model", save_on_train_epoch_end=True, save_top_k=int(saves)
+    )
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     return Engine(
         default_root_dir=folder,

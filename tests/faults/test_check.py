@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from anomalib.data import MVTecAD
 from PIL import Image
 
 from anomalib_plugins.__main__ import main
@@ -280,3 +281,19 @@ def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_foun
     )
     assert "cannot be set up" not in printed
     assert code == 1
+
+
+def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = check(capsys, part.rename(tmp_path / "Späne 検査"))
+    assert "MEND  anomalib takes folders with ASCII letters" in printed
+    assert f"ln -s '{tmp_path}/Späne 検査' /tmp/photos" in printed
+    assert code == 1
+    (tmp_path / "link").symlink_to("Späne 検査")
+    assert check(capsys, tmp_path / "link")[0] == 0
+    data = MVTecAD(root=tmp_path, category="link", num_workers=0, train_batch_size=2)
+    data.setup()
+    assert len(next(iter(data.train_dataloader())).image) == 2
+    with pytest.raises(ValueError, match="non-printable"):
+        MVTecAD(root=tmp_path, category="Späne 検査").setup()

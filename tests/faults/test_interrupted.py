@@ -44,10 +44,12 @@ class KillLoader(Callback):
             os.kill(worker.pid, signal.SIGKILL)
 
 
-def train(part, folder, *callbacks, ckpt_path=None, **options):
+def train(part, folder, *callbacks, ckpt_path=None, saves=False, **options):
     """Train Slsg; returns it."""
     model = small(Slsg, **options)
-    engine(folder, SafeCheckpoints(), *callbacks).fit(model, datamodule=datamodule(part), ckpt_path=ckpt_path)
+    engine(folder, SafeCheckpoints(), *callbacks, saves=saves).fit(
+        model, datamodule=datamodule(part), ckpt_path=ckpt_path
+    )
     return model
 
 
@@ -59,7 +61,7 @@ def unbroken(original, tmp_path_factory):
 
 @pytest.mark.parametrize("phase", BATCH)
 def test_killed_in_any_phase_resumes_to_the_same_result(original, tmp_path, fork, unbroken, phase):
-    child = fork(lambda: train(original, tmp_path, Send(signal.SIGKILL, BATCH[phase])))
+    child = fork(lambda: train(original, tmp_path, Send(signal.SIGKILL, BATCH[phase]), saves=True))
     assert child.wait() == -signal.SIGKILL
     resumed = train(original, tmp_path / "resumed", ckpt_path=tmp_path / "weights/model.ckpt")
     assert_close(resumed.state_dict(), dict(unbroken), rtol=0, atol=0, equal_nan=True)
@@ -79,14 +81,14 @@ def test_stopped_training_saves_and_says_so_in_its_exit_code(original, tmp_path,
 
 
 def test_a_batch_that_does_not_end_is_left_after_the_grace(original, tmp_path, fork):
-    running = engine(tmp_path, SafeCheckpoints(grace=0.5), Send(signal.SIGTERM, batch=1, then=60))
+    running = engine(tmp_path, SafeCheckpoints(grace=0.5), Send(signal.SIGTERM, batch=1, then=60), saves=False)
     child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=datamodule(original)))
     assert child.wait(40) == 143
     assert not (tmp_path / "weights/interrupted.ckpt").exists()
 
 
 def test_a_killed_loader_process_is_named(original, tmp_path, fork):
-    data, running = datamodule(original, num_workers=1), engine(tmp_path, SafeCheckpoints(), KillLoader())
+    data, running = datamodule(original, num_workers=1), engine(tmp_path, SafeCheckpoints(), KillLoader(), saves=False)
     child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=data))
     assert child.wait() == 1
     assert "A process that loads images has been killed" in child.said

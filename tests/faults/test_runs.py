@@ -1,0 +1,175 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Whole runs on folders, machines and networks as they are."""
+
+import ctypes
+import os
+import shutil
+import time
+
+import pytest
+import torch
+from anomalib.data import Folder
+from anomalib.engine import Engine
+from lightning.pytorch import Callback
+from PIL import Image
+from torch.testing import assert_close
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import Lambda
+
+from anomalib_plugins import CutSwapPatchcore, Slsg
+from anomalib_plugins.callbacks.data_check import DataCheckError
+from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
+
+from .conftest import SIZE, datamodule, engine, small
+
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of Linux
+
+
+class Do(Callback):
+    """Does something at the beginning of a training batch."""
+
+    def __init__(self, action, batch=1):
+        self.action, self.batch = action, batch
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.fit_loop.total_batch_idx == self.batch:
+            self.action()
+
+
+def model(**options):
+    """Slsg without its first phase."""
+    return small(Slsg, pretrain="none", **options)
+
+
+def listing(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def awkward(original, tmp_path_factory):
+    """Photos of every kind that has to work, in a folder with a difficult name; what was in it, and a run on them."""
+    root = tmp_path_factory.mktemp("my parts #1 %20 [x]")
+    part = shutil.copytree(original, root / "part a")
+    good = part / "train/good"
+    for number, mode in enumerate(("L", "RGBA", "P")):
+        Image.open(good / f"{number:03}.png").convert(mode).save(good / f"{number:03}.png")
+    Image.open(good / "003.png").resize((80, 80)).save(good / "003.png")
+    Image.open(good / "004.png").resize((40, 40)).save(good / "004.png")
+    (part / "test/hole/000.png").rename(part / "test/hole/..%2e%2e #ü 検査.png")
+    (part / "ground_truth/hole/000_mask.png").rename(part / "ground_truth/hole/..%2e%2e #ü 検査.png")
+    before, results = listing(part), root / "ergebnisse ö 検査"
+    folders = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": "test/hole"}
+    data = Folder(name="teil ä", root=part, mask_dir="ground_truth/hole", **folders, num_workers=0, seed=0)
+    running, trained = engine(results, SafeCheckpoints(), max_steps=4), model()
+    running.fit(trained, datamodule=data)
+    metrics = running.test(trained, datamodule=data, ckpt_path=results / "weights/model.ckpt", verbose=False)
+    return part, before, results, metrics[0]
+
+
+def test_grey_transparent_palette_and_mixed_sizes_train_and_test(awkward):
+    *_, metrics = awkward
+    assert 0 <= metrics["image_AUROC"] <= 1
+
+
+def test_nothing_is_written_to_the_photos(awkward):
+    part, before, *_ = awkward
+    assert listing(part) == before
+
+
+def test_difficult_paths_work_and_every_result_lies_in_the_results(awkward):
+    part, _, results, _ = awkward
+    assert "..%2e%2e #ü 検査.png" in {path.name for path in results.rglob("*.png")}
+    assert (results / "weights/model.ckpt").is_file()
+    assert {path.name for path in part.parent.iterdir()} == {part.name, results.name}
+
+
+def test_a_file_spoilt_during_training_is_named(part, tmp_path):
+    path = part / "train/good/003.png"
+    spoil = Do(lambda: path.write_bytes(b""))
+    with pytest.raises(OSError, match="cannot identify") as error:
+        engine(tmp_path, SafeCheckpoints(), spoil, saves=False).fit(model(), datamodule=datamodule(part))
+    (note,) = error.value.__notes__
+    assert f"1 image files have changed since they were checked:\n  {path} is empty" in note
+    assert (tmp_path / "weights/interrupted.ckpt").exists()
+
+
+def test_a_file_deleted_during_training_is_named(part, tmp_path):
+    path = part / "train/good/003.png"
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        engine(tmp_path, Do(path.unlink), saves=False).fit(model(), datamodule=datamodule(part))
+
+
+def test_masks_that_stop_the_datamodule_are_named(part, tmp_path):
+    mask = part / "ground_truth/hole/001_mask.png"
+    mask.unlink()
+    with pytest.raises(ValueError, match="Must have equal len") as error:
+        engine(tmp_path).fit(model(), datamodule=datamodule(part))
+    assert any("test/hole/001.png" in note for note in error.value.__notes__)
+
+
+def test_nan_in_a_training_batch_is_refused_with_its_image(part, tmp_path):
+    spoil = Lambda(lambda image: image.masked_fill(image > 0.6, torch.nan), tv_tensors.Image)
+    trained = model()
+    before = {name: each.clone() for name, each in trained.model.state_dict().items()}
+    with pytest.raises(DataCheckError, match=r"2 of 2 images of training batch 0 hold NaN(.|\n)*train/good/00\d.png"):
+        engine(tmp_path, saves=False).fit(trained, datamodule=datamodule(part, train_augmentations=spoil))
+    assert_close(trained.model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_constant_images_train_to_finite_weights(part, tmp_path):
+    for path in (part / "train/good").iterdir():
+        Image.new("RGB", (64, 64), "white").save(path)
+    trained = model()
+    with pytest.warns(UserWarning, match="6 of 6 training images have one single colour"):
+        engine(tmp_path, saves=False, max_steps=3).fit(trained, datamodule=datamodule(part))
+    assert all(each.isfinite().all() for each in trained.parameters())
+
+
+def test_a_clock_that_jumps_changes_nothing(original, tmp_path, monkeypatch):
+    def train(folder, *callbacks):
+        trained = model()
+        engine(folder, *callbacks, saves=False, max_steps=4, max_time={"minutes": 30}).fit(trained, datamodule=datamodule(original))
+        return trained
+
+    def jump(seconds):
+        return lambda: monkeypatch.setattr(time, "time", lambda: now() + seconds)
+
+    expected, now = train(tmp_path / "a"), time.time
+    jumps = [Do(jump(seconds), batch) for seconds, batch in ((-86_400, 1), (31_536_000, 3))]
+    assert_close(train(tmp_path / "b", *jumps).model.state_dict(), expected.model.state_dict(), rtol=0, atol=0)
+
+
+def test_two_runs_into_one_folder_do_not_touch_each_other(original, tmp_path, fork):
+    def run(seed):
+        running = Engine(
+            default_root_dir=tmp_path, accelerator="cpu", max_steps=2, logger=False, enable_progress_bar=False
+        )
+        running.fit(model(seed=seed), datamodule=datamodule(original))
+
+    children = [fork(lambda seed=seed: run(seed)) for seed in (1, 2)]
+    assert [child.wait(120) for child in children] == [0, 0], [child.said for child in children]
+    saved = sorted(path for path in tmp_path.rglob("model.ckpt") if "latest" not in path.parts)
+    seeds = [torch.load(path, weights_only=True)["hyper_parameters"]["seed"] for path in saved]
+    assert sorted(seeds) == [1, 2]
+
+
+def test_without_internet_missing_weights_are_one_error_and_models_without_weights_work(original, tmp_path, fork):
+    def run():
+        if ctypes.CDLL(None).unshare(NEW_NETWORK):
+            os._exit(77)
+        torch.hub.set_dir(tmp_path)
+        engine(tmp_path, saves=False, max_steps=1).fit(model(), datamodule=datamodule(original))
+        print("trained without internet", flush=True)
+        patchcore = CutSwapPatchcore(image_size=SIZE, pre_trained=True, saliency="backbone", steps=2)
+        engine(tmp_path, saves=False).fit(patchcore, datamodule=datamodule(original))
+
+    child = fork(run)
+    code = child.wait()
+    if code == 77:
+        pytest.skip("only root may take the network away")
+    assert code == 1
+    assert "trained without internet" in child.said
+    assert "FileNotFoundError: no ImageNet weights for" in child.said
+    assert "`pre_trained=False`" in child.said
