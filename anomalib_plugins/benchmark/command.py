@@ -12,14 +12,19 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from anomalib_plugins.benchmark import results, tables
 from anomalib_plugins.benchmark.options import add_model_options, read_model_options
 from anomalib_plugins.benchmark.progress import everything_into
+
+if TYPE_CHECKING:
+    from anomalib_plugins.benchmark.config import BenchmarkGenerator
+    from anomalib_plugins.benchmark.runner import ResumingRunner
 
 # With --root: the same backbone for all, and the small coreset that a CPU affords.
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -41,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--workers", type=int, default=0, metavar="N", help="data loading processes")
     what.add_argument("--textures", type=Path, metavar="DIR", help="texture images for models that paste them (Draem)")
     _add_setup(cli.add_argument_group("how to run it, where the models or the configuration do not say"))
+    _add_cluster(cli.add_argument_group("several jobs at once, on a Ray cluster (pip install 'anomalib_plugins[ray]')"))
     _add_places(cli.add_argument_group("where to"))
     table = cli.add_argument_group("run nothing, make a table")
     table.add_argument("--table", type=Path, metavar="CSV", help="print the table of a results file")
@@ -58,6 +64,19 @@ def _add_setup(group: Any) -> None:
     add("--precision", default="32-true", help="arithmetic of training and test, e.g. bf16-mixed")
     add("--threads", type=int, metavar="N", help="CPU threads of torch")
     add("--weights-cache", type=Path, metavar="DIR", help="hf/ and torch/ to take pre-trained weights from, offline")
+
+
+def _add_cluster(group: Any) -> None:
+    add = group.add_argument
+    add("--ray", nargs="?", const="local", metavar="ADDRESS", help="of the cluster; without one, on this machine")
+    add("--cpus-per-job", type=float, default=1, metavar="N", help="CPU cores of a job (default: %(default)s)")
+    add(
+        "--gpus-per-job",
+        type=float,
+        default=0,
+        metavar="N",
+        help="GPUs of a job, 0.5 for two on one (default: %(default)s)",
+    )
 
 
 def _add_places(group: Any) -> None:
@@ -97,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.error("say what to run: either --config FILE or --root FOLDER")
     if args.root and not args.root.is_dir():
         cli.error(f"--root must be a folder of categories, got {args.root}")
+    if args.ray and find_spec("ray") is None:
+        cli.error("--ray needs Ray: pip install 'anomalib_plugins[ray]'")
     if args.weights_cache:  # before the libraries are imported: they read these once
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
@@ -136,7 +157,7 @@ def run(configs: list[dict[str, Any]], args: argparse.Namespace) -> int:
     """Run every configuration on each of its accelerators; returns 1 if a job failed."""
     with everything_into(args.output.with_suffix(".log")):  # the libraries warn of each other's future
         from anomalib_plugins.benchmark.config import BenchmarkGenerator
-        from anomalib_plugins.benchmark.runner import FailedJobsError, ResumingRunner
+        from anomalib_plugins.benchmark.runner import FailedJobsError
         from anomalib_plugins.benchmark.setup import Setup
 
     chosen = {each.name: getattr(args, each.name) for each in fields(Setup) if each.name != "accelerator"}
@@ -145,13 +166,25 @@ def run(configs: list[dict[str, Any]], args: argparse.Namespace) -> int:
         for accelerator in _accelerators(config, args):
             generator = BenchmarkGenerator(Setup(accelerator=accelerator, **chosen), args.seeds)
             try:
-                ResumingRunner(generator, args.output).run(config.get("benchmark") or {})
+                _runner(generator, args).run(config.get("benchmark") or {})
             except FailedJobsError as error:
                 failures.append(str(error))
     if rows := results.read(args.output):
         print(tables.table(rows))
     print("\n".join(failures), file=sys.stderr, end="\n" if failures else "")
     return int(bool(failures))
+
+
+def _runner(generator: "BenchmarkGenerator", args: argparse.Namespace) -> "ResumingRunner":
+    """Runs here, or on a cluster."""
+    if not args.ray:
+        from anomalib_plugins.benchmark.runner import ResumingRunner
+
+        return ResumingRunner(generator, args.output)
+    from anomalib_plugins.benchmark.ray_runner import RayRunner
+
+    address = None if args.ray == "local" else args.ray
+    return RayRunner(generator, args.output, address, args.cpus_per_job, args.gpus_per_job)
 
 
 def _accelerators(config: dict[str, Any], args: argparse.Namespace) -> list[str]:

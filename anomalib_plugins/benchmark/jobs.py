@@ -63,7 +63,7 @@ class Job(HostJob):
         report: Is told in a few words how far the job is.
     """
 
-    name: ClassVar[str] = "benchmark"  # type: ignore[misc]  # the section of a configuration file
+    name: ClassVar[str] = "benchmark"  # the section of a configuration file
 
     label: str
     dataset: str

@@ -22,11 +22,11 @@ class Choice(NamedTuple):
     model: str
 
 
-def add_model_options(cli: argparse.ArgumentParser, default: list[str]) -> None:
+def add_model_options(cli: argparse.ArgumentParser | argparse._ArgumentGroup, default: list[str]) -> None:
     """Let a program choose models, variants of them, and their arguments.
 
     Args:
-        cli: Parser of the program.
+        cli: Parser of the program, or a group of its options.
         default: Models it runs by itself.
     """
     cli.add_argument(

@@ -50,15 +50,16 @@ class View:
         task = self._progress.add_task(title, total=None)
         return task, lambda stage: self._progress.update(task, description=f"{title}: {stage}")
 
-    def end(self, task: TaskID, line: str) -> None:
-        """Take a job away and leave a line about it.
+    def end(self, line: str, task: TaskID | None = None) -> None:
+        """Leave a line about a job, and take it away if it was shown.
 
         Args:
-            task: Number of the job.
             line: What became of it.
+            task: Number of the job.
         """
         self._done += 1
-        self._progress.remove_task(task)
+        if task is not None:
+            self._progress.remove_task(task)
         self._progress.update(self._all, completed=self._done, description=f"{self._done} of {self._total} jobs")
         self.say(f"[{self._done}/{self._total}] {line}")
 

@@ -5,6 +5,7 @@
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,16 @@ def read(path: Path) -> list[Row]:
         return [{**dict.fromkeys(COLUMNS, ""), **row} for row in reader]
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
+def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
     """Add one row. The file is replaced in one step: after a crash it has the row or it has not, and never half of it.
 
     Args:
         path: Results file, made if there is none. One program at a time may write to it.
         row: Values by column; further columns than `COLUMNS` are added at the end.
+        order: Values of ``job``: rows of these jobs come last, in this order, whichever was first to end.
     """
     rows: list[dict[str, Any]] = [*read(path), row]
+    rows.sort(key=lambda each: order.index(each["job"]) if each["job"] in order else -1)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w", newline="", encoding="utf-8") as file:

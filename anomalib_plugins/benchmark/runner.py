@@ -70,7 +70,7 @@ class ResumingRunner(Runner):
                 if isinstance(outcome, Exception):
                     failed.append(job.title)
                 else:
-                    self._keep(outcome)
+                    self._keep(outcome, [job.number for job in jobs])
         if failed:
             msg = f"{len(failed)} of {len(todo)} jobs failed, see {self.log}: {'; '.join(failed)}"
             raise FailedJobsError(msg)
@@ -96,13 +96,13 @@ class ResumingRunner(Runner):
                     logger.exception("%s failed", job.title)
                     outcome = error
             yield job, outcome
-            view.end(task, line(job, outcome))  # when it has been kept
+            view.end(line(job, outcome), task)  # when it has been kept
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: Outcome, order: list[str]) -> None:
         """Write the predictions, then the row: where there is a row there is everything."""
         if outcome.predictions is not None:
             predictions.save(predictions.path_of(self.output, outcome.row), outcome.predictions)
-        results.append(self.output, outcome.row)
+        results.append(self.output, outcome.row, order)
 
 
 def line(job: Job, outcome: Outcome | Exception) -> str:

@@ -175,6 +175,28 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "--root must be a folder of categories" in capsys.readouterr().err
 
 
+def test_a_missing_ray_is_said_before_anything_is_imported(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        command.main(["--root", str(root), "--ray"])
+    assert "pip install 'anomalib_plugins[ray]'" in capsys.readouterr().err
+
+
+def test_the_cluster_and_what_a_job_takes_of_it_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from anomalib_plugins.benchmark.ray_runner import RayRunner
+
+    def runner(*arguments: str) -> tuple[str | None, float, float]:
+        made = command._runner(None, command.parser().parse_args(["--ray", *arguments]))
+        assert type(made) is RayRunner
+        return made.address, made.cpus, made.gpus
+
+    assert runner() == (None, 1, 0)
+    assert runner("auto", "--cpus-per-job", "4", "--gpus-per-job", "0.5") == ("auto", 4, 0.5)
+
+
 def test_the_table_is_printed_and_put_into_a_document(root: Path, capsys: pytest.CaptureFixture) -> None:
     run(root, "--models", "GreyOnePass")
     document = root.parent / "README.md"

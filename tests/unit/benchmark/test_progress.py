@@ -23,7 +23,7 @@ def shown(terminal: bool) -> str:
         report("training, epoch 3")
         view.begin("Padim [bottle]")
         view._progress.refresh()
-        view.end(first, "Slsg bottle: 0.9 [best]")
+        view.end("Slsg bottle: 0.9 [best]", first)
     return screen.getvalue()
 
 

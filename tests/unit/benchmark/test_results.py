@@ -59,6 +59,13 @@ def test_further_columns_of_a_row_are_kept(tmp_path: Path) -> None:
     assert [each["spro"] for each in results.read(path)] == ["", "0.5"]
 
 
+def test_rows_stand_in_the_order_of_their_jobs_whichever_ended_first(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    for job in ("other", "c", "a", "b"):
+        results.append(path, row(job=job), order="abc")
+    assert [each["job"] for each in results.read(path)] == ["other", "a", "b", "c"]
+
+
 def test_a_crash_while_writing_leaves_the_rows_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.csv"
     results.append(path, row())
