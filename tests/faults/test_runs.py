@@ -130,7 +130,9 @@ def test_constant_images_train_to_finite_weights(part, tmp_path):
 def test_a_clock_that_jumps_changes_nothing(original, tmp_path, monkeypatch):
     def train(folder, *callbacks):
         trained = model()
-        engine(folder, *callbacks, saves=False, max_steps=4, max_time={"minutes": 30}).fit(trained, datamodule=datamodule(original))
+        engine(folder, *callbacks, saves=False, max_steps=4, max_time={"minutes": 30}).fit(
+            trained, datamodule=datamodule(original)
+        )
         return trained
 
     def jump(seconds):

@@ -1,0 +1,36 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The table of faults in the documentation names what there is, and all of it."""
+
+import ast
+import re
+from pathlib import Path
+
+from .test_check import FAULTS
+
+TESTS = Path(__file__).parents[1]
+TABLE = (TESTS.parent / "docs/faults.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`(test_\w+(?:\[[^]]*\])?)`", TABLE))
+
+
+def names_of_tests(folder):
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.rglob("test_*.py")]
+    names = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return {name for name in names if name.startswith("test_")}
+
+
+def test_every_test_of_the_table_exists():
+    cases = {f"test_check_names[{name}]" for name in FAULTS}
+    assert {name for name in NAMED if "[" in name} <= cases
+    assert {name.partition("[")[0] for name in NAMED} <= names_of_tests(TESTS)
+
+
+def test_every_fault_that_is_tested_is_in_the_table():
+    ours = {name for name in names_of_tests(TESTS / "faults") if name not in globals()}
+    cases = {f"test_check_names[{name}]" for name in FAULTS}
+    assert (ours - {"test_check_names"}) | cases <= NAMED
+
+
+def test_there_are_at_least_thirty():
+    assert len(re.findall(r"^\| (?!fault|---)", TABLE, re.MULTILINE)) >= 30
