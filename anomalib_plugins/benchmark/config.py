@@ -15,7 +15,7 @@ from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 from anomalib.utils.config import flatten_dict
 
 from anomalib_plugins.benchmark.jobs import Job
-from anomalib_plugins.benchmark.setup import Setup, as_text
+from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, wrapped
 
 # Arguments that are columns of their own, or say where data are and how they are read.
 NOT_IN_MODEL = {"seed"}
@@ -113,23 +113,17 @@ def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
 
 def category_of(data: Config) -> str:
     """Category of a datamodule: as configured, or its default; the name of a folder; else that of the class."""
+    data = wrapped(data)
     arguments = data.get("init_args", {})
-    if "category" in arguments:
-        return str(arguments["category"])
-    if "datamodule" in arguments:
-        return category_of(arguments["datamodule"])
     default = _parameters(anomalib.data, data).get("category")
-    return str(default.default if default else arguments.get("name", _class_name(data)))
-
-
-def _class_name(config: Config) -> str:
-    return config["class_path"].rpartition(".")[2]
+    fallback = default.default if default else arguments.get("name", class_of(data))
+    return str(arguments.get("category", fallback))
 
 
 def _class_names(config: Config) -> str:
     """Name of the class, followed by that of a wrapped datamodule."""
     inner = config.get("init_args", {}).get("datamodule")
-    return " ".join([_class_name(config), *([_class_names(inner)] if isinstance(inner, dict) else [])])
+    return " ".join([class_of(config), *([_class_names(inner)] if isinstance(inner, dict) else [])])
 
 
 def _plain_arguments(config: Config, ignored: Container[str]) -> Config:
@@ -140,5 +134,5 @@ def _plain_arguments(config: Config, ignored: Container[str]) -> Config:
 
 def _parameters(module: Any, config: Config) -> dict[str, inspect.Parameter]:
     """Parameters of a class that anomalib knows by its short name; none of one that it does not know."""
-    cls = getattr(module, _class_name(config), None)
+    cls = getattr(module, class_of(config), None)
     return dict(inspect.signature(cls).parameters) if cls else {}

@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,23 +18,29 @@ from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import AnomalibDataModule, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
-from anomalib.models.components import MemoryBankMixin
 from anomalib.pipelines.components import Job as HostJob
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import seed_everything
 
-from anomalib_plugins.benchmark import results
 from anomalib_plugins.benchmark.heatmaps import save_sheet
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.benchmark.measure import PeakMemory, speed_and_size
 from anomalib_plugins.benchmark.predictions import Predictions
 from anomalib_plugins.benchmark.recorder import BatchCounter, Recorder
-from anomalib_plugins.benchmark.setup import MEMORY_SCHEDULE, OWN_BATCH_SIZE, Setup, as_text
-from anomalib_plugins.callbacks.phases import PhaseSchedule
-from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
+from anomalib_plugins.benchmark.setup import (
+    LOCO_NAMES,
+    MEMORY_SCHEDULE,
+    METRIC_NAMES,
+    OWN_BATCH_SIZE,
+    Setup,
+    as_text,
+    class_of,
+    tables_of_lists,
+    wrapped,
+)
+from anomalib_plugins.benchmark.traits import is_one_pass, learns_from_validation, steps_of
+from anomalib_plugins.metrics import SPRO, RawScoreEvaluator, loco_metrics, threshold_free_metrics
 
 logger = logging.getLogger(__name__)
-
-METRIC_NAMES = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO", "pixel_AveragePrecision")
 
 
 class Outcome(NamedTuple):
@@ -82,7 +89,7 @@ class Job(HostJob):
     @property
     def model_name(self) -> str:
         """Class of the model."""
-        return self.model["class_path"].rpartition(".")[2]
+        return class_of(self.model)
 
     @property
     def number(self) -> str:
@@ -92,6 +99,11 @@ class Job(HostJob):
         setup = [self.setup.accelerator, self.setup.image_size, self.setup.precision]
         parts = [self.model_name, self.model.get("init_args", {}), data, self.seed, setup]
         return hashlib.sha256(as_text(parts).encode()).hexdigest()[:12]
+
+    @property
+    def is_loco(self) -> bool:
+        """Whether the data are MVTec LOCO AD, which has metrics of its own."""
+        return class_of(wrapped(self.data)) == "MVTecLOCO"
 
     def settings(self) -> dict[str, Any]:
         """Columns of the results that are known before the job has run."""
@@ -111,7 +123,8 @@ class Job(HostJob):
         """Seed everything, then build the model, with metrics on raw scores and at the common image size, if any."""
         seed_everything(self.seed, workers=True, verbose=False)
         model = get_model(dict(self.model), evaluator=False, visualizer=False)
-        model.evaluator = RawScoreEvaluator(test_metrics=threshold_free_metrics())
+        loco = [SPRO(prefix="pixel_", strict=False), *loco_metrics()] if self.is_loco else []
+        model.evaluator = RawScoreEvaluator(test_metrics=[*threshold_free_metrics(), *loco])
         if self.setup.image_size:
             model.pre_processor = model.configure_pre_processor((self.setup.image_size, self.setup.image_size))
         return model
@@ -129,6 +142,10 @@ class Job(HostJob):
         Args:
             task_id: Number of the device, if it is not left to Lightning.
         """
+        with tables_of_lists() if self.is_loco else nullcontext():
+            return self._run(task_id)
+
+    def _run(self, task_id: int | None) -> Outcome:
         if self.setup.threads:
             torch.set_num_threads(self.setup.threads)
         memory = PeakMemory()
@@ -139,17 +156,15 @@ class Job(HostJob):
             wall, cpu = time.perf_counter(), sum(os.times()[:4])
             engine.fit(model, datamodule=data)
             wall, cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
-            if _learns_from_validation(model):
+            if learns_from_validation(model):
                 engine.validate(model, datamodule=data, verbose=False)
             metrics = engine.test(model, datamodule=data, verbose=False)[0]
             self._save_pictures_and_weights(model, data, engine)
         device = engine.trainer.strategy.root_device
+        names = {**METRIC_NAMES, **(LOCO_NAMES if self.is_loco else {})}
         row = {
             **self.settings(),
-            **{
-                key: f"{metrics.get(name, float('nan')):.4f}"
-                for key, name in zip(results.METRICS, METRIC_NAMES, strict=True)
-            },
+            **{column: f"{metrics.get(name, float('nan')):.4f}" for column, name in names.items()},
             "schedule": MEMORY_SCHEDULE if is_one_pass(model) else self.setup.schedule,
             "batch_size": data.train_batch_size,
             "train_seconds": f"{wall:.1f}",
@@ -163,7 +178,7 @@ class Job(HostJob):
         return Outcome(row, recorder.predictions() if self.setup.predictions else None)
 
     def _engine(self, model: AnomalibModule, callbacks: list[Any], folder: str, task_id: int | None) -> Engine:
-        validate = {"check_val_every_n_epoch": 10**9} if _learns_from_validation(model) else {"limit_val_batches": 0}
+        validate = {"check_val_every_n_epoch": 10**9} if learns_from_validation(model) else {"limit_val_batches": 0}
         return Engine(
             # Nothing is saved while the clock runs; the checkpoint callback keeps the engine from adding one that does.
             callbacks=[model.evaluator.raw_scores, *callbacks, ModelCheckpoint(folder, save_top_k=0)],
@@ -216,20 +231,3 @@ class Job(HostJob):
     @staticmethod
     def save(results: list[dict[str, Any]]) -> None:
         """Nothing: the runner has written every row as it came."""
-
-
-def is_one_pass(model: AnomalibModule) -> bool:
-    """Whether a model sees its training images once (memory banks), so that no limit applies."""
-    return model.trainer_arguments.get("max_epochs") == 1
-
-
-def steps_of(model: AnomalibModule, batches: int) -> int:
-    """Optimizer steps a model has taken: as its own phases count them, else one for each of the loader's batches."""
-    schedule = getattr(model, "schedule", None)
-    return schedule.total_steps if isinstance(schedule, PhaseSchedule) else batches
-
-
-def _learns_from_validation(model: AnomalibModule) -> bool:
-    """Whether a model takes more than thresholds from validation images, as EfficientAd scales its maps by them."""
-    hook = type(model).on_validation_start
-    return hook not in {LightningModule.on_validation_start, MemoryBankMixin.on_validation_start}

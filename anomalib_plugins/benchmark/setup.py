@@ -5,15 +5,32 @@
 
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 MEMORY_SCHEDULE = "one pass"
 # Schedules that anomalib's models have in their configurations and not in themselves.
 OWN_SCHEDULE = {"Draem": {"max_epochs": 700}, "Cfa": {"max_epochs": 30}, "EfficientAd": {"max_steps": 70_000}}
 OWN_BATCH_SIZE = {"EfficientAd": 1}  # it refuses any other
+
+
+# Names that metrics are logged under, by their column.
+METRIC_NAMES = {
+    "image_auroc": "image_AUROC",
+    "pixel_auroc": "pixel_AUROC",
+    "aupro": "pixel_AUPRO",
+    "pixel_ap": "pixel_AveragePrecision",
+}
+LOCO_NAMES = {
+    "spro": "pixel_SPRO",
+    **{f"{kind}_auroc": f"{kind}_image_AUROC" for kind in ("structural", "logical")},
+    **{f"{kind}_spro": f"{kind}_pixel_SPRO" for kind in ("structural", "logical")},
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,24 @@ class Setup:
         duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
         steps = {"max_steps": self.max_steps} if self.max_steps else {}
         return {**own, **duration, **steps}
+
+
+def tables_of_lists() -> AbstractContextManager[None]:
+    """Let anomalib 2.7 read MVTec LOCO AD: it puts lists of masks where pandas 3 by default takes strings alone."""
+    if int(pd.__version__.partition(".")[0]) < 3:
+        return nullcontext()
+    return pd.option_context("future.infer_string", False)  # noqa: FBT003  # names and values in turn
+
+
+def class_of(config: dict[str, Any]) -> str:
+    """Name of a class in a configuration, without its module."""
+    return config["class_path"].rpartition(".")[2]
+
+
+def wrapped(data: dict[str, Any]) -> dict[str, Any]:
+    """Configuration of the datamodule within all that are wrapped around it."""
+    inner = data.get("init_args", {}).get("datamodule")
+    return wrapped(inner) if isinstance(inner, dict) else data
 
 
 def as_text(value: Any) -> str:

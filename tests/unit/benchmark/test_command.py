@@ -211,3 +211,26 @@ def test_the_table_is_printed_and_put_into_a_document(root: Path, capsys: pytest
 def test_sheets_show_images_from_the_whole_test_set() -> None:
     assert heatmaps.choose([0] * 5 + [1] * 9, good=2, anomalous=3) == [0, 4, 5, 9, 13]
     assert heatmaps.choose([1, 0], good=3, anomalous=3) == [1, 0]
+
+
+def test_mvtec_loco_is_also_split_by_kind_and_has_its_own_localisation_metric(tmp_path: Path) -> None:
+    root, size = tmp_path / "loco", (32, 32)
+    for split in ("train/good", "validation/good", "test/good", "test/structural_anomalies", "test/logical_anomalies"):
+        folder = root / "pushpins" / split
+        folder.mkdir(parents=True)
+        for number in range(2):
+            grey = 220 if "structural" in split else 100  # logical anomalies are as the good ones
+            Image.new("RGB", size, (grey,) * 3).save(folder / f"{number:03}.png")
+            if "anomalies" in split:
+                masks = root / "pushpins" / "ground_truth" / folder.name / f"{number:03}"
+                masks.mkdir(parents=True)
+                Image.new("L", size, 255).save(masks / "000.png")
+    defect = {"defect_name": "d", "pixel_value": 255, "saturation_threshold": 1.0, "relative_saturation": True}
+    (root / "pushpins" / "defects_config.json").write_text(json.dumps([defect]))
+    data = {"class_path": "MVTecLOCO", "init_args": {"root": str(root), "category": "pushpins", "num_workers": 0}}
+    section = {"seed": 0, "model": {"class_path": "GreyOnePass"}, "data": data}
+    (tmp_path / "loco.yaml").write_text(yaml.safe_dump({"benchmark": section}))
+    _, (row,) = run(root, "--config", str(tmp_path / "loco.yaml"))
+    assert (row["structural_auroc"], row["logical_auroc"], row["image_auroc"]) == ("1.0000", "0.5000", "0.7500")
+    assert row["structural_spro"] == "1.0000"
+    assert 0 < float(row["logical_spro"]) < float(row["spro"]) < 1
