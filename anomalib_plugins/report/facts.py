@@ -183,24 +183,28 @@ def sentence(name: str, dataset: str, comparisons: Sequence[Comparison]) -> str:
         dataset: Data set.
         comparisons: One per metric; at least one.
     """
-    lost = [
-        f"{NAMES[each.metric]} {each.ours:.3f} to {each.theirs:.3f} of {each.rival}"
-        f" (behind in {each.lost} of {each.categories})"
-        for each in comparisons
-        if each.outcome == "loses"
-    ]
-    won = [
-        f"{NAMES[each.metric]} {each.ours:.3f} to {each.theirs:.3f} of {each.rival}"
-        for each in comparisons
-        if each.outcome == "wins"
-    ]
     tied = [NAMES[each.metric] for each in comparisons if each.outcome == "ties"]
     parts = [
-        f"loses to anomalib's best in {'; '.join(lost)}" if lost else "",
-        f"is ahead in {'; '.join(won)}" if won else "",
-        f"ties in {', '.join(tied)}" if tied else "",
+        *_against("loses to anomalib's", "loses", comparisons),
+        *_against("is ahead of anomalib's", "wins", comparisons),
+        *([f"ties with anomalib's best in {', '.join(tied)}"] if tied else []),
     ]
-    return f"{name}{f' on {dataset}' if dataset else ''} {'. It '.join(filter(None, parts))}."
+    return f"{name}{f' on {dataset}' if dataset else ''} {'; it '.join(parts)}."
+
+
+def _against(words: str, outcome: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """One part of a sentence per rival: what was lost to it, or won."""
+    decided = [each for each in comparisons if each.outcome == outcome]
+    parts = []
+    for rival in dict.fromkeys(each.rival for each in decided):
+        numbers = [
+            f"{NAMES[each.metric]} {each.ours:.3f} against {each.theirs:.3f} "
+            f"(behind in {each.lost} of {each.categories} categories)"
+            for each in decided
+            if each.rival == rival
+        ]
+        parts.append(f"{words} {rival} in {', '.join(numbers)}")
+    return parts
 
 
 def _is_nan(value: float) -> bool:

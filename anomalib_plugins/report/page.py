@@ -150,6 +150,7 @@ def build(
         title=results.stem,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         rows=rows,
+        several=len({dataset for group in groups for dataset, _ in group.places}) > 1,
         metrics={metric: NAMES[metric] for metric in metrics},
         costs={column: COSTS[column] for column in COSTS if any(row["costs"][column] is not None for row in means)},
         means=means,
@@ -183,6 +184,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters["number"] = lambda value, digits=3: "–" if value is None else f"{value:.{digits}f}"
     environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.3f}".replace("-", "−")
     environment.filters["size"] = lambda value: "–" if value is None else f"{value:,.{0 if value >= 100 else 1}f}"

@@ -135,7 +135,7 @@ function showJob() {
   byId("cards").replaceChildren(...cards);
   byId("threshold").max = state.cuts.length;
   const total = state.values.length;
-  byId("gallery-note").textContent = `${cards.length === total ? "All" : `${cards.length} of`} ${total} test images, seed ${job.seed}: image, ground truth, heatmap. Arrow keys move, Enter enlarges.`;
+  byId("gallery-note").textContent = `${cards.length === total ? "All" : `${cards.length} of`} ${total} test images, seed ${job.seed}: image, ground truth, heatmap. Marks above the slider are images by score: defective ones in the upper row, good ones in the lower. Arrow keys move between images, Enter enlarges.`;
   showThreshold(state.best);
   showOrder();
   cards.forEach((card) => near.observe(card));
@@ -181,6 +181,8 @@ if (byId("gallery")) {
   byId("gallery-overlay").addEventListener("input", (event) => byId("gallery").classList.toggle("plain", !event.target.checked));
   byId("threshold").addEventListener("input", (event) => showThreshold(Number(event.target.value)));
   byId("threshold-best").addEventListener("click", () => showThreshold(state.best));
+  byId("threshold-misses").addEventListener("click", () => showThreshold(state.below[1].lastIndexOf(0)));
+  byId("threshold-alarms").addEventListener("click", () => showThreshold(state.below[0].indexOf(state.good)));
   byId("threshold-score").addEventListener("change", (event) => {
     const wanted = event.target.valueAsNumber;
     const cut = state.cuts.findIndex((value) => value >= wanted);

@@ -6,11 +6,9 @@ const colour = (index) => `var(--c${index % 12})`;
 function ticksOf(axis) {
   const [low, high] = axis.domain;
   if (axis.log) {
-    const ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-      for (const factor of [1, 2, 5]) ticks.push(factor * 10 ** power);
-    }
-    return ticks.filter((tick) => tick >= low && tick <= high);
+    const factors = high / low > 8 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9];
+    const powers = Array.from({ length: Math.ceil(Math.log10(high / low)) + 1 }, (_, i) => 10 ** (Math.floor(Math.log10(low)) + i));
+    return powers.flatMap((power) => factors.map((factor) => factor * power)).filter((tick) => tick >= low && tick <= high);
   }
   const rough = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));

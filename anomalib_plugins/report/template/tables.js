@@ -33,7 +33,7 @@ function showCategories() {
   const published = byId("categories-paper").checked;
   for (const cell of table.querySelectorAll("[data-metric]")) cell.hidden = cell.dataset.metric !== metric;
   for (const row of table.tBodies[0].rows) {
-    const text = [...row.cells].slice(0, 3).map((cell) => cell.textContent).join(" ").toLowerCase();
+    const text = [...row.cells].filter((cell) => !cell.dataset.metric).map((cell) => cell.textContent).join(" ").toLowerCase();
     const paper = row.querySelectorAll(`[data-metric="${CSS.escape(metric)}"]`)[1];
     row.hidden = !words.every((word) => text.includes(word)) || (published && paper.dataset.value === "");
   }

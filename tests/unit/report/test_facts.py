@@ -1,0 +1,119 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Means, comparisons and the words for them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from anomalib_plugins.report.facts import Comparison, Group, compare, groups_of, names_of, paper_of, sentence
+from anomalib_plugins.report.tables import category_rows, mean_rows, sentences
+
+METRICS = ["image_auroc", "pixel_auroc", "aupro", "pixel_ap"]
+
+
+def group(rows: list[dict[str, str]]) -> Group:
+    [only] = groups_of(rows)
+    return only
+
+
+def test_a_mean_is_over_categories_of_means_over_seeds(row) -> None:
+    rows = [row(category="a", seed=seed, value=value) for seed, value in enumerate((0.5, 0.7, 0.9))]
+    both = group([*rows, row(category="b", value=0.1)])
+    assert both.mean("aupro", both.places) == pytest.approx((0.7 + 0.1) / 2)
+
+
+def test_a_deviation_is_that_of_complete_seeds(row) -> None:
+    values = {0: (0.5, 0.6), 1: (0.7, 0.9), 2: (0.4, 0.2)}
+    rows = [row(category=c, seed=s, value=v) for s, pair in values.items() for c, v in zip("ab", pair, strict=True)]
+    both = group([*rows, row(category="a", seed=3, value=1.0)])
+    expected = np.std([np.mean(pair) for pair in values.values()], ddof=1)
+    assert both.deviation("aupro", both.places) == pytest.approx(expected)
+    assert math.isnan(group(rows[:2]).deviation("aupro", both.places))
+
+
+def test_models_of_several_schedules_are_told_apart(row) -> None:
+    groups = groups_of([row("Padim"), row("Slsg", schedule="3 min"), row("Slsg", schedule="1 min")])
+    assert names_of(groups) == ["Slsg, 3 min, 128 px", "Slsg, 1 min, 128 px", "Padim"]
+    assert [each.is_ours for each in groups] == [True, True, False]
+
+
+def test_a_comparison_is_on_the_categories_both_have(row) -> None:
+    ours = group([row("Slsg", "a", value=0.5), row("Slsg", "b", value=0.9), row("Slsg", "c", value=0.1)])
+    padim = group([row("Padim", "a", value=0.6), row("Padim", "b", value=0.6), row("Padim", "d", value=1.0)])
+    [first, *_] = compare(ours, [padim], "MVTecAD", METRICS)
+    assert first == Comparison("image_auroc", pytest.approx(0.7), pytest.approx(0.6), "Padim", lost=1, categories=2)
+    assert first.outcome == "wins"
+
+
+def test_the_rival_is_the_best_of_those_with_most_categories(row) -> None:
+    ours = group([row("Slsg", "a"), row("Slsg", "b")])
+    rivals = groups_of([
+        row("Padim", "a", value=1.0),
+        *(row("Cfa", category, value=0.6) for category in "ab"),
+        *(row("Draem", category, value=0.7) for category in "ab"),
+    ])
+    assert {each.rival for each in compare(ours, rivals, "MVTecAD", METRICS)} == {"Draem"}
+
+
+def test_what_is_undefined_is_not_compared(row) -> None:
+    ours, padim = group([row("Slsg", pixel_ap="nan", aupro="")]), group([row("Padim")])
+    assert [each.metric for each in compare(ours, [padim], "MVTecAD", METRICS)] == ["image_auroc", "pixel_auroc"]
+    assert compare(ours, [padim], "Visa", METRICS) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "outcome"), [(0.5, 0.6, "loses"), (0.6, 0.5, "wins"), (0.50001, 0.5, "ties")]
+)
+def test_outcomes(ours: float, theirs: float, outcome: str) -> None:
+    assert Comparison("aupro", ours, theirs, "Padim", 0, 1).outcome == outcome
+
+
+def test_a_sentence_says_first_what_is_lost() -> None:
+    comparisons = [
+        Comparison("image_auroc", 0.9, 0.8, "Padim", 1, 3),
+        Comparison("pixel_auroc", 0.71, 0.9, "Cfa", 3, 3),
+        Comparison("aupro", 0.5, 0.6, "Cfa", 2, 3),
+        Comparison("pixel_ap", 0.5, 0.5, "Cfa", 0, 3),
+    ]
+    assert sentence("Slsg", "Visa", comparisons) == (
+        "Slsg on Visa loses to anomalib's Cfa in Pixel AUROC 0.710 against 0.900 (behind in 3 of 3 categories), "
+        "AUPRO 0.500 against 0.600 (behind in 2 of 3 categories); it is ahead of anomalib's Padim in "
+        "Image AUROC 0.900 against 0.800 (behind in 1 of 3 categories); it ties with anomalib's best in Pixel AP."
+    )
+
+
+def test_losers_come_first(row) -> None:
+    groups = groups_of([row("Pouta", value=0.95), row("Slsg", value=0.5), row("Padim", value=0.9)])
+    found = sentences(groups, names_of(groups), METRICS)
+    assert [(each["loses"], each["text"].split()[0]) for each in found] == [(True, "Slsg"), (False, "Pouta")]
+
+
+def test_the_best_mean_is_of_all_categories(row) -> None:
+    groups = groups_of([row("Slsg", "a", value=1.0), *(row("Padim", category, value=0.6) for category in "ab")])
+    rows = mean_rows([*groups, *groups_of([row("Cfa", c, value=0.4) for c in "ab"])], ["Slsg", "Padim", "Cfa"], METRICS)
+    assert [each["best"]["aupro"] for each in rows] == [False, True, False]
+    assert [(each["categories"], each["of"]) for each in rows] == [(1, 2), (2, 2), (2, 2)]
+
+
+def test_ours_paper_and_difference(row) -> None:
+    """POUTA prints 98.5 / 97.7 / 58.1 for the screw, and no AUPRO."""
+    groups = groups_of([row("Pouta", value=0.9), row("Pouta", "nut", value=0.9)])
+    [screw, nut] = category_rows(groups, ["Pouta"], METRICS, {})
+    cells = {metric: (cell["paper"], cell["difference"]) for metric, cell in screw["cells"].items()}
+    assert cells["image_auroc"] == pytest.approx((0.985, -0.085))
+    assert cells["pixel_ap"] == pytest.approx((0.581, 0.319))
+    assert cells["aupro"] == (None, None)
+    assert nut["source"] is None
+
+
+def test_a_category_of_other_data_may_stand_for_a_published_one(row) -> None:
+    mine = row("Pouta", "my_screw", dataset="mine")
+    assert paper_of(mine, "image_auroc", {}) is None
+    found = paper_of(mine, "image_auroc", {"my_screw": ("MVTecAD", "screw")})
+    assert found is not None
+    assert found.values["screw"]["image_auroc"] == pytest.approx(0.985)
+    [cells] = category_rows(groups_of([mine]), ["Pouta"], METRICS, {"my_screw": ("MVTecAD", "screw")})
+    assert cells["cells"]["image_auroc"]["paper"] == pytest.approx(0.985)
