@@ -95,6 +95,10 @@ def _fill_memory(model: "AnomalibModule", size: int) -> None:
             "noise", folder, "good", test_split_mode="none", val_split_mode="none", train_batch_size=8, num_workers=0
         )
         Engine(default_root_dir=folder, accelerator="cpu", devices=1, max_steps=1, **quiet).fit(model, datamodule=data)
+    for part in model.modules():
+        for name, value in list(vars(part).items()):
+            if isinstance(value, Tensor):
+                setattr(part, name, value.detach())  # anomalib's Cfa keeps the graph of its radius, and is not copied
 
 
 def torch_variants(name: str, model: "AnomalibModule", bf16: bool) -> Iterator[Variant]:

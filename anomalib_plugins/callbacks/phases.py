@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import RandomSampler
+from torch.utils.data.distributed import DistributedSampler
 
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
@@ -195,8 +196,11 @@ class PhaseSchedule(Callback):
         del pl_module
         self._epoch_is_fresh = True
         sampler = getattr(trainer.train_dataloader, "sampler", None)
+        seed = mix_seed(self.seed, trainer.current_epoch)
         if isinstance(sampler, RandomSampler):
-            sampler.generator = torch.Generator().manual_seed(mix_seed(self.seed, trainer.current_epoch))
+            sampler.generator = torch.Generator().manual_seed(seed)
+        elif isinstance(sampler, DistributedSampler):
+            sampler.seed = seed - sampler.epoch  # it adds the epoch: the order is that of a single process
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""
