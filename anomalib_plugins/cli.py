@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -55,7 +56,8 @@ def did_you_mean(message: str, parser: Any) -> str:
     nearest = {}
     for path, option in re.findall(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message):
         module, _, name = path.rpartition(".")
-        nearest[option] = _nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
+        with suppress(AttributeError, ImportError, ValueError):  # not to hide the error that is being explained
+            nearest[option] = _nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
     for name in re.findall(r"Expected a dot import path string: (\w+)\s", message + "\n"):
         nearest[name] = _nearest(name, _class_names())
     options = {option for each in _parsers(parser) for option in each._option_string_actions}  # noqa: SLF001

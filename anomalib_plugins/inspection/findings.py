@@ -85,9 +85,8 @@ def look_at(photos: Sequence[Photo]) -> Files:
 
 
 def findings(files: Files) -> list[Finding]:
-    """Everything that is wrong with photos, what is refused first."""
-    found = [finding for rule in RULES for finding in rule(files)]
-    return sorted(found, key=lambda finding: not finding.refused)
+    """Everything that is wrong with photos."""
+    return [finding for rule in RULES for finding in rule(files)]
 
 
 def unusable(files: Files) -> Iterable[Finding]:

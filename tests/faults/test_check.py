@@ -107,7 +107,7 @@ FAULTS = {
         "x.tiff has float pixels",
     ),
     "bomb": Fault(
-        lambda part: Image.new("L", (20_000, 20_000)).save(good(part)), "002.png is too large: .*400000000 pixels"
+        lambda part: Image.new("1", (20_000, 20_000)).save(good(part)), "002.png is too large: .*400000000 pixels"
     ),
     "huge": Fault(
         lambda part: grey((20_000, 1_300)).save(good(part)), "1 images are so large.*\n.*is 20000 x 1300", mend=False
