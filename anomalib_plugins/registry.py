@@ -74,6 +74,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
     Plugin("anomalib_plugins.callbacks.safe_checkpoints:SafeCheckpoints", "callback"),
+    Plugin("anomalib_plugins.callbacks.fast_coreset:FastCoreset", "callback"),
 )
 
 # Plugins that have been dealt with: the class, or the error its import ended in.
