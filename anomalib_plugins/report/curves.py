@@ -36,7 +36,7 @@ def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
     """About ``2 * count`` scores, descending: evenly spaced ranks of either class, and more of the highest.
 
     Args:
-        anomalous: Scores of the anomalous, without NaN.
+        anomalous: Scores of the anomalous.
         normal: Scores of the normal.
         count: Thresholds of each class; all its scores if they are no more.
     """
@@ -56,14 +56,13 @@ def counts(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> Counts
     """Rates at chosen thresholds.
 
     Args:
-        scores: Scores of any shape; NaN is the most anomalous.
+        scores: Scores of any shape; NaN is the most anomalous, as numpy sorts it.
         target: Whether anomalous, of the same shape.
         points: About how many thresholds; all there are where they are no more.
 
     Returns:
         ``None`` if one class is missing.
     """
-    scores = np.where(np.isnan(scores), np.inf, scores)
     anomalous, normal = np.sort(scores[target]), np.sort(scores[~target])
     if not (len(anomalous) and len(normal)):
         return None
@@ -88,7 +87,6 @@ def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None
     Returns:
         ``None`` without a defective pixel, or with nothing but those.
     """
-    maps = np.where(np.isnan(maps), np.inf, maps)
     if not masks.any() or masks.all():
         return None
     normal = np.sort(maps[~masks])

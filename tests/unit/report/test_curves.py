@@ -90,6 +90,13 @@ def test_few_points_of_pro_lie_on_the_curve_of_a_slow_loop(mapped) -> None:
     assert np.abs(points[:, None] - np.array(exact)).max(axis=2).min(axis=1).max() < 1e-4
 
 
+def test_nan_is_the_most_anomalous_pixel(mapped) -> None:
+    maps, masks = mapped
+    high = maps.copy()
+    maps[0, :5, :5], high[0, :5, :5] = np.nan, 99
+    assert pro(maps, masks, 60) == pro(high, masks, 60)
+
+
 def test_nan_is_the_most_anomalous() -> None:
     rates = counts(np.array([np.nan, 0.5, 0.2]), np.array([True, False, False]), MANY)
     assert (rates.negatives[1], rates.positives[1]) == (0, 1)

@@ -157,11 +157,14 @@ def test_images_that_have_moved_leave_their_heatmaps(results_file: Path, tmp_pat
     assert "20 images were no longer where the jobs read them." in " ".join(page.texts)
 
 
-def test_seeds_are_averaged_and_the_first_is_shown(tmp_path: Path, row) -> None:
+def test_seeds_are_averaged_and_the_first_is_shown(tmp_path: Path, results_file: Path, row) -> None:
     path = tmp_path / "r.csv"
+    [stored, *_] = map(predictions.load, results_file.with_name("bench_predictions").glob("*.npz"))
     for seed, value in ((3, 0.5), (4, 0.7)):
         results.append(path, row(seed=seed, value=value))
+        predictions.save(predictions.path_of(path, row(seed=seed)), stored)
     page = Page(build(results.read(path), path))
+    assert [job["seed"] for job in page.json("data")["jobs"]] == ["3"]
     assert any("0.600 ± 0.141" in text for text in page.texts)
     assert "None of anomalib's own models was run" in " ".join(page.texts)
 
