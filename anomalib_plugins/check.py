@@ -45,7 +45,7 @@ def of_datamodule(config: Path) -> Iterator[tuple[str, list[Finding]]]:
 
     from anomalib_plugins.data.wrapper import instantiate
 
-    given = OmegaConf.load(config)
+    given: Any = OmegaConf.load(config)
     datamodule = instantiate(AnomalibDataModule, given.get("data", given))
     layout = layout_of(datamodule)
     found = list(folder_findings(layout)) if layout else []

@@ -81,9 +81,10 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _class_names() -> set[str]:
     """Names of all models, datamodules and callbacks that have been imported."""
-    names, classes = set(), [AnomalibModule, AnomalibDataModule, Callback]
+    names: set[str] = set()
+    classes: list[type] = [AnomalibModule, AnomalibDataModule, Callback]
     while classes:
-        subclasses = classes.pop().__subclasses__()
+        subclasses: list[type] = classes.pop().__subclasses__()
         names.update(each.__name__ for each in subclasses)
         classes.extend(subclasses)
     return names

@@ -96,7 +96,9 @@ def _look_at_image(image: Image.Image) -> ImageFile:
     if image.mode.startswith(DEEP_MODES):
         kind = "float" if image.mode == "F" else "16-bit or deeper"
         return ImageFile(f"has {kind} pixels, which anomalib reads as plain white or black", image.size)
-    deep = ";16" in str(image.tile[:1])  # of a colour image with 16 bits a channel PIL takes the upper 8
+    deep = ";16" in str(
+        getattr(image, "tile", ())[:1]
+    )  # of a colour image with 16 bits a channel PIL takes the upper 8
     image.load()
     lowest, highest = np.reshape(image.getextrema(), (-1, 2)).T  # of each band
     if deep and highest[:3].max() < DARK:

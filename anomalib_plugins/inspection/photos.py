@@ -35,7 +35,7 @@ def photos_of(datasets: Iterable[tuple[str, Any]]) -> list[Photo]:
 
 
 def _photos(split: str, data: Any) -> list[Photo]:
-    samples = getattr(data, "samples", None)
+    samples: Any = getattr(data, "samples", None)
     columns = getattr(samples, "columns", ())
     if "image_path" not in columns:
         return [Photo(str(path), split) for path in getattr(data, "image_filenames", ())]
