@@ -52,7 +52,8 @@ class Recorder(Callback):
         maps, scores = batch.anomaly_map, batch.pred_score
         if scores is None:  # the post-processor would take the largest of the map
             scores = maps.flatten(1).amax(dim=1)
-        part = {"scores": scores.float(), "labels": batch.gt_label.bool()}
+        # Padim's scores are a column.
+        part = {"scores": scores.float().flatten(), "labels": batch.gt_label.bool()}
         if maps is not None:
             part["maps"] = shrink_maps(maps.reshape(len(scores), *maps.shape[-2:]))
         if batch.gt_mask is not None:

@@ -122,3 +122,9 @@ def test_models_without_maps_and_data_without_masks_are_recorded() -> None:
     recorder.on_test_batch_end(None, None, None, batch(2, None, torch.tensor([1.0, 2.0]), None))
     assert recorder.predictions().scores.tolist() == [1, 2]
     assert recorder.predictions().maps is recorder.predictions().masks is None
+
+
+def test_scores_in_a_column_are_scores() -> None:
+    recorder = Recorder()
+    recorder.on_test_batch_end(None, None, None, batch(2, None, torch.tensor([[1.0], [2.0]]), None))
+    assert recorder.predictions().scores.tolist() == [1, 2]
