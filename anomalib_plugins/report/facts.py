@@ -16,7 +16,12 @@ NAMES = {
     "pixel_auroc": "Pixel AUROC",
     "aupro": "AUPRO",
     "pixel_ap": "Pixel AP",
+    # MVTec LOCO AD's, by kind of anomaly
     "spro": "sPRO",
+    "structural_auroc": "Image AUROC, structural",
+    "logical_auroc": "Image AUROC, logical",
+    "structural_spro": "sPRO, structural",
+    "logical_spro": "sPRO, logical",
 }
 OURS = {plugin.name for plugin in PLUGINS if plugin.kind == "model"}
 
@@ -106,8 +111,8 @@ def number(row: Mapping[str, str], column: str) -> float:
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:
-    """Metrics that the results have."""
-    return [*METRICS, *(["spro"] if any(row.get("spro") for row in rows) else [])]
+    """Metrics that the results have, in the order of `NAMES`."""
+    return [name for name in NAMES if name in METRICS or any(row.get(name) for row in rows)]
 
 
 def groups_of(rows: Iterable[Row]) -> list[Group]:

@@ -8,7 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from anomalib_plugins.report.facts import Comparison, Group, compare, groups_of, names_of, paper_of, sentence
+from anomalib_plugins.report.facts import (
+    Comparison,
+    Group,
+    compare,
+    groups_of,
+    metrics_of,
+    names_of,
+    paper_of,
+    sentence,
+)
 from anomalib_plugins.report.tables import category_rows, mean_rows, sentences
 
 METRICS = ["image_auroc", "pixel_auroc", "aupro", "pixel_ap"]
@@ -38,6 +47,12 @@ def test_models_of_several_schedules_are_told_apart(row) -> None:
     groups = groups_of([row("Padim"), row("Slsg", schedule="3 min"), row("Slsg", schedule="1 min")])
     assert names_of(groups) == ["Slsg, 3 min, 128 px", "Slsg, 1 min, 128 px", "Padim"]
     assert [each.is_ours for each in groups] == [True, True, False]
+
+
+def test_metrics_of_one_data_set_are_shown_where_there_are_any(row) -> None:
+    assert metrics_of([row()]) == METRICS
+    found = metrics_of([row(), row(logical_spro="0.5", spro="0.4", structural_spro="")])
+    assert found == [*METRICS, "spro", "logical_spro"]
 
 
 def test_a_comparison_is_on_the_categories_both_have(row) -> None:
