@@ -108,14 +108,15 @@ class DataCheck(Callback):
             datasets: Split and dataset; with anomalib's ``samples`` table or a list ``image_filenames``.
 
         Raises:
-            DataCheckError: If there are bad images and they are not to be skipped.
+            DataCheckError: If there is something to refuse, and not bad images only that are to be skipped.
         """
         self._checked = list(datasets)
         files = look_at(photos_of(datasets))
         found = findings(files)
-        refused = [str(finding) for finding in found if finding.refused]
-        if refused and self.on_bad_image == "raise":
-            raise DataCheckError("\n".join([*refused, SKIP]))
+        skip = self.on_bad_image == "skip"
+        refused = [finding for finding in found if finding.refused and not (skip and finding.files == files.bad)]
+        if refused:
+            raise DataCheckError("\n".join([*map(str, refused), *([SKIP] if files.bad and not skip else [])]))
         if files.bad:
             left_out = sum(leave_out(data, files.bad) for _, data in datasets)
             what = f"{left_out} images were left out, their files cannot be used"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from anomalib import LearningType
@@ -141,6 +142,15 @@ def test_skipping_removes_bad_images_and_counts_them(root: Path):
     assert data.test_data.samples.label_index.tolist() == [0]
     assert data.test_data.task == "segmentation"
     assert len(next(iter(data.train_dataloader())).image) == 3
+
+
+@pytest.mark.parametrize("on_bad_image", ["raise", "skip"])
+def test_a_defect_without_the_mask_that_others_have_is_refused(root: Path, on_bad_image: str):
+    data = datamodule(root)
+    rows = data.test_data.samples
+    data.test_data._samples = pd.concat([rows, rows[rows.label_index == 1].assign(mask_path=None)], ignore_index=True)
+    with pytest.raises(DataCheckError, match=r"1 defects have no mask, and anomalib fails .*\n.*scratch/1.png"):
+        run(data, DataCheck(on_bad_image=on_bad_image))
 
 
 def test_skipping_every_training_image_is_refused(root: Path):
