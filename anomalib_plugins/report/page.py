@@ -58,7 +58,7 @@ class Gallery:
         )
         key = place, hashlib.sha256("\0".join(predictions.paths).encode()).digest()
         if key not in self.images:
-            self.images[key] = self._images(predictions, chosen)
+            self.images[key] = self._images(predictions, chosen.tolist())
         heatmaps: list[str] = []
         if predictions.maps is not None:
             scale = pictures.scale_of(predictions.maps)

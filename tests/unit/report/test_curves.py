@@ -46,6 +46,7 @@ def test_all_points_make_scikit_learns_precision(scored) -> None:
     precision, recall, _ = precision_recall_curve(target, scores)
     assert np.allclose(rates.positives, recall[::-1])
     assert np.allclose(rates.precision[1:], precision[-2::-1])
+    assert rates.precision[0] == rates.precision[1]  # nothing found has no precision; not 1, as if the first were right
     area = (np.diff(rates.positives) * rates.precision[1:]).sum()
     assert area == pytest.approx(average_precision_score(target, scores))
 
