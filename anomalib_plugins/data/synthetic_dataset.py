@@ -10,13 +10,14 @@ import torch
 from anomalib.data import AnomalibDataset, ImageItem
 from anomalib.data.utils import read_image
 from pandas import DataFrame
-from PIL import Image as Picture
 from torch import Tensor
 from torch.utils.data import Sampler
 from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import resize
 from torchvision.tv_tensors import Image, Mask
 
+from anomalib_plugins.inspection.findings import Finding
+from anomalib_plugins.inspection.image_files import read_files
 from anomalib_plugins.synthesis import AnomalyGenerator
 from anomalib_plugins.synthesis.base import MIN_SIZE
 
@@ -114,19 +115,11 @@ class SyntheticDataset(AnomalibDataset):
 
 
 def _refuse_small(paths: Iterable[str]) -> None:
-    small = []
-    for path in paths:
-        try:
-            with Picture.open(path) as picture:
-                size = picture.size
-        except Exception:  # noqa: BLE001, S112  # damaged in whatever way: DataCheck reports it
-            continue
-        if min(size) < MIN_SIZE:
-            small.append(f"  {path} is {size[0]} x {size[1]}")
+    sizes = {path: file.size for path, file in read_files(paths).items() if not file.problem}  # DataCheck reports those
+    small = {path: f"is {size[0]} x {size[1]}" for path, size in sizes.items() if min(size) < MIN_SIZE}
     if small:
-        listing = "\n".join([*small[:20], *([f"  ... and {len(small) - 20} more"] if len(small) > 20 else [])])
-        msg = f"{len(small)} photos have a side below {MIN_SIZE} pixels, too small for an anomaly:\n{listing}"
-        raise ValueError(msg)
+        what = f"{len(small)} photos have a side below {MIN_SIZE} pixels, too small for an anomaly"
+        raise ValueError(str(Finding(what, small)))
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
