@@ -78,8 +78,9 @@ class PeakMemory:
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
         self.proc = proc
         gc.collect()  # of the jobs before
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        if torch.cuda.is_initialized():  # before, there is no peak, and resetting it raises
+            for device in range(torch.cuda.device_count()):
+                torch.cuda.reset_peak_memory_stats(device)
         if (proc / "clear_refs").exists():
             if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
                 libc.malloc_trim(0)  # what they freed goes back to the system

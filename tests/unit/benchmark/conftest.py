@@ -74,13 +74,16 @@ class GreyOnePass(MemoryBankMixin, GreyIterative, AnomalibModule):
 
 
 class GreyCalibrated(GreyIterative, AnomalibModule):
-    """Takes more than thresholds from validation images, as EfficientAd does."""
+    """Takes more than thresholds from validation images, as EfficientAd does: black the first time, then white."""
+
+    calls = 0
 
     def validation_step(self, batch: ImageBatch) -> None:
         """Validation happens."""
 
     def on_validation_start(self) -> None:
-        self.model.grey.data.fill_(0.0)
+        self.model.grey.data.fill_(float(self.calls))
+        self.calls += 1
 
 
 @pytest.fixture(autouse=True)

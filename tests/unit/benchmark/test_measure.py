@@ -75,5 +75,18 @@ def test_the_peak_is_that_since_the_construction() -> None:
     assert 110 < int(memory.megabytes(CPU)) - quiet < 180
 
 
+@pytest.mark.parametrize(("initialized", "expected"), [(False, []), (True, [0, 1])])
+def test_gpus_forget_their_peaks_once_they_are_in_use(
+    initialized: bool, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialized)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7e6 * (device.index + 1))
+    assert PeakMemory().megabytes(torch.device("cuda", 1)) == "14"
+    assert reset == expected
+
+
 def test_a_system_that_does_not_tell_leaves_the_column_empty(tmp_path: Path) -> None:
     assert not PeakMemory(tmp_path).megabytes(CPU)

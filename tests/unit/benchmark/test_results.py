@@ -66,10 +66,13 @@ def test_rows_stand_in_the_order_of_their_jobs_whichever_ended_first(tmp_path: P
     assert [each["job"] for each in results.read(path)] == ["other", "a", "b", "c"]
 
 
-def test_a_crash_while_writing_leaves_the_rows_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "name"), [(results.csv.DictWriter, "writerows"), (Path, "replace")])
+def test_a_crash_while_writing_leaves_the_rows_before(
+    owner: type, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "results.csv"
     results.append(path, row())
-    monkeypatch.setattr(results.csv.DictWriter, "writerows", lambda *_: 1 / 0)
+    monkeypatch.setattr(owner, name, lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         results.append(path, row())
     assert results.read(path) == [row()]
