@@ -10,6 +10,7 @@ from typing import Any
 
 from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.report.facts import Group, Place, compare, number, paper_of, place_of, sentence
+from anomalib_plugins.report.published import Published
 
 # Columns of speed and size: header, unit, factor of the results' column.
 COSTS = {
@@ -20,6 +21,7 @@ COSTS = {
     "peak_memory_mb": ("Peak memory", "MB", 1.0),
     "train_seconds": ("Training", "s", 1.0),
 }
+MEAN = "mean of the published"
 FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options", "machine", "versions")
 
 
@@ -62,7 +64,7 @@ def _is_best(row: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) -
 def category_rows(
     groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str], alias: Mapping[str, Place]
 ) -> list[dict[str, Any]]:
-    """Ours beside the paper, category by category.
+    """Ours beside the paper, category by category, with the means over those that are published.
 
     Args:
         groups: Results by model.
@@ -72,19 +74,49 @@ def category_rows(
     """
     rows = []
     for group, name in zip(groups, names, strict=True):
+        shared = {"name": name, "ours": group.is_ours}
+        own = []
         for place in group.places:
-            [row, *_] = [each for each in group.rows if place_of(each) == place]
+            row = next(each for each in group.rows if place_of(each) == place)
             cells = {metric: _cell(group, row, metric, alias) for metric in metrics}
-            said = next((cell["source"] for cell in cells.values() if cell["source"]), None)
-            rows.append({
-                "name": name,
-                "ours": group.is_ours,
-                "dataset": place[0],
-                "category": place[1],
-                "cells": cells,
-                "source": said,
-            })
-    return rows
+            own.append({**shared, "dataset": place[0], "category": place[1], "cells": cells, "source": _source(cells)})
+        rows += [*own, *_published_means(own, metrics)]
+    for metric in metrics:
+        _mark_best(rows, metric)
+    return sorted(rows, key=lambda row: (row["dataset"], row["category"] == MEAN, row["category"]))
+
+
+def _source(cells: Mapping[str, Any]) -> Published | None:
+    return next((cell["source"] for cell in cells.values() if cell["source"]), None)
+
+
+def _published_means(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each data set of a model with several published categories: means over just those."""
+    means = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells = {}
+        for metric in metrics:
+            pairs = [row["cells"][metric] for row in rows if row["dataset"] == dataset]
+            pairs = [cell for cell in pairs if cell["difference"] is not None]
+            ours, paper = (fmean(cell[key] for cell in pairs) if pairs else None for key in ("ours", "paper"))
+            difference = None if ours is None or paper is None else ours - paper
+            source = pairs[0]["source"] if len(pairs) > 1 else None
+            cells[metric] = {"ours": ours, "paper": paper, "difference": difference, "source": source}
+        if source := _source(cells):
+            means.append({**rows[0], "dataset": dataset, "category": MEAN, "cells": cells, "source": source})
+    return means
+
+
+def _mark_best(rows: Sequence[dict[str, Any]], metric: str) -> None:
+    """Say of every cell whether it is the best of its category, to three digits."""
+    best: dict[Place, list[float]] = {}
+    for row in rows:
+        value = row["cells"][metric]["ours"]
+        best.setdefault((row["dataset"], row["category"]), []).append(-1 if value is None else round(value, 3))
+    for row in rows:
+        rivals, value = best[row["dataset"], row["category"]], row["cells"][metric]["ours"]
+        is_best = value is not None and round(value, 3) == max(rivals)
+        row["cells"][metric]["best"] = is_best and len(rivals) > 1 and row["category"] != MEAN
 
 
 def _cell(group: Group, row: Row, metric: str, alias: Mapping[str, Place]) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_the_best_mean_is_of_all_categories(row) -> None:
 def test_ours_paper_and_difference(row) -> None:
     """POUTA prints 98.5 / 97.7 / 58.1 for the screw, and no AUPRO."""
     groups = groups_of([row("Pouta", value=0.9), row("Pouta", "nut", value=0.9)])
-    [screw, nut] = category_rows(groups, ["Pouta"], METRICS, {})
+    [nut, screw] = category_rows(groups, ["Pouta"], METRICS, {})
     cells = {metric: (cell["paper"], cell["difference"]) for metric, cell in screw["cells"].items()}
     assert cells["image_auroc"] == pytest.approx((0.985, -0.085))
     assert cells["pixel_ap"] == pytest.approx((0.581, 0.319))
@@ -132,3 +132,30 @@ def test_a_category_of_other_data_may_stand_for_a_published_one(row) -> None:
     assert found.values["screw"]["image_auroc"] == pytest.approx(0.985)
     [cells] = category_rows(groups_of([mine]), ["Pouta"], METRICS, {"my_screw": ("MVTecAD", "screw")})
     assert cells["cells"]["image_auroc"]["paper"] == pytest.approx(0.985)
+
+
+def test_means_beside_the_paper_are_over_the_published_categories(row) -> None:
+    """SLSG prints 89.1 / 97.3 for the screw and 100 / 98.9 for the metal nut."""
+    values = {"screw": 0.8, "metal_nut": 0.6, "my_own": 0.1}
+    groups = groups_of([row("Slsg", category, value=value) for category, value in values.items()])
+    rows = category_rows(groups, ["Slsg"], METRICS, {})
+    assert [each["category"] for each in rows] == ["metal_nut", "my_own", "screw", "mean of the published"]
+    image = rows[-1]["cells"]["image_auroc"]
+    assert (image["ours"], image["paper"]) == pytest.approx((0.7, 0.9455))
+    assert image["difference"] == pytest.approx(0.7 - 0.9455)
+    assert rows[-1]["cells"]["aupro"]["paper"] is None
+
+
+def test_one_published_category_has_no_mean(row) -> None:
+    groups = groups_of([row("Slsg", "screw"), row("Slsg", "my_own")])
+    assert len(category_rows(groups, ["Slsg"], METRICS, {})) == 2
+
+
+def test_the_best_of_a_category_is_marked(row) -> None:
+    groups = groups_of([row("Slsg", "a", value=0.8), row("Padim", "a", value=0.9), row("Cfa", "b", value=0.2)])
+    rows = category_rows(groups, names_of(groups), METRICS, {})
+    assert [(each["name"], each["cells"]["aupro"]["best"]) for each in rows] == [
+        ("Slsg", False),
+        ("Padim", True),
+        ("Cfa", False),  # alone
+    ]
