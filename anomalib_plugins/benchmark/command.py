@@ -33,6 +33,8 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "Cfa": {"backbone": "resnet18"},
 }
 
+OF_A_FOLDER = ("categories", "models", "model_args", "batch_size", "workers", "textures")
+
 
 def parser() -> argparse.ArgumentParser:
     """Command line of the program."""
@@ -73,9 +75,8 @@ def _add_cluster(group: Any) -> None:
     add(
         "--gpus-per-job",
         type=float,
-        default=0,
         metavar="N",
-        help="GPUs of a job, 0.5 for two on one (default: %(default)s)",
+        help="GPUs of a job, 0.5 for two on one (default: 1 with --accelerator cuda, else 0)",
     )
 
 
@@ -112,18 +113,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             tables.update(args.update, text, args.table.stem)
         print(text)
         return 0
-    if bool(args.config) == bool(args.root):
-        cli.error("say what to run: either --config FILE or --root FOLDER")
-    if args.root and not args.root.is_dir():
-        cli.error(f"--root must be a folder of categories, got {args.root}")
-    if args.ray and find_spec("ray") is None:
-        cli.error("--ray needs Ray: pip install 'anomalib_plugins[ray]'")
+    if complaint := _complaint(cli, args):
+        cli.error(complaint)
     if args.weights_cache:  # before the libraries are imported: they read these once
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
         )
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()] or [config_of(args)]
     return run(configs, args)
+
+
+def _complaint(cli: argparse.ArgumentParser, args: argparse.Namespace) -> str | None:
+    """What is wrong with the options, before the libraries are imported."""
+    if args.update:
+        return "--update writes the table of a results file: name it with --table"
+    if bool(args.config) == bool(args.root):
+        return "say what to run: either --config FILE or --root FOLDER"
+    ignored = [name for name in OF_A_FOLDER if args.config and getattr(args, name) != cli.get_default(name)]
+    if ignored:
+        return f"--{ignored[0].replace('_', '-')} goes with --root: the configuration says it itself"
+    if args.root and not args.root.is_dir():
+        return f"--root must be a folder of categories, got {args.root}"
+    if args.ray and find_spec("ray") is None:
+        return "--ray needs Ray: pip install 'anomalib_plugins[ray]'"
+    return None
 
 
 def config_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -184,7 +197,9 @@ def _runner(generator: "BenchmarkGenerator", args: argparse.Namespace) -> "Resum
     from anomalib_plugins.benchmark.ray_runner import RayRunner
 
     address = None if args.ray == "local" else args.ray
-    return RayRunner(generator, args.output, address, args.cpus_per_job, args.gpus_per_job)
+    on_gpu = generator.setup.accelerator in {"cuda", "gpu"}
+    gpus = float(on_gpu) if args.gpus_per_job is None else args.gpus_per_job
+    return RayRunner(generator, args.output, address, args.cpus_per_job, gpus)
 
 
 def _accelerators(config: dict[str, Any], args: argparse.Namespace) -> list[str]:

@@ -15,7 +15,7 @@ from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 from anomalib.utils.config import flatten_dict
 
 from anomalib_plugins.benchmark.jobs import Job
-from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, wrapped
+from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, without_folders, wrapped
 
 # Arguments that are columns of their own, or say where data are and how they are read.
 NOT_IN_MODEL = {"seed"}
@@ -106,7 +106,7 @@ def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
         alike = [other for other, its_name in zip(arguments, names, strict=True) if its_name == name]
         keys = dict.fromkeys(key for other in alike for key in other)
         differing = [key for key in keys if len({as_text(other.get(key)) for other in alike}) > 1]
-        words = [f"{key.rpartition('.')[2]}={own[key]}" for key in differing if key in own]
+        words = [f"{key.rpartition('.')[2]}={without_folders(own[key])}" for key in differing if key in own]
         labels.append(name if "label" in config else " ".join([name, *words]))
     return labels
 

@@ -34,6 +34,7 @@ from anomalib_plugins.benchmark.setup import (
     Setup,
     as_text,
     class_of,
+    file_stem,
     tables_of_lists,
     wrapped,
 )
@@ -195,7 +196,7 @@ class Job(HostJob):
         )
 
     def _save_pictures_and_weights(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> None:
-        name = f"{self.label}-{self.category}-{self.seed}"
+        name = file_stem(self.label, self.dataset, self.category, self.seed)
         if self.setup.checkpoints:
             engine.trainer.save_checkpoint(self.setup.checkpoints / f"{name}.ckpt")
         if self.setup.heatmaps:

@@ -5,7 +5,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
+
+from anomalib_plugins.benchmark.setup import file_stem
 
 MAX_SIDE = 256
 LARGEST = 2.0**15  # half of float16's range: rounding up stays finite
@@ -68,9 +69,9 @@ def path_of(results: Path, row: Mapping[str, Any]) -> Path:
         results: The results file.
         row: A row of it; rows without ``job`` were written before predictions were kept.
     """
-    name = "-".join(str(row[key]) for key in ("model", "dataset", "category", "seed"))
+    name = file_stem(*(row[key] for key in ("model", "dataset", "category", "seed")))
     number = hashlib.sha256(f"{row['job']} {row['schedule']}".encode()).hexdigest()[:8]
-    return results.with_name(f"{results.stem}_predictions") / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}-{number}.npz"
+    return results.with_name(f"{results.stem}_predictions") / f"{name}-{number}.npz"
 
 
 def shrink_maps(maps: Tensor) -> Tensor:

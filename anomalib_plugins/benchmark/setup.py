@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,6 +74,11 @@ class Setup:
         return {**own, **duration, **steps}
 
 
+def file_stem(*parts: Any) -> str:
+    """Name of a file about a job, without ending: its parts joined, odd characters replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(map(str, parts)))
+
+
 def tables_of_lists() -> AbstractContextManager[None]:
     """Let anomalib 2.7 read MVTec LOCO AD: it puts lists of masks where pandas 3 by default takes strings alone."""
     if int(pd.__version__.partition(".")[0]) < 3:
@@ -93,14 +99,15 @@ def wrapped(data: dict[str, Any]) -> dict[str, Any]:
 
 def as_text(value: Any) -> str:
     """JSON of plain values. Of paths only the name is kept: results are meant to be shared."""
-    return json.dumps(_without_folders(value), sort_keys=True)
+    return json.dumps(without_folders(value), sort_keys=True)
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
+    """The same value, at all depths without the folders that files lie in."""
     if isinstance(value, dict):
-        return {str(key): _without_folders(each) for key, each in value.items()}
+        return {str(key): without_folders(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_folders(each) for each in value]
+        return [without_folders(each) for each in value]
     if isinstance(value, Path) or (isinstance(value, str) and os.sep in value):
         return Path(value).name
     return value

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from anomalib_plugins.benchmark import command, heatmaps, predictions, results, tables
+from anomalib_plugins.benchmark.config import BenchmarkGenerator
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
 
@@ -56,7 +57,7 @@ def test_every_job_leaves_a_row_predictions_a_sheet_and_a_checkpoint(root: Path,
         assert kept.masks.sum() == 3 * 8 * 8
         np.testing.assert_allclose(kept.maps.max(axis=(1, 2)), kept.scores, rtol=1e-3)
     assert kept.scores.min() > 1  # raw
-    for name in ("GreyIterative-bolt-0", "GreyOnePass-bolt-0"):
+    for name in ("GreyIterative-data-bolt-0", "GreyOnePass-data-bolt-0"):
         assert Image.open(tmp_path / "maps" / f"{name}.png").width > 100
         assert torch.load(tmp_path / "weights" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
@@ -169,6 +170,21 @@ def test_what_to_run_is_said_once(arguments: list[str], capsys: pytest.CaptureFi
     assert "either --config FILE or --root FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [("--models", "Slsg"), ("--batch-size", "4"), ("--model-args", "a.yaml")])
+def test_what_a_configuration_says_itself_is_not_silently_ignored(
+    option: tuple[str, str], capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--config", "a.yaml", *option])
+    assert f"{option[0]} goes with --root" in capsys.readouterr().err
+
+
+def test_a_document_is_updated_from_a_results_file_alone(root: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--root", str(root), "--update", "README.md"])
+    assert "name it with --table" in capsys.readouterr().err
+
+
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         command.main(["--root", str(tmp_path / "none")])
@@ -189,11 +205,13 @@ def test_the_cluster_and_what_a_job_takes_of_it_are_chosen(monkeypatch: pytest.M
     from anomalib_plugins.benchmark.ray_runner import RayRunner
 
     def runner(*arguments: str) -> tuple[str | None, float, float]:
-        made = command._runner(None, command.parser().parse_args(["--ray", *arguments]))
+        args = command.parser().parse_args(["--ray", *arguments])
+        made = command._runner(BenchmarkGenerator(Setup(args.accelerator or "auto")), args)
         assert type(made) is RayRunner
         return made.address, made.cpus, made.gpus
 
     assert runner() == (None, 1, 0)
+    assert runner("--accelerator", "cuda") == (None, 1, 1)
     assert runner("auto", "--cpus-per-job", "4", "--gpus-per-job", "0.5") == ("auto", 4, 0.5)
 
 

@@ -41,6 +41,11 @@ def test_an_argument_that_only_one_has_tells_it_from_the_other() -> None:
     assert [job.label for job in jobs({"grid": models}, data())] == ["A", "A k=1"]
 
 
+def test_names_show_no_folders() -> None:
+    model = {"class_path": "A", "init_args": {"weights": {"grid": ["/home/me/a.pt", "/home/me/b.pt"]}}}
+    assert [job.label for job in jobs(model, data())] == ["A weights=a.pt", "A weights=b.pt"]
+
+
 def test_a_label_replaces_the_name() -> None:
     model = {"class_path": "A", "label": "mine", "init_args": {"k": {"grid": [1, 2]}}}
     assert [job.label for job in jobs(model, data())] == ["mine", "mine"]
