@@ -26,7 +26,7 @@ function scaleOf(axis, start, end) {
 
 // series: [{name, index, ours, points: [[x, y], ...], mark}]; a mark is one point with its name beside it.
 function plot(title, x, y, series, width = WIDTH) {
-  const [left, right, top, bottom] = [46, width - 12, 10, HEIGHT - 38];
+  const [left, right, top, bottom] = [52, width - 12, 10, HEIGHT - 38];
   const [toX, toY] = [scaleOf(x, left, right), scaleOf(y, bottom, top)];
   const image = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${y.name} against ${x.name}` });
   for (const tick of ticksOf(x)) {

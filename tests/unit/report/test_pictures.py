@@ -51,7 +51,9 @@ def test_a_good_image_has_no_mask() -> None:
 def test_a_heatmap_is_bright_where_the_score_is_high_or_missing() -> None:
     scores = np.zeros((64, 64), np.float32)
     scores[:, 32:], scores[:8, :8] = 10, np.nan
-    colours = decode(heatmap_of(scores, scale_of(scores), 64)).sum(axis=2)
+    picture = decode(heatmap_of(scores, scale_of(scores), 64))
+    colours = picture.sum(axis=2)
+    assert picture[40, 48, 0] > picture[40, 48, 2] + 50  # yellow, not the light blue of swapped channels
     assert colours[40, 16] < 100
     assert colours[40, 48] > 500
     assert colours[3, 3] > 400
