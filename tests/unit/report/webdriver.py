@@ -41,7 +41,11 @@ class Browser:
         self.url = f"http://127.0.0.1:{port}/session"
         options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        session = self._call("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        try:
+            session = self._call("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        except OSError:
+            self.process.kill()  # a browser that does not start must not leave its driver behind
+            raise
         self.url = f"{self.url}/{session}"
 
     def _call(self, path: str, body: dict[str, Any]) -> Any:
