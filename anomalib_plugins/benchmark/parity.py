@@ -73,11 +73,13 @@ def runtimes(model: "AnomalibModule", folder: Path, size: tuple[int, int]) -> It
     for name, hint in (("OpenVINO float32", {"INFERENCE_PRECISION_HINT": "f32"}), ("OpenVINO default", {})):
         compiled = openvino.Core().compile_model(network, "CPU", hint)
         chosen = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        outputs = [output.get_any_name() for output in compiled.outputs]
-        yield (
-            name if hint else f"{name} ({chosen})",
-            lambda images, compiled=compiled, outputs=outputs: _tensors(outputs, compiled(images.numpy()).values()),
-        )
+        yield name if hint else f"{name} ({chosen})", _compiled(compiled)
+
+
+def _compiled(network: Any) -> Predict:
+    """An OpenVINO network."""
+    names = [output.get_any_name() for output in network.outputs]
+    return lambda images: _tensors(names, network(images.numpy()).values())
 
 
 def in_torch(model: "AnomalibModule") -> Predict:
