@@ -133,11 +133,11 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
         CheckpointError: If it is of another model.
     """
     stamp, wanted = checkpoint.get(STAMP, {}), type(model).__name__
-    written_by, version = stamp.get("model"), stamp.get("version", __version__)
+    written_by, version = stamp.get("model", wanted), stamp.get("version", __version__)
     given, own = checkpoint.get("state_dict", {}), dict(model.named_parameters())
     fitting = sum(name in given and given[name].shape == tensor.shape for name, tensor in own.items())
-    if written_by not in {None, wanted} or 2 * fitting < len(own):
-        other = written_by if written_by not in {None, wanted} else "another model, or of other options"
+    if written_by != wanted or 2 * fitting < len(own):
+        other = "another model, or of other options" if written_by == wanted else written_by
         msg = (
             f"{path} is a checkpoint of {other}, not of this {wanted}: {fitting} of {len(own)} tensors match. "
             "Choose the model and options it was trained with, or another checkpoint"
@@ -145,6 +145,26 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
         raise CheckpointError(msg)
     if version != __version__:
         rank_zero_warn(f"{path} was written by version {version} of anomalib_plugins; this is {__version__}.")
+
+
+def refuse_file(path: Any, model: type) -> None:
+    """Look at a checkpoint file before a model is made of it.
+
+    Args:
+        path: The file; a URL is left to Lightning.
+        model: Class of the model.
+
+    Raises:
+        CheckpointError: If the file cannot be used, or says that it is of another model.
+    """
+    if "://" in str(path):
+        return
+    written_by = SafeCheckpointIO().load_checkpoint(path, "cpu").get(STAMP, {}).get("model", model.__name__)
+    if written_by != model.__name__:
+        msg = (
+            f"{path} is a checkpoint of {written_by}, not of {model.__name__}: choose that model, or another checkpoint"
+        )
+        raise CheckpointError(msg)
 
 
 def refuse_diverged(path: Path, model: LightningModule) -> None:

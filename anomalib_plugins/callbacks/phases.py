@@ -13,9 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
-from torch.utils.data import RandomSampler
-from torch.utils.data.distributed import DistributedSampler
 
+from anomalib_plugins.callbacks.image_order import continue_epoch, order_images
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
 
@@ -143,6 +142,7 @@ class PhaseSchedule(Callback):
         """Turn the phases into steps, now that the loader's length is known, and hold back validation."""
         del pl_module
         self._rank_and_world = (trainer.global_rank, trainer.world_size)
+        continue_epoch(trainer, self.seed)
         self._timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
@@ -195,12 +195,7 @@ class PhaseSchedule(Callback):
         """Order the images by seed and epoch alone, so that a resumed run sees them as an unbroken one would."""
         del pl_module
         self._epoch_is_fresh = True
-        sampler = getattr(trainer.train_dataloader, "sampler", None)
-        seed = mix_seed(self.seed, trainer.current_epoch)
-        if isinstance(sampler, RandomSampler):
-            sampler.generator = torch.Generator().manual_seed(seed)
-        elif isinstance(sampler, DistributedSampler):
-            sampler.seed = seed - sampler.epoch  # it adds the epoch: the order is that of a single process
+        order_images(trainer, self.seed)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""

@@ -18,7 +18,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
+from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
+from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 
@@ -79,11 +81,11 @@ class PluginModule:
         return default_evaluator()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Check the data before anything long starts, then anomalib's own components."""
+        """Look after checkpoints and check the data before anything long starts, then anomalib's own components."""
         callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]
         # A model's callback replaces the trainer's of the same type: the user's own settings must win.
-        has_own = any(isinstance(callback, DataCheck) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
-        return callbacks if has_own else [DataCheck(), *callbacks]
+        theirs = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [*(kind() for kind in (SafeCheckpoints, DataCheck) if kind not in theirs), *callbacks]
 
     @property
     def learning_type(self) -> LearningType:
@@ -100,6 +102,22 @@ class PluginModule:
         if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
             raise ValueError(msg)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Path | str, *args: Any, **kwargs: Any) -> Any:
+        """Make a model of a checkpoint, as anomalib does.
+
+        Args:
+            checkpoint_path: Its file.
+            args: As in anomalib.
+            kwargs: As in anomalib; with ``weights_only=False`` the file is not looked at before.
+
+        Raises:
+            CheckpointError: If the file is damaged, would run code, or is of another model.
+        """
+        if kwargs.get("weights_only", True):
+            refuse_file(checkpoint_path, cls)
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
 
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
         """Pre-process, predict and post-process, as an exported model does.

@@ -14,7 +14,6 @@ import torch
 
 from anomalib_plugins import CutSwapPatchcore, Pouta, Slsg
 from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError, SafeCheckpointIO
-from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.weights import load_state_dict
 
 from .conftest import SIZE, datamodule, engine, small
@@ -24,15 +23,13 @@ from .conftest import SIZE, datamodule, engine, small
 def checkpoint(original, tmp_path_factory):
     """A checkpoint of a short training of Slsg."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    engine(folder, SafeCheckpoints(), max_steps=2).fit(small(Slsg), datamodule=datamodule(original))
+    engine(folder, max_steps=2).fit(small(Slsg), datamodule=datamodule(original))
     return folder / "weights/model.ckpt"
 
 
 def use(model, path, original, tmp_path):
     """Test a model with a checkpoint."""
-    return engine(tmp_path, SafeCheckpoints()).test(
-        model, datamodule=datamodule(original), ckpt_path=path, verbose=False
-    )
+    return engine(tmp_path).test(model, datamodule=datamodule(original), ckpt_path=path, verbose=False)
 
 
 class Payload:
@@ -75,14 +72,17 @@ def test_a_checkpoint_that_cannot_be_read_is_named_without_advice_to_read_it_uns
     if content is not None:
         path.write_bytes(content)
     says = "there is no checkpoint .*x.ckpt" if how == "missing" else rf"x.ckpt is damaged .*\({len(content)} bytes\)"
-    with pytest.raises(CheckpointError, match=says) as error:
-        use(small(Slsg), path, original, tmp_path)
-    assert "weights_only" not in str(error.value)
+    for load in (Slsg.load_from_checkpoint, lambda path: use(small(Slsg), path, original, tmp_path)):
+        with pytest.raises(CheckpointError, match=says) as error:
+            load(path)
+        assert "weights_only" not in str(error.value)
 
 
 def test_a_checkpoint_of_another_model_is_refused_by_name(checkpoint, original, tmp_path):
     with pytest.raises(CheckpointError, match="is a checkpoint of Slsg, not of this Pouta: 0 of"):
         use(small(Pouta), checkpoint, original, tmp_path)
+    with pytest.raises(CheckpointError, match="is a checkpoint of Slsg, not of Pouta: choose that model"):
+        Pouta.load_from_checkpoint(checkpoint)
 
 
 def test_a_checkpoint_of_nobody_knows_what_is_refused(checkpoint, original, tmp_path):
@@ -107,6 +107,8 @@ def test_a_hostile_checkpoint_is_refused_and_not_run(hostile, original, tmp_path
     path, trace = hostile
     with pytest.raises(CheckpointError, match=r"hostile.ckpt would run code when loaded"):
         use(small(Slsg), path, original, tmp_path)
+    with pytest.raises(CheckpointError, match=r"hostile.ckpt would run code when loaded"):
+        Slsg.load_from_checkpoint(path)
     assert not trace.exists()
 
 
@@ -132,11 +134,11 @@ def test_a_disk_that_fills_while_saving_keeps_the_checkpoint_before(small_disk):
 
 def test_a_disk_without_room_for_a_checkpoint_is_refused_before_training(small_disk, original):
     with pytest.raises(CheckpointError, match=r"a checkpoint needs up to \d+ MB, but 4 MB are free in .*disk"):
-        engine(small_disk, SafeCheckpoints()).fit(small(Slsg), datamodule=datamodule(original))
+        engine(small_disk).fit(small(Slsg), datamodule=datamodule(original))
 
 
 def test_a_results_folder_that_takes_no_files_is_refused_before_training(small_disk, original):
-    running = engine(small_disk, SafeCheckpoints())
+    running = engine(small_disk)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises((CheckpointError, OSError), match="Read-only file system"):
         running.fit(small(Slsg), datamodule=datamodule(original))
@@ -157,7 +159,7 @@ def test_training_that_diverges_stops_and_replaces_no_good_weights(original, tmp
     model, good = small(Slsg, pretrain="none", learning_rate=1e30), tmp_path / "weights/model.ckpt"
     SafeCheckpointIO().save_checkpoint({"weights": torch.ones(1)}, good)
     with pytest.raises(FloatingPointError, match="train_loss became nan"):
-        engine(tmp_path, SafeCheckpoints()).fit(model, datamodule=datamodule(original))
+        engine(tmp_path).fit(model, datamodule=datamodule(original))
     next(model.parameters()).data[0] = torch.nan
     with pytest.raises(
         CheckpointError, match=r"training has diverged: 1 tensors, .*model.ckpt still has the last good ones"

@@ -20,7 +20,6 @@ from torchvision.transforms.v2 import Lambda
 
 from anomalib_plugins import CutSwapPatchcore, Slsg
 from anomalib_plugins.callbacks.data_check import DataCheckError
-from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 
 from .conftest import SIZE, datamodule, engine, small
 
@@ -62,7 +61,7 @@ def awkward(original, tmp_path_factory):
     before, results = listing(part), root / "ergebnisse ö 検査"
     folders = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": "test/hole"}
     data = Folder(name="teil ä", root=part, mask_dir="ground_truth/hole", **folders, num_workers=0, seed=0)
-    running, trained = engine(results, SafeCheckpoints(), max_steps=4), model()
+    running, trained = engine(results, max_steps=4), model()
     running.fit(trained, datamodule=data)
     metrics = running.test(trained, datamodule=data, ckpt_path=results / "weights/model.ckpt", verbose=False)
     return part, before, results, metrics[0]
@@ -89,7 +88,7 @@ def test_a_file_spoilt_during_training_is_named(part, tmp_path):
     path = part / "train/good/003.png"
     spoil = Do(lambda: path.write_bytes(b""))
     with pytest.raises(OSError, match="cannot identify") as error:
-        engine(tmp_path, SafeCheckpoints(), spoil, saves=False).fit(model(), datamodule=datamodule(part))
+        engine(tmp_path, spoil, saves=False).fit(model(), datamodule=datamodule(part))
     (note,) = error.value.__notes__
     assert f"1 image files have changed since they were checked:\n  {path} is empty" in note
     assert (tmp_path / "weights/interrupted.ckpt").exists()

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from anomalib_plugins.callbacks import DataCheck
+from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
 from anomalib_plugins.metrics import RawScoreEvaluator
 from anomalib_plugins.models.base import PluginModule
 
@@ -72,14 +72,15 @@ def attached(model, *callbacks):
 
 def test_data_are_checked_first_and_raw_scores_seen_before_post_processing():
     callbacks = attached(Smallest())
-    assert isinstance(callbacks[0], DataCheck)
     kinds = [type(callback) for callback in callbacks]
+    assert kinds[:2] == [SafeCheckpoints, DataCheck]
     evaluator = next(callback for callback in callbacks if isinstance(callback, RawScoreEvaluator))
     assert callbacks.index(evaluator.raw_scores) < kinds.index(PostProcessor) < callbacks.index(evaluator)
 
 
-def test_the_users_own_data_check_is_the_only_one():
-    assert not [callback for callback in attached(Smallest(), DataCheck("skip")) if isinstance(callback, DataCheck)]
+@pytest.mark.parametrize("own", [DataCheck("skip"), SafeCheckpoints(grace=1)], ids=["data check", "checkpoints"])
+def test_the_users_own_callback_is_the_only_one_of_its_kind(own):
+    assert not [callback for callback in attached(Smallest(), own) if type(callback) is type(own)]
 
 
 def test_shrinking_does_not_step_over_a_broken_pixel():
