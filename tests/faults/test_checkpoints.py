@@ -130,6 +130,8 @@ def test_a_disk_that_fills_while_saving_keeps_the_checkpoint_before(small_disk):
         io.save_checkpoint({"weights": torch.zeros(1_200_000)}, path)
     assert io.load_checkpoint(path)["weights"].sum() == 200_000
     assert [file.name for file in small_disk.iterdir()] == ["model.ckpt"]
+    io.save_checkpoint({"weights": torch.zeros(550_000)}, path)  # moved there: the disk holds no two of it
+    assert io.load_checkpoint(path)["weights"].sum() == 0
 
 
 def test_a_disk_without_room_for_a_checkpoint_is_refused_before_training(small_disk, original):
