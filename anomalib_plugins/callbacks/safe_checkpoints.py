@@ -55,7 +55,9 @@ class SafeCheckpoints(Callback):
             extra = getattr(given, "extra_safe_globals", ())
             trainer.strategy.checkpoint_io = SafeCheckpointIO(pl_module, extra)
         if stage == TrainerFn.FITTING and _saves(trainer) and trainer.is_global_zero:
-            refuse_folder(_folder(trainer), pl_module)
+            folder = _folder(trainer)
+            if "://" not in folder:
+                refuse_folder(Path(folder), pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write into the checkpoint which model it is of."""
@@ -101,7 +103,7 @@ class SafeCheckpoints(Callback):
         # Stopped in mid-batch, or diverged: what is there now is nothing to go on from.
         worthless = isinstance(exception, FloatingPointError) or getattr(exception, "code", None) is not None
         if listening and not worthless and trainer.world_size == 1 and _saves(trainer):
-            path = _folder(trainer) / NAME
+            path = f"{_folder(trainer)}/{NAME}"
             try:
                 trainer.save_checkpoint(path)
             except Exception as error:  # noqa: BLE001  # the first error is what the user has to see
@@ -116,6 +118,6 @@ def _saves(trainer: Trainer) -> bool:
     return trainer.checkpoint_callback is not None and not trainer.fast_dev_run
 
 
-def _folder(trainer: Trainer) -> Path:
-    """Where checkpoints of the run are."""
-    return Path(getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir)
+def _folder(trainer: Trainer) -> str:
+    """Where checkpoints of the run are: a path, or a URL."""
+    return str(getattr(trainer.checkpoint_callback, "dirpath", None) or trainer.default_root_dir)
