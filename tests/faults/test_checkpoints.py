@@ -83,6 +83,11 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(checkpoint, original, 
         use(small(Pouta), checkpoint, original, tmp_path)
     with pytest.raises(CheckpointError, match="is a checkpoint of Slsg, not of Pouta: choose that model"):
         Pouta.load_from_checkpoint(checkpoint)
+    content = torch.load(checkpoint, weights_only=True)
+    content[STAMP]["model"] = "Twin"  # with the same tensors
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"is a checkpoint of Twin, not of this Slsg: (\d+) of \1 tensors match"):
+        use(small(Slsg), tmp_path / "x.ckpt", original, tmp_path)
 
 
 def test_a_checkpoint_of_nobody_knows_what_is_refused(checkpoint, original, tmp_path):
