@@ -32,7 +32,8 @@ class SafeCheckpoints(Callback):
       130. A second signal, or a batch that takes longer than ``grace``, ends the run without.
     - While loading: a checkpoint that is damaged, of another model or unsafe is refused in one line.
 
-    With several devices nothing is saved on errors: not all of them may have met it.
+    Where checkpoints are switched off (``save_top_k=0``) there is no last one either; nor, on errors, with several
+    devices: not all of them may have met it.
 
     Args:
         grace: Seconds a batch may take to end after a signal.
@@ -115,7 +116,8 @@ class SafeCheckpoints(Callback):
 
 
 def _saves(trainer: Trainer) -> bool:
-    return trainer.checkpoint_callback is not None and not trainer.fast_dev_run
+    saving = trainer.checkpoint_callback
+    return saving is not None and getattr(saving, "save_top_k", 1) != 0 and not trainer.fast_dev_run
 
 
 def _folder(trainer: Trainer) -> str:

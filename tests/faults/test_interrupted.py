@@ -72,7 +72,7 @@ def test_killed_in_any_phase_resumes_to_the_same_result(original, tmp_path, fork
 def test_stopped_training_saves_says_so_in_its_exit_code_and_resumes_to_the_same_result(
     original, tmp_path, fork, unbroken, number, code, batch
 ):
-    child = fork(lambda: train(original, tmp_path, Send(number, batch)))
+    child = fork(lambda: train(original, tmp_path, Send(number, batch), saves=True))
     assert child.wait() == code
     checkpoint = tmp_path / "weights/interrupted.ckpt"
     assert f"What was trained is in {checkpoint}: --ckpt_path continues from it" in child.said
@@ -83,7 +83,7 @@ def test_stopped_training_saves_says_so_in_its_exit_code_and_resumes_to_the_same
 
 
 def test_a_batch_that_does_not_end_is_left_after_the_grace(original, tmp_path, fork):
-    running = engine(tmp_path, SafeCheckpoints(grace=0.5), Send(signal.SIGTERM, batch=1, then=60), saves=False)
+    running = engine(tmp_path, SafeCheckpoints(grace=0.5), Send(signal.SIGTERM, batch=1, then=60))
     child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=datamodule(original)))
     assert child.wait(40) == 143
     assert not (tmp_path / "weights/interrupted.ckpt").exists()

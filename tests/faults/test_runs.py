@@ -88,7 +88,7 @@ def test_a_file_spoilt_during_training_is_named(part, tmp_path):
     path = part / "train/good/003.png"
     spoil = Do(lambda: path.write_bytes(b""))
     with pytest.raises(OSError, match="cannot identify") as error:
-        engine(tmp_path, spoil, saves=False).fit(model(), datamodule=datamodule(part))
+        engine(tmp_path, spoil).fit(model(), datamodule=datamodule(part))
     (note,) = error.value.__notes__
     assert f"1 image files have changed since they were checked:\n  {path} is empty" in note
     assert (tmp_path / "weights/interrupted.ckpt").exists()
