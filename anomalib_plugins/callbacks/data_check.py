@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from anomalib_plugins.inspection.findings import Finding, findings, look_at
-from anomalib_plugins.inspection.folders import mask_faults
+from anomalib_plugins.inspection.folders import folder_faults
 from anomalib_plugins.inspection.photos import leave_out, makes_anomalies, photos_of, where
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class DataCheck(Callback):
             way_out = "Mostly for want of memory: fewer loader processes (num_workers, 0 is none) or smaller batches."
             _explain(exception, Finding("A process that loads images has been killed", {}, way_out))
         elif not self._checked:  # the datamodule could not be set up
-            for finding in mask_faults(getattr(trainer, "datamodule", None)):
+            for finding in folder_faults(getattr(trainer, "datamodule", None)):
                 _explain(exception, finding)
 
 

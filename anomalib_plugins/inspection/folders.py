@@ -183,8 +183,8 @@ def _mask_findings(layout: Layout, defects: Sequence[Path]) -> Iterator[Finding]
             yield Finding(what, wrong, way_out, refused=True)
 
 
-def mask_faults(datamodule: Any) -> list[Finding]:
-    """What is wrong with the masks that a datamodule could not be set up with.
+def folder_faults(datamodule: Any) -> list[Finding]:
+    """What is refused in the folders of a datamodule that could not be set up.
 
     Args:
         datamodule: It may be anything.
@@ -192,4 +192,4 @@ def mask_faults(datamodule: Any) -> list[Finding]:
     layout = layout_of(datamodule)
     if layout is None:
         return []
-    return [*missing_masks(photos_in(layout)), *_mask_findings(layout, _images(layout.defects, layout.endings))]
+    return [*missing_masks(photos_in(layout)), *(finding for finding in folder_findings(layout) if finding.refused)]

@@ -100,12 +100,15 @@ def test_a_file_deleted_during_training_is_named(part, tmp_path):
         engine(tmp_path, Do(path.unlink), saves=False).fit(model(), datamodule=datamodule(part))
 
 
-def test_masks_that_stop_the_datamodule_are_named(part, tmp_path):
+def test_what_stops_the_datamodule_is_named(part, tmp_path):
     mask = part / "ground_truth/hole/001_mask.png"
     mask.unlink()
     with pytest.raises(ValueError, match="Must have equal len") as error:
         engine(tmp_path).fit(model(), datamodule=datamodule(part))
     assert any("test/hole/001.png" in note for note in error.value.__notes__)
+    with pytest.raises(ValueError, match="non-printable") as error:
+        engine(tmp_path).fit(model(), datamodule=datamodule(part.rename(tmp_path / "Späne")))
+    assert any("ASCII letters" in note for note in error.value.__notes__)
 
 
 def test_nan_in_a_training_batch_is_refused_with_its_image(part, tmp_path):
