@@ -178,7 +178,14 @@ def test_training_that_diverges_stops_and_replaces_no_good_weights(original, tmp
 
 def test_a_memory_bank_too_large_is_refused_with_its_estimate_before_training(original, tmp_path):
     model = CutSwapPatchcore(
-        image_size=SIZE, seed=0, pre_trained=False, saliency="backbone", steps=2, batch_size=5, max_bank_size=8
+        image_size=SIZE,
+        seed=0,
+        pre_trained=False,
+        saliency="backbone",
+        steps=2,
+        freeze_steps=1,
+        batch_size=5,
+        max_bank_size=8,
     )
     with pytest.raises(ValueError, match=r"would keep \d+ of \d+ patches .*lower coreset_sampling_ratio"):
         engine(tmp_path).fit(model, datamodule=datamodule(original))

@@ -166,7 +166,7 @@ def test_without_internet_missing_weights_are_one_error_and_models_without_weigh
         torch.hub.set_dir(tmp_path)
         engine(tmp_path, saves=False, max_steps=1).fit(model(), datamodule=datamodule(original))
         print("trained without internet", flush=True)
-        patchcore = CutSwapPatchcore(image_size=SIZE, pre_trained=True, saliency="backbone", steps=2)
+        patchcore = CutSwapPatchcore(image_size=SIZE, pre_trained=True, saliency="backbone", steps=2, freeze_steps=1)
         engine(tmp_path, saves=False).fit(patchcore, datamodule=datamodule(original))
 
     child = fork(run)
