@@ -58,6 +58,8 @@ class PhaseSchedule(Callback):
         self._repeats = [1] * len(self.phases)  # how often a batch is taken
         self._last_per_epoch = 0  # steps of the last phase
         self._timer: Timer | None = None
+        self._waited: float | None = None  # seconds before the first step of this run, which no phase is charged for
+        self._began = 0.0  # what the timer showed when this run began
         self._epoch_is_fresh = False  # nobody has seen an image of it yet
         self._gathered = False  # a whole phase has, from this batch
         self._rank_and_world = (0, 1)
@@ -87,6 +89,8 @@ class PhaseSchedule(Callback):
         Yields:
             The steps in their order; none once the schedule is over, nor while a whole phase waits for the next epoch.
         """
+        if self._waited is None:
+            self._waited = self._timer.time_elapsed() - self._began if self._timer else 0.0
         for _ in range(self._repeats[min(self.index, len(self.phases) - 1)]):
             yield from self._cut(images)
 
@@ -107,20 +111,26 @@ class PhaseSchedule(Callback):
     def _progress(self) -> float:
         """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
         by_steps = self.taken[self.index] / self.lengths[self.index]
-        return by_steps if self.phase.whole else max(by_steps, self._progress_by_time())
+        begun = self.taken[self.index] > 0  # no phase is passed over, however late it is
+        return max(by_steps, self._progress_by_time()) if begun and not self.phase.whole else by_steps
 
     def _progress_by_time(self) -> float:
         if self._timer is None:
             return 0.0
-        elapsed, remaining = self._timer.time_elapsed(), self._timer.time_remaining()
-        if remaining is None or elapsed + remaining <= 0:
+        elapsed, remaining = self._timer.time_elapsed() - (self._waited or 0.0), self._timer.time_remaining()
+        if remaining is None:
             return 0.0
+        if remaining <= 0:
+            return math.inf
         total = sum(self.lengths)
         begin, share = sum(self.lengths[: self.index]) / total, self.lengths[self.index] / total
         return (elapsed / (elapsed + remaining) - begin) / share
 
     def _leave_ended_phases(self) -> None:
         while not self.finished and self._progress() >= 1:
+            taken, length = self.taken[self.index], self.lengths[self.index]
+            if taken < length:
+                rank_zero_warn(f"max_time ends phase {self.phase.name!r} after {taken} of its {length} steps.")
             self.index += 1
             if not self.finished:
                 rank_zero_info(f"Phase {self.phase.name!r} begins after {self.total_steps} steps.")
@@ -147,9 +157,10 @@ class PhaseSchedule(Callback):
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
             raise ValueError(msg)
+        self._waited, self._began = None, self._timer.time_elapsed() if self._timer else 0.0
         epochs = self._set_lengths(batch_sizes(trainer))
-        if self.finished:  # a finished run goes on in its last phase, if that has become longer
-            self.index = len(self.phases) - 1
+        if self.finished:
+            self._go_on()
         self._leave_ended_phases()
         if self.finished:
             msg = (
@@ -163,6 +174,13 @@ class PhaseSchedule(Callback):
         trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1 + waits
         self._skip_short_epochs(trainer)
         self._hold_back_validation(trainer)
+
+    def _go_on(self) -> None:
+        """Let a finished run go on in the phase that has become longer: the last one, or one before a memory."""
+        self.index = len(self.phases) - 1
+        before = self.index - 1
+        if self.phase.whole and before >= 0 and self.taken[before] < self.lengths[before]:
+            self.index, self.taken[-1] = before, 0
 
     def _skip_short_epochs(self, trainer: Trainer) -> None:
         """Spare a training set of a few images the validation and the checkpoint after each pass."""
@@ -223,10 +241,11 @@ class PhaseSchedule(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a limit cut the last phase off entirely."""
         self._settings.restore(trainer)
-        if self.index < len(self.phases) - 1:
+        if 0 in self.taken:
+            names = [repr(phase.name) for phase, taken in zip(self.phases, self.taken, strict=True) if taken == 0]
             rank_zero_warn(
-                f"{type(pl_module).__name__} stopped in phase {self.phase.name!r}: "
-                f"{self.phases[-1].name!r} was never trained, so its scores mean nothing. Allow more time or steps."
+                f"{type(pl_module).__name__} stopped in phase {self.phase.name!r}: {', '.join(names)} was never "
+                "trained, so its scores mean nothing. Allow more time or steps."
             )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import list_models
 
@@ -39,10 +40,11 @@ class Backbone(nn.Module):
             msg = f"timm has no network {name!r}; near are {near}"
             raise ValueError(msg)
         self.name = name
+        self.network = timm.create_model(name, pretrained=False, num_classes=0)
         # As anomalib takes transformers: of any size, their features normalised as the last ones are.
-        self.is_transformer = "vit" in name
-        options = {"dynamic_img_size": True} if self.is_transformer else {}
-        self.network = timm.create_model(name, pretrained=False, num_classes=0, **options)
+        self.is_transformer = isinstance(self.network, VisionTransformer)
+        if self.is_transformer:
+            self.network = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
         if not hasattr(self.network, "forward_intermediates") or not isinstance(self.network.feature_info, list):
             msg = f"{name} gives no features of its stages: take a convolutional network such as resnet18"
             raise ValueError(msg)

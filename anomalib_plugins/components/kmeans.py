@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+MAX_CLUSTERS = 64
 CUTS = 192  # places to cut a row that are tried at a time
 REACH = 2  # how many of them to each side of the best the second round covers
 
@@ -65,8 +66,8 @@ def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
         >>> kmeans_1d(torch.tensor([0.0, 1.0, 10.0, 12.0]), k=2).centroids
         tensor([ 0.5000, 11.0000])
     """
-    if not 1 <= k <= 64:
-        msg = f"k must be from 1 to 64 clusters, got {k}"
+    if not 1 <= k <= MAX_CLUSTERS:
+        msg = f"k must be from 1 to {MAX_CLUSTERS} clusters, got {k}"
         raise ValueError(msg)
     if values.ndim == 0 or values.numel() == 0:
         msg = f"expected rows of numbers (..., P) with P >= 1, got shape {tuple(values.shape)}"

@@ -76,6 +76,13 @@ class PfamExtractor(nn.Module):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
                 raise ValueError(msg)
         self.backbone = Backbone(backbone, layers)
+        if self.backbone.is_transformer:
+            msg = f"{backbone} is a transformer: take a convolutional network such as resnet18"
+            raise ValueError(msg)
+        unknown = [stage for stage in (low, high) if stage not in self.backbone.stages]
+        if pfam and unknown:
+            msg = f"low and high must be stages of {backbone}, {', '.join(self.backbone.stages)}; got {unknown}"
+            raise ValueError(msg)
         if pfam and (low == high or not {low, high} & set(layers)):
             msg = f"low={low!r} and high={high!r} must be two stages, at least one of them among layers {tuple(layers)}"
             raise ValueError(msg)

@@ -142,6 +142,7 @@ def vgg16_saliency(
     layers: Sequence[int] = VGG16_POOLS,
     target: Target | None = None,
     pre_trained: bool = True,
+    margin: int = 0,
 ) -> LayerCam:
     """LayerCAM on torchvision's VGG-16; by default on its five max-pooling layers, whose indices CutSwap lists.
 
@@ -151,6 +152,7 @@ def vgg16_saliency(
         target: See ``LayerCam``; ``None`` takes ``"class"`` if the file has a classifier, else ``"feature-energy"``,
             and says so in the log.
         pre_trained: ``False`` leaves the network random, for tests.
+        margin: See ``LayerCam``.
 
     Returns:
         The saliency of a frozen network in evaluation mode.
@@ -179,9 +181,8 @@ def vgg16_saliency(
     elif missing := load_backbone(network, "vgg16", weights).random:
         msg = f"{weights or 'the cached file'} lacks tensors of VGG-16: {', '.join(missing)}"
         raise ValueError(msg)
-    return LayerCam(
-        network.requires_grad_(requires_grad=False).eval(), [f"features.{index}" for index in layers], target
-    )
+    names = [f"features.{index}" for index in layers]
+    return LayerCam(network.requires_grad_(requires_grad=False).eval(), names, target, margin)
 
 
 def _largest_logits(output: Any) -> Tensor:

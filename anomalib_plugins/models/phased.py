@@ -56,6 +56,11 @@ class PhasedModule(PluginModule):
     def _backbone(self, name: str) -> Backbone:
         return self.get_submodule(name)  # type: ignore[attr-defined]
 
+    def on_fit_start(self) -> None:
+        """Leave evaluation, where using the model before its training has put it."""
+        super().on_fit_start()
+        self.train()  # type: ignore[attr-defined]
+
     def setup(self, stage: str) -> None:
         """Load ImageNet weights before the first training.
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from anomalib_plugins.components.kmeans import MAX_CLUSTERS
 from anomalib_plugins.pretext.anchors import Which, clusters, pack, salient, topk, unpack
-from anomalib_plugins.synthesis import AnomalyGenerator, CutPaste, CutSwap, SyntheticBatch, colour_jitter
+from anomalib_plugins.synthesis import NORMAL, AnomalyGenerator, CutPaste, CutSwap, SyntheticBatch, colour_jitter
 
 Augmentation = Literal["cutswap", "cutpaste", "none"]
 Mode = Literal["3way", "binary"]
@@ -70,12 +71,16 @@ class CutSwapTask:
             candidates: Where patches may be anchored, boolean ``(N, H, W)``; default anywhere.
 
         Returns:
-            Images ``(K * N, 3, H, W)``, one class after the other, and their classes ``(K * N,)``.
+            Images ``(K * N, 3, H, W)``, one version after the other, and their classes ``(K * N,)``. What a swap
+            leaves as it was, such as a blank image, is of class 0.
         """
         positive = colour_jitter(images, generator, contrast=0.1, hue=0.1)
-        versions = [positive, *(self.make(which, positive, generator, candidates).image for which in self.makers)]
-        classes = torch.arange(len(versions), device=images.device).repeat_interleave(len(images))
-        return torch.cat(versions), classes
+        made = [self.make(which, positive, generator, candidates) for which in self.makers]
+        classes = [torch.where(each.kind == NORMAL, 0, number) for number, each in enumerate(made, start=1)]
+        return (
+            torch.cat([positive, *(each.image for each in made)]),
+            torch.cat([torch.zeros_like(classes[0]), *classes]),
+        )
 
     def preview(
         self, images: Tensor, generator: torch.Generator | None = None, candidates: Tensor | None = None
@@ -106,7 +111,7 @@ class Anchors:
         strategy: ``"kmeans"`` for these clusters, ``"topk"`` for the 300 most salient pixels.
 
     Raises:
-        ValueError: If an option is unknown or ``k`` is below 1.
+        ValueError: If an option is unknown or ``k`` is not from 1 to 64.
     """
 
     def __init__(
@@ -115,8 +120,8 @@ class Anchors:
         cluster: Which = "max",
         strategy: AnchorStrategy = "kmeans",
     ) -> None:
-        if k < 1:
-            msg = f"k must be at least 1 cluster, got {k}"
+        if not isinstance(k, int) or not 1 <= k <= MAX_CLUSTERS:
+            msg = f"k must be from 1 to {MAX_CLUSTERS} clusters, got {k}"
             raise ValueError(msg)
         for name, value, choices in (("cluster", cluster, Which), ("anchor_strategy", strategy, AnchorStrategy)):
             if value not in get_args(choices):

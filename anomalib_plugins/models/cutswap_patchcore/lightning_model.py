@@ -73,6 +73,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             names of the backbone's stages, by default all.
         saliency_weights: File with VGG-16's weights; ``None`` looks in the caches and downloads. Without a classifier
             in it saliency follows the strongest features instead of the class.
+        saliency_margin: Mirrored pixels that the saliency network sees around an image, whose border it takes for an
+            edge otherwise; ``None`` is 0 for VGG-16, as published, and 32 for the backbone.
         k: Clusters of a map's intensities, K. 1 swaps patches anywhere and needs no saliency.
         cluster: Cluster that patches are anchored in: ``"max"`` (most salient), ``"min"`` or ``"random"``.
         anchor_strategy: ``"kmeans"``, or ``"topk"`` for the 300 most salient pixels.
@@ -82,7 +84,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         epochs: Its length in passes over all (image, layer) pairs instead, with ``steps`` null.
         batch_size: Pairs an optimizer step takes; each is three images.
         learning_rate: Of SGD with momentum 0.9, cosine to zero.
-        freeze_steps: Steps in which only the classifier learns; shortened with ``steps``.
+        freeze_steps: Steps at the beginning in which only the classifier learns, fewer than ``steps``; where the
+            trainer shortens the pretext they are shortened alike.
         backbone_bn: ``"train"`` lets the backbone's batch statistics become those of the pretext's images; ``"eval"``
             keeps those of ImageNet.
         coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
@@ -114,6 +117,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         saliency: str = "vgg16",
         saliency_layers: Sequence[int | str] | None = None,
         saliency_weights: str | Path | None = None,
+        saliency_margin: int | None = None,
         k: int = 4,
         cluster: Which = "max",
         anchor_strategy: AnchorStrategy = "kmeans",
@@ -140,8 +144,11 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if backbone_bn not in {"train", "eval"}:
             msg = f'backbone_bn must be "train" or "eval", got {backbone_bn!r}'
             raise ValueError(msg)
-        if learning_rate <= 0 or freeze_steps < 0:
+        if not learning_rate > 0 or freeze_steps < 0:
             msg = f"learning_rate must be above 0, freeze_steps at least 0: got {learning_rate} and {freeze_steps}"
+            raise ValueError(msg)
+        if augmentation != "none" and steps is not None and freeze_steps >= steps:
+            msg = f"freeze_steps={freeze_steps} leaves the backbone none of the {steps} steps: set fewer, or more steps"
             raise ValueError(msg)
         swap = options_of(CutPaste if augmentation == "cutpaste" else CutSwap, swap, given=("mode",))
         if pre_processor is True:
@@ -170,7 +177,9 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if task is not None:
             stages = self.model.backbone.stages
             anchors = Anchors(k, cluster, anchor_strategy)
-            self.pretext = SwapPretext(task, anchors, saliency, saliency_layers, saliency_weights, pre_trained, stages)
+            self.pretext = SwapPretext(
+                task, anchors, saliency, saliency_layers, saliency_weights, saliency_margin, pre_trained, stages
+            )
             phases.insert(0, Phase(PRETEXT, batch_size, epochs=epochs, steps=steps, examples=self.pretext.maps))
         self.schedule = PhaseSchedule(phases, seed)
         self._resumed_anchors: int | None = None

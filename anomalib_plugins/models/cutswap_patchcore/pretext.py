@@ -19,7 +19,7 @@ from anomalib_plugins.synthesis import SyntheticBatch
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 32  # pixels; without it the maps of a ResNet are mostly the zeros around the image
+MARGINS = {"vgg16": 0, "backbone": 32}  # without one the maps of a ResNet are mostly the zeros around the image
 
 
 class SwapPretext:
@@ -33,6 +33,7 @@ class SwapPretext:
         saliency: ``"vgg16"`` or ``"backbone"``.
         layers: VGG-16's layers or the backbone's stages; ``None`` takes its poolings, or all stages.
         weights: VGG-16's weights; ``None`` looks in the caches and downloads.
+        margin: Mirrored pixels around an image; ``None`` takes 0 for VGG-16 and 32 for the backbone.
         pre_trained: Whether VGG-16 has weights at all.
         stages: Names of the backbone's stages.
 
@@ -48,6 +49,7 @@ class SwapPretext:
         saliency: str,
         layers: Sequence[int | str] | None,
         weights: str | Path | None,
+        margin: int | None,
         pre_trained: bool,
         stages: Sequence[str],
     ) -> None:
@@ -57,10 +59,16 @@ class SwapPretext:
             raise ValueError(msg)
         default = VGG16_POOLS if saliency == "vgg16" else stages
         self.layers = tuple(default if layers is None else layers)
-        if not self.layers or any(layer not in known[saliency] for layer in self.layers):
+        is_known = [layer in known[saliency] and not isinstance(layer, bool) for layer in self.layers]
+        if not self.layers or not all(is_known) or len(set(self.layers)) < len(self.layers):
             msg = (
-                f"saliency_layers of {saliency} must be among {list(known[saliency])}, at least one, got {self.layers}"
+                f"saliency_layers of {saliency} must be different ones of {list(known[saliency])}, at least one, "
+                f"got {self.layers}"
             )
+            raise ValueError(msg)
+        self.margin = MARGINS[saliency] if margin is None else margin
+        if self.margin < 0:
+            msg = f"saliency_margin must be at least 0 pixels, got {margin}"
             raise ValueError(msg)
         if weights is not None and not Path(weights).is_file():
             msg = f"saliency_weights: there is no file {weights}"
@@ -87,7 +95,7 @@ class SwapPretext:
         """
         if self.follows_saliency and self.saliency == "backbone":
             network = copy.deepcopy(backbone.network).float()
-            self._cam = LayerCam(network, [str(layer) for layer in self.layers], "feature-energy", margin=MARGIN)
+            self._cam = LayerCam(network, [str(layer) for layer in self.layers], "feature-energy", self.margin)
 
     def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device, seed: int) -> None:
         """Find where patches may be anchored in every image of the training set.
@@ -102,7 +110,7 @@ class SwapPretext:
             return
         if self._cam is None:
             layers = [int(layer) for layer in self.layers]
-            self._cam = vgg16_saliency(self.weights, layers, pre_trained=self.pre_trained)
+            self._cam = vgg16_saliency(self.weights, layers, pre_trained=self.pre_trained, margin=self.margin)
         logger.info("Patches lie where %s looks for its target %s.", self.saliency, self._cam.target)
         self._cam.network.to(device)
         self.anchors.gather(paths, load, self._cam, seed)

@@ -102,7 +102,7 @@ class Pouta(PhasedModule, AnomalibModule):
         if not 0 < anomaly_probability <= 1:
             msg = f"anomaly_probability must be above 0 and at most 1, got {anomaly_probability}"
             raise ValueError(msg)
-        if learning_rate <= 0:
+        if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
             raise ValueError(msg)
         network = options_of(PoutaModel, network, given=("variant", "use_hsg", "use_mss"))

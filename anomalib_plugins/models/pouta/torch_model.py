@@ -76,7 +76,7 @@ class PoutaModel(nn.Module):
             hsg_gate=(hsg_gate, HsgGate),
             init=(init, Init),
         )
-        if score_window < 1 or score_window % 2 == 0:
+        if not isinstance(score_window, int) or score_window < 1 or score_window % 2 == 0:
             msg = f"score_window must be an odd number of pixels, got {score_window}"
             raise ValueError(msg)
         self.score_window = score_window

@@ -68,7 +68,7 @@ class SbmPfam(PhasedModule):
             ValueError: If an option is outside its range.
             FileNotFoundError: If the simulation's ``texture_root`` names nothing.
         """
-        if jigsaw_learning_rate <= 0:
+        if not jigsaw_learning_rate > 0:
             msg = f"jigsaw_learning_rate must be above 0, got {jigsaw_learning_rate}"
             raise ValueError(msg)
         self.jigsaw_learning_rate = jigsaw_learning_rate

@@ -109,7 +109,7 @@ class Slsg(PhasedModule, AnomalibModule):
         if encoder_bn not in {"train", "eval"}:
             msg = f'encoder_bn must be "train" or "eval", got {encoder_bn!r}'
             raise ValueError(msg)
-        if learning_rate <= 0:
+        if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
             raise ValueError(msg)
         network = options_of(SlsgModel, network)

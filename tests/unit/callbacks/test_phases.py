@@ -348,6 +348,35 @@ def test_max_time_ends_no_whole_phase(tmp_path, monkeypatch):
     assert torch.equal(seen(model), every_image())
 
 
+def test_max_time_charges_no_phase_for_what_came_before_the_first_step(tmp_path, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
+    model = TwoPhases(Phase("first", 2, steps=1000), Phase("second", 2, steps=1000))
+    monkeypatch.setattr(model, "on_train_start", lambda: [next(clock) for _ in range(180)])  # half an hour
+    fit(model, tmp_path, max_time={"hours": 1})
+    first, second = model.names().count("first"), model.names().count("second")
+    assert 0.6 < first / second < 1.7
+
+
+def test_max_time_passes_no_phase_over_and_says_what_it_cut(tmp_path, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
+    model = TwoPhases(Phase("learn", 3, steps=1000), LEARNS_THEN_LOOKS[1])
+    with pytest.warns(UserWarning, match="max_time ends phase 'learn' after 1 of its 1000 steps"):
+        fit(model, tmp_path, max_time={"seconds": 1})
+    assert model.names().count("learn") == 1
+    assert torch.equal(seen(model), every_image())
+
+
+def test_a_finished_run_learns_on_before_its_memory_when_that_phase_is_longer(tmp_path):
+    callbacks = [ModelCheckpoint(tmp_path, filename="end")]
+    fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, callbacks=callbacks, enable_checkpointing=True)
+    longer = TwoPhases(Phase("learn", 3, steps=11), LEARNS_THEN_LOOKS[1])
+    fit(longer, tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+    assert longer.names().count("learn") == 4
+    assert torch.equal(seen(longer), every_image())
+
+
 def test_an_epoch_limit_without_room_for_a_whole_phase_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"max_epochs=1 leaves no step .* and an epoch for each of \['look'\]"):
         fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, max_epochs=1)

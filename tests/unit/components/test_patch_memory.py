@@ -69,7 +69,9 @@ def test_a_bank_above_the_limit_is_refused_with_an_estimate(model):
 
 
 def test_patches_that_no_memory_holds_are_refused_with_an_estimate(model):
-    with pytest.raises(ValueError, match=r"chosen in \d{8,} MB\), but \d+ MB of memory are free on cpu: lower image_size"):
+    with pytest.raises(
+        ValueError, match=r"chosen in \d{8,} MB\), but \d+ MB of memory are free on cpu: lower image_size"
+    ):
         PatchMemory(model, ratio=1e-12).check(10**10, images(1)[0])
 
 

@@ -122,6 +122,8 @@ def test_features_come_in_the_order_of_the_layers(images):
         ({"combine": "max"}, r"combine must be one of \('sum', 'concat'\), got 'max'"),
         ({"init": "zero"}, r"init must be one of \('random', 'dirac'\), got 'zero'"),
         ({"layers": ["layer2"]}, r"low='layer1' and high='layer3' must be two stages, at least one"),
+        ({"low": "layer77"}, r"low and high must be stages of resnet18, .* got \['layer77'\]"),
+        ({"backbone": "vit_tiny_patch16_224", "layers": ["blocks.2"]}, "is a transformer: take a convolutional"),
         ({"low": "layer3"}, r"low='layer3' and high='layer3' must be two stages"),
         ({"layers": ["layer9"]}, r"layers must be different ones of act1, layer1, layer2, layer3, layer4"),
         ({"backbone": "resnet19"}, r"timm has no network 'resnet19'; near are \['resnet1"),

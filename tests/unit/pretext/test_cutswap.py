@@ -34,6 +34,16 @@ def test_every_image_has_one_version_of_each_class(images, augmentation, mode, c
     assert labels.tolist() == [0] * 3 + [1] * 3 + [2] * (3 * (classes - 2))
 
 
+@pytest.mark.parametrize("augmentation", ["cutswap", "cutpaste"])
+def test_what_a_swap_leaves_as_it_was_is_whole(images, augmentation):
+    images = torch.cat([images, torch.zeros(1, 3, *SIZE)])  # black has no colours to change
+    versions, labels = CutSwapTask(augmentation)(images, seeded())
+    positive = versions[:4].repeat(3, 1, 1, 1)
+    unchanged = (versions == positive).flatten(1).all(dim=1)
+    assert (labels == 0).equal(unchanged)
+    assert labels.view(3, 4)[:, 3].tolist() == [0, 0, 0]
+
+
 def test_versions_share_a_small_change_of_colours(images):
     positive, swapped, scarred = CutSwapTask()(images, seeded())[0].chunk(3)
     assert 0 < (positive - images).abs().mean() < 0.2
@@ -173,7 +183,7 @@ def test_what_is_forgotten_is_gone(anchors):
 
 
 def test_unknown_choices_of_anchors_are_refused():
-    with pytest.raises(ValueError, match="k must be at least 1 cluster, got 0"):
+    with pytest.raises(ValueError, match="k must be from 1 to 64 clusters, got 0"):
         Anchors(k=0)
     with pytest.raises(ValueError, match=r"cluster must be one of .* got 'most'"):
         Anchors(cluster="most")

@@ -225,8 +225,8 @@ def test_patches_lie_where_the_image_was_salient(data, monkeypatch):
     """Saliency is the lower right corner: nothing else of any image may change but by its colours."""
     monkeypatch.setattr(pretext_module, "LayerCam", Corner)
     seen = examples(CutSwapPatchcore(**SHORT | {"swap": {"overlap": "allow"}}), data, monkeypatch)
-    for images, classes, _ in seen:
-        positive, swapped = images[classes == 0], images[classes == 1]
+    for images, *_ in seen:
+        positive, swapped, _ = images.chunk(3)
         changed = (positive != swapped).any(dim=1)
         assert changed.any()
         assert not changed[:, :19].any()  # a patch of 15 % is at most 45 pixels high or wide
@@ -420,12 +420,18 @@ def test_the_head_starts_from_the_seed():
         ({"augmentation": "mixup"}, ValueError, "augmentation must be one of .* got 'mixup'"),
         ({"mode": "4way"}, ValueError, "mode must be one of .* got '4way'"),
         ({"saliency": "clip"}, ValueError, "saliency must be one of .* got 'clip'"),
-        ({"saliency_layers": []}, ValueError, "saliency_layers of backbone must be among .* at least one"),
+        ({"saliency_layers": []}, ValueError, "saliency_layers of backbone must be different ones of .* at least one"),
         ({"saliency_layers": ["layer9"]}, ValueError, r"saliency_layers of backbone .* got \('layer9',\)"),
         ({"saliency": "vgg16", "saliency_layers": [31]}, ValueError, r"saliency_layers of vgg16 .* got \(31,\)"),
         ({"saliency_weights": "nowhere.pth"}, FileNotFoundError, "saliency_weights: there is no file nowhere.pth"),
         ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
-        ({"k": 0}, ValueError, "k must be at least 1 cluster, got 0"),
+        ({"k": 0}, ValueError, "k must be from 1 to 64 clusters, got 0"),
+        ({"k": 65}, ValueError, "k must be from 1 to 64 clusters, got 65"),
+        ({"k": 2.5}, ValueError, "k must be from 1 to 64 clusters, got 2.5"),
+        ({"saliency_layers": ["layer1", "layer1"]}, ValueError, "must be different ones of"),
+        ({"saliency_margin": -1}, ValueError, "saliency_margin must be at least 0 pixels, got -1"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0"),
+        ({"steps": 5, "freeze_steps": 5}, ValueError, "freeze_steps=5 leaves the backbone none of the 5 steps"),
         ({"cluster": "top"}, ValueError, "cluster must be one of"),
         ({"anchor_strategy": "sort"}, ValueError, "anchor_strategy must be one of"),
         ({"swap": {"mode": "scar"}}, TypeError, "CutSwap has no option 'mode' here"),

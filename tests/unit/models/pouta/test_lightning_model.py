@@ -191,6 +191,13 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
     assert model.loss.lambdas == (1, 0, 0, 0)
 
 
+def test_a_model_that_was_used_before_can_be_trained():
+    model = Pouta(**SHORT).eval()
+    model(torch.rand(1, 3, *SIZE))
+    fit(model)
+    assert model.schedule.finished
+
+
 def test_loss_that_is_not_finite_stops_the_run():
     model = Pouta(**SHORT)
     torch.nn.init.constant_(model.model.autoencoder.to_image.weight, torch.inf)

@@ -240,6 +240,7 @@ def test_init_of_draem_has_its_spread():
         ({"fcm_act": "gelu"}, "fcm_act must be one of"),
         ({"hsg_gate": "tanh"}, "hsg_gate must be one of"),
         ({"init": "he"}, "init must be one of"),
+        ({"score_window": 21.0}, "score_window must be an odd number of pixels, got 21.0"),
         ({"score_window": 20}, "score_window must be an odd number of pixels, got 20"),
         ({"score_window": -1}, "score_window must be an odd number of pixels, got -1"),
     ],
