@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -85,7 +86,7 @@ class DemoParts(AnomalibDataModule):
         num_train: Good photos for training.
         num_test_good: Good photos in the test set.
         num_per_defect: Test photos of each of the ten defects.
-        image_size: Side of the square photos in pixels, at least 64.
+        image_size: Side of the square photos in pixels, at least 64; or height and width, which are equal.
         seed: Seed of the drawing and of anomalib's splits. The same seed gives the same files.
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in a validation or test batch.
@@ -108,7 +109,7 @@ class DemoParts(AnomalibDataModule):
         num_train: int = 60,
         num_test_good: int = 20,
         num_per_defect: int = 5,
-        image_size: int = 256,
+        image_size: int | Sequence[int] = 256,
         seed: int = 0,
         train_batch_size: int = 8,
         eval_batch_size: int = 8,
@@ -122,8 +123,11 @@ class DemoParts(AnomalibDataModule):
             if count < 1:
                 msg = f"{name} must be at least 1, got {count}"
                 raise ValueError(msg)
-        if image_size < 64:
-            msg = f"image_size must be at least 64 pixels for the part to be recognisable, got {image_size}"
+        # anomalib's benchmark makes a pair of every image_size.
+        sides = {image_size} if isinstance(image_size, int) else set(image_size)
+        side = min(sides, default=0)
+        if len(sides) != 1 or side < 64:
+            msg = f"image_size must be one side of at least 64 pixels for the part to be recognisable, got {image_size}"
             raise ValueError(msg)
         super().__init__(
             train_batch_size=train_batch_size,
@@ -137,7 +141,7 @@ class DemoParts(AnomalibDataModule):
         )
         self.root = Path(root)
         self.category = "flange"
-        self.recipe = {"drawing": DRAWING, "image_size": image_size, "seed": seed, **counts}
+        self.recipe = {"drawing": DRAWING, "image_size": side, "seed": seed, **counts}
 
     @property
     def folder(self) -> Path:

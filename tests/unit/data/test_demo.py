@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from anomalib.data import MVTecAD
+from anomalib.data import MVTecAD, get_datamodule
 
 from anomalib_plugins.data import DemoParts
 from anomalib_plugins.data.demo import RECIPE, draw_part
@@ -148,6 +148,13 @@ def test_counts_below_one_are_refused(name: str):
         DemoParts(**{name: 0})
 
 
-def test_images_too_small_to_see_the_part_are_refused():
-    with pytest.raises(ValueError, match="image_size must be at least 64 pixels"):
-        DemoParts(image_size=32)
+@pytest.mark.parametrize("size", [32, (64, 80), (32, 32), ()])
+def test_images_too_small_or_not_square_are_refused(size):
+    with pytest.raises(ValueError, match="image_size must be one side of at least 64 pixels"):
+        DemoParts(image_size=size)
+
+
+def test_the_pair_that_anomalibs_benchmark_makes_of_a_size_is_taken(tmp_path: Path):
+    configuration = {"class_path": "DemoParts", "init_args": {"root": str(tmp_path), "image_size": 64}}
+    assert get_datamodule(configuration).recipe["image_size"] == 64
+    assert DemoParts(image_size=(80, 80)).recipe["image_size"] == 80
