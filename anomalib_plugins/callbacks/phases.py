@@ -3,7 +3,6 @@
 
 """Named training phases inside Lightning's one fit loop."""
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,11 +16,6 @@ from torch import Tensor
 from anomalib_plugins.callbacks.image_order import continue_epoch, order_images
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
-
-logger = logging.getLogger(__name__)
-
-SHORT_EPOCH = 50
-"""Optimizer steps below which an epoch is not worth a validation and a checkpoint of its own."""
 
 
 class PhaseSchedule(Callback):
@@ -172,7 +166,8 @@ class PhaseSchedule(Callback):
         # begin. The end itself is set by the steps.
         waits = sum(phase.whole for phase in self.phases)
         trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1 + waits
-        self._skip_short_epochs(trainer)
+        if not self.phases[-1].whole:
+            self._settings.spare_short_epochs(trainer, self._last_per_epoch)
         self._hold_back_validation(trainer)
 
     def _go_on(self) -> None:
@@ -181,16 +176,6 @@ class PhaseSchedule(Callback):
         before = self.index - 1
         if self.phase.whole and before >= 0 and self.taken[before] < self.lengths[before]:
             self.index, self.taken[-1] = before, 0
-
-    def _skip_short_epochs(self, trainer: Trainer) -> None:
-        """Spare a training set of a few images the validation and the checkpoint after each pass."""
-        steps = self._last_per_epoch
-        if self._settings.check_val_every_n_epoch == 1 and steps < SHORT_EPOCH and not self.phases[-1].whole:
-            trainer.check_val_every_n_epoch = math.ceil(SHORT_EPOCH / steps)
-            rank_zero_info(
-                f"An epoch has {steps} steps only: validating and saving after every "
-                f"{trainer.check_val_every_n_epoch} epochs. Set check_val_every_n_epoch to have it otherwise."
-            )
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
         """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""

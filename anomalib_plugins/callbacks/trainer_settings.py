@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 from anomalib_plugins.callbacks.phase import Phase
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
 """What Lightning sets ``max_epochs`` to when the user sets no limit at all."""
+
+SHORT_EPOCH = 50
+"""Optimizer steps below which an epoch is not worth a validation and a checkpoint of its own."""
 
 
 class TrainerSettings(NamedTuple):
@@ -41,6 +45,15 @@ class TrainerSettings(NamedTuple):
             return -1, sum(not phase.whole for phase in phases)
         unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
         return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
+
+    def spare_short_epochs(self, trainer: Trainer, steps: int) -> None:
+        """Spare a training set of a few images, an epoch of a few steps, the validation and checkpoint after each."""
+        if self.check_val_every_n_epoch == 1 and steps < SHORT_EPOCH:
+            trainer.check_val_every_n_epoch = math.ceil(SHORT_EPOCH / steps)
+            rank_zero_info(
+                f"An epoch has {steps} steps only: validating and saving after every "
+                f"{trainer.check_val_every_n_epoch} epochs. Set check_val_every_n_epoch to have it otherwise."
+            )
 
     def restore(self, trainer: Trainer) -> None:
         """Write them back."""

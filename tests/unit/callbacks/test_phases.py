@@ -185,7 +185,7 @@ def test_epochs_of_a_few_steps_are_not_validated_each(tmp_path):
 
 
 def test_epochs_of_enough_steps_are_validated_each(tmp_path, monkeypatch):
-    monkeypatch.setattr("anomalib_plugins.callbacks.phases.SHORT_EPOCH", 5)
+    monkeypatch.setattr("anomalib_plugins.callbacks.trainer_settings.SHORT_EPOCH", 5)
     model = TwoPhases(Phase("first", 2, epochs=1), Phase("second", 2, epochs=3))
     fit(model, tmp_path, batch_size=10)
     assert model.validated_in == ["second"] * 2 * 3
