@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sklearn.metrics import roc_auc_score
+
 from .image_files import ImageFile, read_files
 from .photos import Photo
 
@@ -15,6 +17,7 @@ SHOWN = 20
 HUGE = 25_000_000  # pixels: 300 MB as anomalib holds an image
 TINY = 32  # pixels of a side
 SOFT = 0.005  # share of a mask's pixels: a thin anti-aliased outline is no fault
+ENOUGH, TELLING = 10, 0.95  # test photos of a kind, and AUROC, from which brightness is suspected
 UNEQUAL = 1.1  # ratio of two aspect ratios that a resize makes alike
 TO_8_BITS = (
     "To make 8 bits of 16 in another folder, whose images you then train on: "
@@ -118,6 +121,21 @@ def colours(files: Files) -> Iterable[Finding]:
     yield from _about(rotated, what, "Turn all files alike, e.g. PIL.ImageOps.exif_transpose(image), and their masks.")
 
 
+def brightness(files: Files) -> Iterable[Finding]:
+    """Good and defective test photos that were taken differently."""
+    test = [(photo.label == 1, file.brightness) for photo, file in files.usable() if photo.split == "test"]
+    defective = [label for label, _ in test]
+    if min(sum(defective), len(test) - sum(defective)) >= ENOUGH:
+        area = roc_auc_score(defective, [mean for _, mean in test])
+        area = max(area, 1 - area)
+        if area >= TELLING:
+            yield Finding(
+                f"Mean brightness alone tells good test photos from defective ones (AUROC {area:.2f}): if they were "
+                "taken differently, image scores measure that, of any model, for better or worse",
+                way_out="Take both in one session; until then trust pixel metrics more than image AUROC.",
+            )
+
+
 def sizes(files: Files) -> Iterable[Finding]:
     """Images too large or too small to train on, or of different shapes."""
     sides = {photo.path: file.size for photo, file in files.usable()}
@@ -208,4 +226,13 @@ def _about(files: Iterable[str] | Mapping[str, str], what: str, way_out: str = "
         yield Finding(f"{len(details)} {what}", details, way_out)
 
 
-RULES: tuple[Callable[[Files], Iterable[Finding]], ...] = (unusable, too_few, masks, colours, sizes, copies, names)
+RULES: tuple[Callable[[Files], Iterable[Finding]], ...] = (
+    unusable,
+    too_few,
+    masks,
+    colours,
+    brightness,
+    sizes,
+    copies,
+    names,
+)

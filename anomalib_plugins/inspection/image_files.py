@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageStat, UnidentifiedImageError
 
 DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits begin so; anomalib's convert("RGB") clips them to 255
 DARK = 16  # of 255: what PIL leaves of a colour image with 12 bits in 16, of which it takes the upper 8
@@ -27,6 +27,7 @@ class ImageFile(NamedTuple):
         constant: Whether all pixels are equal.
         transparent: Whether some pixels are not opaque.
         rotated: Whether the camera asks viewers to turn the image, which anomalib does not.
+        brightness: Mean grey value, 0 to 255.
         digest: Equal for files with equal bytes.
         marked: Share of pixels above 0, which are a mask's defect.
         soft: Share of pixels between 0 and the largest value, which a mask should not have.
@@ -37,6 +38,7 @@ class ImageFile(NamedTuple):
     constant: bool = False
     transparent: bool = False
     rotated: bool = False
+    brightness: float = 0.0
     digest: bytes = b""
     marked: float = 0.0
     soft: float = 0.0
@@ -108,6 +110,7 @@ def _look_at_image(image: Image.Image) -> ImageFile:
         constant=bool((lowest == highest).all()),
         transparent=_is_transparent(image),
         rotated=image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+        brightness=ImageStat.Stat(image.convert("L")).mean[0],
     )
 
 
