@@ -19,6 +19,7 @@ from PIL import Image
 
 from anomalib_plugins.registry import PLUGINS, Plugin
 
+from ..photos import draw
 from .cases import CASES
 
 SIZE = (64, 64)
@@ -57,26 +58,6 @@ def _offline() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums are in the same order in every run, so results can be compared bit for bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def draw(path: Path, rng: np.random.Generator, defect: bool = False) -> np.ndarray:
-    """Save a bright disc on a dark ground, with a hole if defective; returns the hole's mask."""
-    y, x = np.mgrid[:64, :64]
-    disc = (x - rng.integers(28, 36)) ** 2 + (y - rng.integers(28, 36)) ** 2 < 24**2
-    hole = disc & (x > rng.integers(24, 32)) & (y > rng.integers(24, 32)) & defect
-    grey = np.where(disc & ~hole, 180, 40)[..., None] + rng.integers(-20, 20, (64, 64, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grey.astype(np.uint8)).save(path)
-    return hole
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,12 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import MVTecAD
 from anomalib.engine import Engine
@@ -22,32 +21,14 @@ from PIL import Image
 
 from anomalib_plugins import Pouta, Slsg
 
+from ..photos import draw
+
 SIZE = (64, 64)
 # Models that are trained here: one phase and two, of a second each.
 SMALL = {
     Pouta: {"epochs": 3, "batch_size": 2},
     Slsg: {"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 6, "batch_size": 2},
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Forked processes may not find threads that were not forked with them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def draw(path: Path, rng: np.random.Generator, defect: bool = False) -> np.ndarray:
-    """Save a bright disc on a dark ground, with a hole if defective; returns the hole's mask."""
-    y, x = np.mgrid[:64, :64]
-    disc = (x - rng.integers(28, 36)) ** 2 + (y - rng.integers(28, 36)) ** 2 < 24**2
-    hole = disc & (x > rng.integers(24, 32)) & (y > rng.integers(24, 32)) & defect
-    grey = np.where(disc & ~hole, 180, 40)[..., None] + rng.integers(-20, 20, (64, 64, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grey.astype(np.uint8)).save(path)
-    return hole
 
 
 @pytest.fixture(scope="session")
