@@ -4,7 +4,6 @@
 """What a job predicted for each test image, in a file beside the results, for curves and pictures."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_plugins.benchmark.setup import file_stem
+from anomalib_plugins.components.files import whole_file
 
 MAX_SIDE = 256
 LARGEST = 2.0**15  # half of float16's range: rounding up stays finite
@@ -102,11 +102,8 @@ def save(path: Path, predictions: Predictions) -> None:
         finite = np.abs(predictions.maps[np.isfinite(predictions.maps)])
         scale = np.float32(2.0 ** np.ceil(np.log2(finite.max() / LARGEST))) if finite.any() else np.float32(1)
         arrays.update(maps=(predictions.maps / scale).astype(np.float16), map_scale=scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as file:
         np.savez_compressed(file, **arrays)
-    unfinished.replace(path)
 
 
 def load(path: Path) -> Predictions:

@@ -4,10 +4,11 @@
 """Results of a benchmark: a CSV file with a row per job, on disk as soon as the job is finished."""
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from anomalib_plugins.components.files import whole_file
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
 SETTING = ("image_size", "batch_size", "precision", "schedule", "options", "data")
@@ -57,12 +58,7 @@ def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
     """
     rows: list[dict[str, Any]] = [*read(path), row]
     rows.sort(key=lambda each: order.index(each["job"]) if each["job"] in order else -1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, dict.fromkeys([*COLUMNS, *(name for each in rows for name in each)]))
         writer.writeheader()
         writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

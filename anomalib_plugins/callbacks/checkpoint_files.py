@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from anomalib_plugins import __version__
+from anomalib_plugins.components.files import whole_file
 
 STAMP = "anomalib_plugins"
 """Key of a checkpoint that says which model wrote it, and which version of this package."""
@@ -57,16 +58,10 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
         path = Path(path)
         if self.model is not None:
             refuse_diverged(path, self.model)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with whole_file(path) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
         except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
             cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's writer hides it
             kept = "; the one before is untouched" if path.exists() else ""
             msg = (
@@ -74,8 +69,6 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
                 f"{tensor_bytes(checkpoint) / 2**20:.0f} MB; {_free(path.parent)}"
             )
             raise CheckpointError(msg) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint.

@@ -1,0 +1,24 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+from pathlib import Path
+
+import pytest
+
+from anomalib_plugins.components.files import whole_file
+
+
+def test_a_file_is_there_once_it_is_whole_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "file.txt"
+    with whole_file(path, "w", encoding="utf-8") as file:
+        file.write("café")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "café"
+
+
+def test_an_error_leaves_the_file_of_before_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    with pytest.raises(TypeError, match="bytes-like"), whole_file(path) as file:
+        file.writelines([b"half", "of another kind"])
+    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("file", b"before")]
