@@ -9,15 +9,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
-from torchvision.transforms.v2.functional import to_pil_image
 
+from anomalib_plugins.components.pictures import heat, table
 from anomalib_plugins.synthesis import SyntheticBatch
 
-CELL = 224  # pixels of the longer side of a shown image
-GAP, HEADER = 6, 24
 COLUMNS = ("Input", "Synthetic anomaly", "Mask")
 KINDS = ("normal", "structural", "logical")
 
@@ -83,39 +80,7 @@ def draw_preview(images: Tensor, made: SyntheticBatch, saliency: Tensor | None =
     Returns:
         ``N`` rows under a line of headings; each row says which kind of anomaly it shows.
     """
-    scale = CELL / max(images.shape[-2:])
-    height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
-    columns = dict(zip(COLUMNS, (images, made.image, made.mask.expand(-1, 3, -1, -1)), strict=True))
+    columns = dict(zip(COLUMNS, (images, made.image, made.mask), strict=True))
     if saliency is not None:
         columns["Saliency"] = heat(images, saliency)
-    picture = Image.new(
-        "RGB",
-        (GAP + len(columns) * (width + GAP), HEADER + len(images) * (height + GAP)),
-        "white",
-    )
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
-    for column, (title, cells) in enumerate(columns.items()):
-        left = GAP + column * (width + GAP)
-        pen.text((left, 4), title, fill="black", font=font)
-        resized = interpolate(cells.detach().float().cpu(), size=(height, width), mode="nearest-exact")
-        for row, cell in enumerate(resized.clamp(0, 1)):
-            picture.paste(to_pil_image(cell), (left, HEADER + row * (height + GAP)))
-    for row, kind in enumerate(made.kind.tolist()):
-        place = (GAP + 4 + width + GAP, HEADER + 2 + row * (height + GAP))
-        pen.text(place, KINDS[kind], fill="white", font=font, stroke_width=2, stroke_fill="black")
-    return picture
-
-
-def heat(images: Tensor, maps: Tensor) -> Tensor:
-    """Images in grey under a map: nothing over its zeros, then red, then yellow over its ones.
-
-    Args:
-        images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-        maps: In ``[0, 1]`` ``(N, 1, H, W)``.
-
-    Returns:
-        ``(N, 3, H, W)``.
-    """
-    maps = maps.to(images)
-    colour = torch.cat([torch.ones_like(maps), maps, torch.zeros_like(maps)], dim=1)
-    return torch.lerp(images.mean(dim=1, keepdim=True).expand_as(images), colour, 0.8 * maps)
+    return table(columns, {COLUMNS[1]: [KINDS[kind] for kind in made.kind.tolist()]})

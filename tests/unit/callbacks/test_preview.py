@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from anomalib_plugins.callbacks import SynthesisPreview
-from anomalib_plugins.callbacks.preview import CELL, GAP, HEADER, draw_preview, heat
+from anomalib_plugins.callbacks.preview import draw_preview
+from anomalib_plugins.components.pictures import CELL, GAP, HEADER, heat, table
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch
 
 GENERATOR = SimulatedAnomaly(foreground="none")
@@ -150,3 +151,16 @@ def test_rows_say_which_kind_they_show():
 def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="num_images must be at least 1, got 0"):
         SynthesisPreview(num_images=0)
+
+
+def test_across_turns_rows_into_columns():
+    images = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    series = {"one": images, "other": images[:, :1]}
+    down, across = (np.asarray(table(series, cell=40, across=across)) for across in (False, True))
+    assert down.shape == (HEADER + 3 * (40 + GAP), GAP + 2 * (40 + GAP), 3)
+    assert across.shape == (2 * (HEADER + 40 + GAP), GAP + 3 * (40 + GAP), 3)
+    for place in range(2):
+        for number in range(3):
+            top, left = HEADER + number * (40 + GAP), GAP + place * (40 + GAP)
+            there = across[HEADER + place * (HEADER + 40 + GAP) :, GAP + number * (40 + GAP) :][:40, :40]
+            assert (there == down[top : top + 40, left : left + 40]).all()

@@ -1,0 +1,67 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Pictures for people: labelled rows or columns of images, and heat on grey images."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.v2.functional import to_pil_image
+
+CELL = 224  # pixels of the longer side of a shown image
+GAP, HEADER = 6, 24
+
+
+def table(
+    series: Mapping[str, Tensor],
+    captions: Mapping[str, Sequence[str]] | None = None,
+    cell: int = CELL,
+    across: bool = False,
+) -> Image.Image:
+    """Draw series of images side by side, each under its heading.
+
+    Args:
+        series: Images of each heading ``(N, 3, H, W)`` or ``(N, 1, H, W)`` in ``[0, 1]``, all of one size.
+        captions: What to write into the upper left corner of each image of a heading.
+        cell: Longer side of a shown image, in pixels.
+        across: Headings stand above rows instead of above columns.
+
+    Returns:
+        A white picture with them.
+    """
+    number, _, *size = next(iter(series.values())).shape
+    height, width = (max(1, round(side * cell / max(size))) for side in size)
+    columns, rows = (number, len(series)) if across else (len(series), number)
+    # Above columns one line of headings is enough; rows have one each.
+    line = height + GAP + across * HEADER
+    picture = Image.new("RGB", (GAP + columns * (width + GAP), (not across) * HEADER + rows * line), "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
+    for place, (title, images) in enumerate(series.items()):
+        left, top = (GAP, place * line) if across else (GAP + place * (width + GAP), 0)
+        pen.text((left, top + 4), title, fill="black", font=font)
+        shown = interpolate(images.detach().float().cpu(), size=(height, width), mode="nearest-exact")
+        texts = (captions or {}).get(title, [""] * number)
+        for i, (image, text) in enumerate(zip(shown.clamp(0, 1).expand(-1, 3, -1, -1), texts, strict=True)):
+            corner = (left + i * (width + GAP), top + HEADER) if across else (left, HEADER + i * line)
+            picture.paste(to_pil_image(image), corner)
+            at = (corner[0] + 4, corner[1] + 2)
+            pen.text(at, text, fill="white", font=font, stroke_width=2, stroke_fill="black")
+    return picture
+
+
+def heat(images: Tensor, maps: Tensor) -> Tensor:
+    """Images in grey under a map: nothing over its zeros, then red, then yellow over its ones.
+
+    Args:
+        images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+        maps: In ``[0, 1]`` ``(N, 1, H, W)``.
+
+    Returns:
+        ``(N, 3, H, W)``.
+    """
+    maps = maps.to(images)
+    colour = torch.cat([torch.ones_like(maps), maps, torch.zeros_like(maps)], dim=1)
+    return torch.lerp(images.mean(dim=1, keepdim=True).expand_as(images), colour, 0.8 * maps)
