@@ -101,9 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0, or 1 when a job failed.
-
-    Raises:
-        ValueError: If configuration, labels or arguments of the models do not fit together.
     """
     cli = parser()
     args = cli.parse_args(argv)
@@ -119,8 +116,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
         )
-    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()] or [config_of(args)]
-    return run(configs, args)
+    try:
+        configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()] or [config_of(args)]
+        plan = plan_of(configs, args)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        cli.error(str(error))
+    return run(plan, args)
 
 
 def _complaint(cli: argparse.ArgumentParser, args: argparse.Namespace) -> str | None:
@@ -166,26 +167,45 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
     return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": models}, "data": data}}
 
 
-def run(configs: list[dict[str, Any]], args: argparse.Namespace) -> int:
-    """Run every configuration on each of its accelerators; returns 1 if a job failed."""
+def plan_of(configs: list[dict[str, Any]], args: argparse.Namespace) -> list[tuple["BenchmarkGenerator", Any]]:
+    """What makes the jobs and from what, for every configuration on each of its accelerators.
+
+    Raises:
+        ValueError: If no jobs can be made of one of them.
+    """
     with everything_into(args.output.with_suffix(".log")):  # the libraries warn of each other's future
-        from anomalib_plugins.benchmark.config import BenchmarkGenerator
-        from anomalib_plugins.benchmark.runner import FailedJobsError
+        from anomalib_plugins.benchmark.config import BenchmarkGenerator, refuse_unknown
         from anomalib_plugins.benchmark.setup import Setup
 
     chosen = {each.name: getattr(args, each.name) for each in fields(Setup) if each.name != "accelerator"}
-    failures = []
-    for config in configs:
-        for accelerator in _accelerators(config, args):
-            generator = BenchmarkGenerator(Setup(accelerator=accelerator, **chosen), args.seeds)
-            try:
-                _runner(generator, args).run(config.get("benchmark") or {})
-            except FailedJobsError as error:
-                failures.append(str(error))
+    plan = [
+        (BenchmarkGenerator(Setup(accelerator=accelerator, **chosen), args.seeds), config.get("benchmark") or {})
+        for config in configs
+        for accelerator in _accelerators(config, args)
+    ]
+    for generator, section in plan:
+        refuse_unknown(generator.generate_jobs(section))
+    return plan
+
+
+def run(plan: list[tuple["BenchmarkGenerator", Any]], args: argparse.Namespace) -> int:
+    """Run all jobs of a plan; returns 1 if one failed."""
+    failures = [failure for generator, section in plan if (failure := _failure(_runner(generator, args), section))]
     if rows := results.read(args.output):
         print(tables.table(rows))
     print("\n".join(failures), file=sys.stderr, end="\n" if failures else "")
     return int(bool(failures))
+
+
+def _failure(runner: "ResumingRunner", section: Any) -> str:
+    """Run the jobs of a part of the plan; returns which of them failed, in words."""
+    from anomalib_plugins.benchmark.runner import FailedJobsError
+
+    try:
+        runner.run(section)
+    except FailedJobsError as error:
+        return str(error)
+    return ""
 
 
 def _runner(generator: "BenchmarkGenerator", args: argparse.Namespace) -> "ResumingRunner":

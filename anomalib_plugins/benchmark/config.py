@@ -4,8 +4,9 @@
 """From a configuration of anomalib's benchmark to jobs."""
 
 import copy
+import difflib
 import inspect
-from collections.abc import Container, Generator, Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from typing import Any
 
 import anomalib.data
@@ -90,6 +91,23 @@ class BenchmarkGenerator(JobGenerator):
         if not (self.seeds and "seed" in _parameters(anomalib.models, model)):
             return model
         return {**model, "init_args": {**model.get("init_args", {}), "seed": run["seed"]}}
+
+
+def refuse_unknown(jobs: Iterable[Job]) -> None:
+    """Stop before the first job if one of them names a class that anomalib does not know.
+
+    Args:
+        jobs: What is to run. Dotted paths are left to Python.
+
+    Raises:
+        ValueError: With the nearest name that it knows.
+    """
+    for job in jobs:
+        for name, known in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
+            if "." not in name and not hasattr(known, name):
+                nearest = difflib.get_close_matches(name, dir(known), n=1)
+                msg = f"anomalib knows no {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+                raise ValueError(msg)
 
 
 def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:

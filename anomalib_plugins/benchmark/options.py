@@ -44,8 +44,10 @@ def add_model_options(cli: argparse.ArgumentParser | argparse._ArgumentGroup, de
 def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str, dict[str, Any]]]:
     """The chosen models in their order, and constructor arguments by label.
 
+    One file of arguments can serve many runs: those of models that are not run now are left out.
+
     Raises:
-        ValueError: If there are arguments for a model that is not run, or two models share a label.
+        ValueError: If there are arguments for what is neither a label nor a model, or two models share a label.
     """
     choices = [Choice(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
     labels = [choice.label for choice in choices]
@@ -53,8 +55,16 @@ def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str
         msg = f"every model needs a label of its own, e.g. A=Slsg B=Slsg; got {labels}"
         raise ValueError(msg)
     arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
-    unknown = set(arguments) - set(labels)
+    unknown = _no_models(set(arguments) - set(labels))
     if unknown:
-        msg = f"arguments for {sorted(unknown)}, but the models are called {labels}"
+        msg = f"arguments for {unknown}, but the models are called {labels}"
         raise ValueError(msg)
-    return choices, arguments
+    return choices, {label: arguments[label] for label in labels if label in arguments}
+
+
+def _no_models(names: set[str]) -> list[str]:
+    if not names:
+        return []
+    from anomalib.models import list_models  # takes seconds
+
+    return sorted(names - list_models(case="pascal"))

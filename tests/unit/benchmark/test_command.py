@@ -86,11 +86,12 @@ def test_another_schedule_or_argument_is_another_row(root: Path, tmp_path: Path)
 
 
 def test_a_failed_job_is_named_with_its_reason_and_costs_no_other(root: Path, capsys: pytest.CaptureFixture) -> None:
-    code, rows = run(root, "--models", "NoSuchModel", "GreyOnePass")
+    (file := root.parent / "args.yaml").write_text("Broken: {backbone: no_such_network}")
+    code, rows = run(root, "--models", "Broken=Padim", "GreyOnePass", "--model-args", str(file))
     assert code == 1
     assert [row["model"] for row in rows] == ["GreyOnePass"]
     said = capsys.readouterr().err
-    assert "NoSuchModel data bolt, seed 0: FAILED, AttributeError: module 'anomalib.models' has no attribute" in said
+    assert "Broken data bolt, seed 0: FAILED, RuntimeError: Unknown model (no_such_network)" in said
     assert "1 of 2 jobs failed" in said.splitlines()[-1]
     assert "Traceback" in (root.parent / "results.log").read_text()
 

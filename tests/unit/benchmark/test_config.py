@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anomalib_plugins.benchmark.config import BenchmarkGenerator, category_of
+from anomalib_plugins.benchmark.config import BenchmarkGenerator, category_of, refuse_unknown
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
 
@@ -110,3 +110,11 @@ def test_parts_that_miss_or_that_nothing_reads_are_refused(section: dict[str, An
 def test_models_without_a_class_are_refused(model: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'model' of a benchmark needs a class_path, got"):
         jobs(model, data())
+
+
+def test_names_that_anomalib_does_not_know_are_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ValueError, match="knows no 'Slgs'; did you mean 'Slsg'"):
+        refuse_unknown(jobs({"class_path": "Slgs"}, data()))
+    with pytest.raises(ValueError, match="knows no 'MVTecADD'; did you mean 'MVTecAD'"):
+        refuse_unknown(jobs({"class_path": "Slsg"}, {"class_path": "MVTecADD"}))
+    refuse_unknown(jobs({"class_path": "a.module.of.mine.Slgs"}, data()))

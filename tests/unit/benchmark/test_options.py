@@ -29,7 +29,13 @@ def test_a_label_tells_variants_apart(tmp_path: Path):
     assert arguments == {"fast": {"steps": 3}}
 
 
-def test_arguments_of_a_model_that_is_not_run_are_refused(tmp_path: Path):
+def test_arguments_of_a_model_that_is_not_run_now_are_left_out(tmp_path: Path):
+    file = tmp_path / "args.yaml"
+    file.write_text("Slsg: {steps: 3}\nPadim: {backbone: resnet18}\n")
+    assert read("--models", "Slsg", "--model-args", str(file))[1] == {"Slsg": {"steps": 3}}
+
+
+def test_arguments_of_no_model_are_refused(tmp_path: Path):
     file = tmp_path / "args.yaml"
     file.write_text("Slgs: {steps: 3}\n")
     with pytest.raises(ValueError, match=r"arguments for \['Slgs'\], but the models are called \['Slsg'\]"):
