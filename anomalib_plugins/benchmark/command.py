@@ -61,6 +61,7 @@ def _add_setup(group: Any) -> None:
     add("--seeds", nargs="+", type=int, metavar="N", help="instead of the configuration's")
     add("--image-size", type=int, metavar="PIXELS", help="side of the square images (default: each model's own)")
     add("--max-minutes", type=float, metavar="M", help="wall time of every iterative model's training, at most")
+    add("--max-epochs", type=int, metavar="N", help="epochs of every iterative model's training, at most")
     add("--max-steps", type=int, metavar="N", help="steps of every iterative model's training, at most")
     add("--accelerator", help="cpu, cuda, ... (default: the configuration's)")
     add("--precision", default="32-true", help="arithmetic of training and test, e.g. bf16-mixed")

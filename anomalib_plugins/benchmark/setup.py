@@ -43,6 +43,7 @@ class Setup:
         image_size: Side of the square that images are resized to, in pixels. ``None`` is each model's own.
         precision: Lightning's name of the arithmetic of training and test, e.g. ``bf16-mixed``.
         max_minutes: Wall time an iterative model trains for at most. ``None`` is the model's own schedule.
+        max_epochs: Epochs of an iterative model at most. ``None`` is the model's own schedule.
         max_steps: Training steps of an iterative model at most. ``None`` is the model's own schedule.
         threads: CPU threads of torch. ``None`` leaves it to torch.
         predictions: Keep what was predicted for each image.
@@ -54,6 +55,7 @@ class Setup:
     image_size: int | None = None
     precision: str = "32-true"
     max_minutes: float | None = None
+    max_epochs: int | None = None
     max_steps: int | None = None
     threads: int | None = None
     predictions: bool = True
@@ -63,15 +65,15 @@ class Setup:
     @property
     def schedule(self) -> str:
         """How long an iterative model trains, in words."""
-        limits = ((self.max_minutes, "min"), (self.max_steps, "steps"))
+        limits = ((self.max_minutes, "min"), (self.max_epochs, "epochs"), (self.max_steps, "steps"))
         return " or ".join(f"{value:g} {unit}" for value, unit in limits if value) or "own schedule"
 
     def limits(self, model: str) -> dict[str, Any]:
         """Trainer arguments of an iterative model, by the name of its class."""
         own = OWN_SCHEDULE.get(model, {})
         duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
-        steps = {"max_steps": self.max_steps} if self.max_steps else {}
-        return {**own, **duration, **steps}
+        counts = {name: value for name in ("max_epochs", "max_steps") if (value := getattr(self, name))}
+        return {**own, **duration, **counts}
 
 
 def file_stem(*parts: Any) -> str:

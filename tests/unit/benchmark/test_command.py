@@ -161,6 +161,8 @@ def test_limits_shorten_the_schedules_that_models_do_not_have_themselves() -> No
     assert Setup().limits("Slsg") == {}
     assert Setup().limits("Draem") == {"max_epochs": 700}
     assert Setup(max_steps=5).limits("Draem") == {"max_epochs": 700, "max_steps": 5}
+    assert Setup(max_epochs=2).limits("Cfa") == {"max_epochs": 2}
+    assert Setup(max_epochs=2, max_steps=5).schedule == "2 epochs or 5 steps"
     assert Setup(max_steps=5).limits("EfficientAd") == {"max_steps": 5}
 
 
