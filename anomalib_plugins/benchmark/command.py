@@ -88,7 +88,7 @@ def _add_places(group: Any) -> None:
         "--no-predictions",
         dest="predictions",
         action="store_false",
-        help="do not keep scores and maps of every test image beside the results (about 10 MB per 100 images)",
+        help="do not keep scores and maps of every test image beside the results (at most 0.2 MB an image)",
     )
     add("--heatmaps", type=Path, metavar="DIR", help="write a contact sheet per job")
     add("--checkpoints", type=Path, metavar="DIR", help="write a checkpoint per job")
