@@ -259,6 +259,33 @@ def test_saliency_can_be_vgg16s(data, monkeypatch, caplog):
     assert "vgg16 looks for its target feature-energy" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("options", "margin"),
+    [
+        ({}, 32),
+        ({"saliency_margin": 5}, 5),
+        ({"saliency": "vgg16", "saliency_layers": [4]}, 0),
+        ({"saliency": "vgg16", "saliency_layers": [4], "saliency_margin": 5}, 5),
+    ],
+)
+def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, margin, data, monkeypatch):
+    margins = []
+
+    class Seen(Corner):
+        def __init__(self, network, layers, target, margin):
+            super().__init__(network, layers, target, margin)
+            margins.append(margin)
+
+    monkeypatch.setattr(pretext_module, "LayerCam", Seen)
+    monkeypatch.setattr(
+        pretext_module,
+        "vgg16_saliency",
+        lambda _, layers, *, margin, **__: Seen(torch.nn.Identity(), layers, "", margin),
+    )
+    fit(CutSwapPatchcore(**SHORT | options), data)
+    assert margins == [margin]
+
+
 def test_saliency_is_forgotten_after_the_pretext(data):
     model = fit(CutSwapPatchcore(**SHORT), data)
     assert model.pretext._cam is None
