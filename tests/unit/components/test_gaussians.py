@@ -11,7 +11,8 @@ from anomalib.models.components import MultiVariateGaussian
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch.testing import assert_close
 
-from anomalib_plugins.models.sbm_pfam.gaussians import PatchGaussians
+from anomalib_plugins.components import gaussians as gaussians_module
+from anomalib_plugins.components.gaussians import PatchGaussians
 
 
 def embeddings(count=12, channels=6, seed=0):
@@ -20,8 +21,8 @@ def embeddings(count=12, channels=6, seed=0):
     return 5 + torch.randn(count, channels, 3, 4, generator=generator)
 
 
-def fitted(*batches):
-    gaussians = PatchGaussians()
+def fitted(*batches, half=False):
+    gaussians = PatchGaussians(half)
     for batch in batches:
         gaussians.add(batch)
     gaussians.finish()
@@ -69,7 +70,48 @@ def test_it_holds_one_array_of_covariances_whatever_the_number_of_images():
     gaussians.add(embeddings(seed=1))
     gaussians.finish()
     assert gaussians.whitening.data_ptr() == address
-    assert gaussians.whitening.shape == (12, 6, 6)
+    assert gaussians.whitening.numel() == 12 * (6 * 7) // 2
+
+
+def test_many_features_take_little_more_than_half_of_anomalibs_numbers():
+    train = embeddings(3, channels=100)
+    gaussian = MultiVariateGaussian()
+    gaussian.fit(train)
+    assert fitted(train).whitening.numel() * 100 == 55 * gaussian.inv_covariance.numel()
+
+
+def test_strips_cover_the_triangle_where_they_do_not_divide_it():
+    train, test = embeddings(40, channels=23), embeddings(3, channels=23, seed=1)
+    assert_close(fitted(train)(test), anomalib_distances(train, test), rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_of_places_change_nothing(monkeypatch):
+    train, test = embeddings(), embeddings(3, seed=1)
+    expected = fitted(train)(test)
+    monkeypatch.setattr(gaussians_module, "CHUNK", 5 * 36)  # of 12 places
+    assert_close(fitted(train)(test), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_half_takes_half_the_bytes_and_turns_distances_little():
+    train, test = embeddings(40, channels=20), embeddings(3, channels=20, seed=1)
+    half, whole = fitted(train, half=True), fitted(train)
+    assert half.whitening.nbytes * 2 == whole.whitening.nbytes
+    assert_close(half(test), whole(test), rtol=5e-3, atol=0)
+    assert not torch.equal(half(test), whole(test))
+
+
+def test_half_stays_half_in_a_checkpoint():
+    half, again = fitted(embeddings(), half=True), PatchGaussians(half=True)
+    again.load_state_dict(half.state_dict())
+    assert again.whitening.dtype == torch.bfloat16
+    assert_close(again(embeddings(2, seed=1)), half(embeddings(2, seed=1)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_exported_graph_gives_the_same(half):
+    gaussians, test = fitted(embeddings(40, channels=20), half=half), embeddings(3, channels=20, seed=1)
+    graph = torch.export.export(gaussians, (test,)).module()
+    assert_close(graph(test), gaussians(test), rtol=5e-3 if half else 1e-6, atol=0)
 
 
 def test_autocast_changes_nothing():
