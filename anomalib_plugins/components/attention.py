@@ -141,12 +141,13 @@ class Mfcsam(nn.Module):
     Args:
         channels: C, a multiple of 4.
         size: Side of the map that frequencies are taken of, see :class:`FrequencyAttention`.
+        positions: ``False`` leaves :class:`PositionAttention` out, which adds nothing until it is trained.
 
     Raises:
         ValueError: If ``channels`` is no multiple of 4, or ``size`` none of 7.
     """
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, channels: int, size: int, positions: bool = True) -> None:
         super().__init__()
         if channels % len(KERNELS):
             msg = f"channels must be a multiple of {len(KERNELS)}, got {channels}"
@@ -157,7 +158,7 @@ class Mfcsam(nn.Module):
                 # Fewer groups where they do not divide the channels, as in MobileNets.
                 nn.Conv2d(channels, quarter, kernel, padding=kernel // 2, groups=math.gcd(groups, quarter), bias=False),
                 FrequencyAttention(quarter, size),
-                PositionAttention(quarter),
+                *([PositionAttention(quarter)] if positions else []),
             )
             for kernel, groups in zip(KERNELS, GROUPS, strict=True)
         )

@@ -3,11 +3,16 @@
 
 """A memory of normal patches: how far is a patch from the nearest it has seen?"""
 
+from typing import Any, Literal, get_args
+
 import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
 from anomalib_plugins.components.coreset import greedy_coreset
+from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
+
+Search = Literal["exact", "faiss"]
 
 CHUNK = 1 << 24  # distances held at a time, 64 MB
 FAR = 3.0  # times the largest vector: no patch counts as farther
@@ -23,9 +28,12 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     Args:
         channels: Length of a vector C.
         num_neighbors: How many neighbours of a patch's nearest vector weigh its score; 1 weighs nothing.
+        search: ``"faiss"`` does not look at all vectors, which is faster in banks of ten thousands and misses the
+            nearest of one patch in some hundred; exported graphs are always ``"exact"``.
 
     Raises:
-        ValueError: If ``num_neighbors`` is below 1.
+        ValueError: If ``num_neighbors`` is below 1, or the search is unknown.
+        ModuleNotFoundError: If faiss is wanted and not installed.
     """
 
     vectors: Tensor
@@ -34,12 +42,18 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     neighbors: Tensor
     reach: Tensor
 
-    def __init__(self, channels: int, num_neighbors: int = 9) -> None:
+    def __init__(self, channels: int, num_neighbors: int = 9, search: Search = "exact") -> None:
         super().__init__()
+        if search not in get_args(Search):
+            msg = f"search must be one of {get_args(Search)}, got {search!r}"
+            raise ValueError(msg)
+        if search == "faiss":
+            check_faiss()
         if num_neighbors < 1:
             msg = f"num_neighbors must be at least 1, got {num_neighbors}"
             raise ValueError(msg)
-        self.num_neighbors = num_neighbors
+        self.num_neighbors, self.search = num_neighbors, search
+        self._index: FaissSearch | None = None  # made when it is first needed
         self.register_buffer("vectors", torch.empty(0, channels))  # (M, C), less their mean
         self.register_buffer("centre", torch.zeros(channels))  # that mean
         self.register_buffer("norms", torch.empty(0))  # squared, of the vectors (M,)
@@ -56,7 +70,13 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             seed: Draws the first of them.
             progress: Show a progress bar.
         """
-        chosen = patches[greedy_coreset(patches, count, seed, progress=progress)].float()
+        self.keep(patches[greedy_coreset(patches, count, seed, progress=progress)])
+
+    @torch.no_grad()
+    def keep(self, patches: Tensor) -> None:
+        """Keep all patches ``(M, C)``."""
+        chosen, count = patches.float(), len(patches)
+        self._index = None
         reach = chosen.norm(dim=1).amax()
         self.reach = reach if reach > 0 else torch.ones_like(reach)  # black images through bare convolutions
         self.centre = chosen.mean(dim=0)
@@ -66,6 +86,14 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         with torch.autocast(patches.device.type, enabled=False):
             parts = [self._squared(part).topk(wanted, largest=False).indices for part in self.vectors.split(rows)]
         self.neighbors = torch.cat(parts)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._index = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the index, which follows from the vectors."""
+        return {**self.__dict__, "_index": None}
 
     def _squared(self, queries: Tensor) -> Tensor:
         """Squared distances of centred queries ``(Q, C)``, less the queries' own squared norms ``(Q, M)``."""
@@ -99,6 +127,9 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         """Numbers of the nearest vectors ``(Q,)``; in parts, but for an exported graph, which runtimes schedule."""
         if torch.compiler.is_compiling():
             return self._squared(queries).argmin(dim=1)
+        if self.search == "faiss":
+            self._index = self._index or FaissSearch(self.vectors)
+            return self._index.nearest(queries)
         rows = max(1, CHUNK // len(self.vectors))
         return torch.cat([self._squared(part).argmin(dim=1) for part in queries.split(rows)])
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.inference import never_normal
-from anomalib_plugins.components.memory_bank import MemoryBank
+from anomalib_plugins.components.memory_bank import MemoryBank, Search
 
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
@@ -26,16 +26,18 @@ class PatchcoreModel(ABC, nn.Module):
     Args:
         channels: Channels of all feature maps together.
         num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
+        search: How the nearest vector is found, see there.
 
     Raises:
-        ValueError: If ``num_neighbors`` is below 1.
+        ValueError: If ``num_neighbors`` is below 1, or the search is unknown.
+        ModuleNotFoundError: If faiss is wanted and not installed.
     """
 
-    def __init__(self, channels: int, num_neighbors: int = 9) -> None:
+    def __init__(self, channels: int, num_neighbors: int = 9, search: Search = "exact") -> None:
         super().__init__()
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.pool = nn.AvgPool2d(3, stride=1, padding=1)
-        self.bank = MemoryBank(channels, num_neighbors)
+        self.bank = MemoryBank(channels, num_neighbors, search)
         self.anomaly_map = AnomalyMapGenerator()
 
     @abstractmethod

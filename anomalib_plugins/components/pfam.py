@@ -25,12 +25,13 @@ class LowLevel(nn.Module):
         channels: C of the map.
         size: Side of the map that frequencies are taken of.
         combine: ``"sum"`` keeps the channels, ``"concat"`` doubles them.
+        positions: As of :class:`Mfcsam`.
     """
 
-    def __init__(self, channels: int, size: int, combine: Combine = "sum") -> None:
+    def __init__(self, channels: int, size: int, combine: Combine = "sum", positions: bool = True) -> None:
         super().__init__()
         self.project = nn.Conv2d(channels, channels, 1)
-        self.attend = Mfcsam(channels, size)
+        self.attend = Mfcsam(channels, size, positions)
         self.combine = combine
 
     def forward(self, features: Tensor) -> Tensor:
@@ -54,6 +55,8 @@ class PfamExtractor(nn.Module):
         combine: How the two of ``low`` are joined; ``"concat"`` doubles its channels.
         init: Initial weights of the attention: ``"random"``, or ``"dirac"``, with which convolutions copy channels and
             the 1 x 1 convolution gives 0.
+        positions: ``False`` leaves the attention over positions out, most of the operations: right where nothing trains
+            it, because until then it adds nothing.
 
     Raises:
         ValueError: If there is no such network or stage, an option is unknown, neither ``low`` nor ``high`` is among
@@ -69,6 +72,7 @@ class PfamExtractor(nn.Module):
         high: str = "layer3",
         combine: Combine = "sum",
         init: Init = "random",
+        positions: bool = True,
     ) -> None:
         super().__init__()
         for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
@@ -91,10 +95,10 @@ class PfamExtractor(nn.Module):
         for number, (layer, channels) in enumerate(zip(layers, self.backbone.out_dims, strict=True)):
             size = REFERENCE_SIDE // self.backbone.reductions[number]
             if pfam and layer == low:
-                self.refine[_key(layer)] = LowLevel(channels, size, combine)
+                self.refine[_key(layer)] = LowLevel(channels, size, combine, positions)
                 self.out_dims[number] *= 2 if combine == "concat" else 1
             elif pfam and layer == high:
-                self.refine[_key(layer)] = Mfcsam(channels, size)
+                self.refine[_key(layer)] = Mfcsam(channels, size, positions)
         if init == "dirac":
             self._copy_channels()
 

@@ -24,6 +24,7 @@ from torch.optim import SGD, Optimizer
 from torchvision.transforms.v2 import CenterCrop, Compose
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
+from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.models.base import PluginModule, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
@@ -91,6 +92,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
             ``num_neighbors`` are kept.
         num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
+        search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
+            nearly exact. Exported models are exact.
         max_bank_size: Most patches to keep. More are refused before training, with an estimate of the memory.
         seed: Seeds initial weights, patches and coreset; ``None`` follows torch's seed.
         pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
@@ -131,6 +134,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         backbone_bn: str = "train",
         coreset_sampling_ratio: float = 0.01,
         num_neighbors: int = 9,
+        search: Search = "exact",
         max_bank_size: int = 100_000,
         seed: int | None = None,
         pre_processor: PreProcessor | bool = True,
@@ -167,7 +171,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         self.backbone_bn = backbone_bn
         task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
         with seeded(seed):
-            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors)
+            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors, search)
             if task is not None:
                 self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)

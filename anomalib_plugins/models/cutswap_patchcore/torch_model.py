@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patchcore import PatchcoreModel
 
 
@@ -18,6 +19,7 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         backbone: What timm calls the network.
         layers: Stages whose features are joined; the first sets the resolution.
         num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
+        search: How the nearest vector is found, see there.
 
     Raises:
         ValueError: If an argument does not fit the network.
@@ -28,9 +30,10 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         backbone: str = "resnet18",
         layers: Sequence[str] = ("layer2", "layer3"),
         num_neighbors: int = 9,
+        search: Search = "exact",
     ) -> None:
         network = Backbone(backbone, layers)
-        super().__init__(network.channels, num_neighbors)
+        super().__init__(network.channels, num_neighbors, search)
         self.backbone = network
 
     def features(self, images: Tensor) -> list[Tensor]:

@@ -161,7 +161,7 @@ def nested(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Check the nested options that all three detectors have, see ``options_of``."""
     return (
-        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam")),
+        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "positions")),
         options_of(Jigsaw, jigsaw, given=("seed",)),
         options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground")),
     )

@@ -25,7 +25,7 @@ from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.phased import seeded
 
 from .base import MEMORY, SbmPfam, check_training, nested
-from .hyperspheres import Hyperspheres, hypersphere_loss
+from .hyperspheres import Hyperspheres, hypersphere_loss, weighed_distance
 
 ADAPTATION = "adaptation"
 
@@ -98,9 +98,7 @@ class SbmPfamCfaModel(nn.Module):
             return embedding
         squared = self.spheres(embedding.flatten(2).transpose(1, 2), self.num_nearest_neighbors)
         with torch.autocast(images.device.type, enabled=False):
-            distances = squared.sqrt().minimum(self.spheres.far)
-            # The nearest, less where others are about as near.
-            weighed = distances.neg().softmax(dim=2)[..., 0] * distances[..., 0]  # (N, P)
+            weighed = weighed_distance(squared, self.spheres.far)  # (N, P)
             small = weighed.unflatten(1, embedding.shape[2:])[:, None]
             anomaly_map = self.blur(F.interpolate(small, size=images.shape[-2:], mode="bilinear"))
         score, anomaly_map = never_normal(images, anomaly_map.amax(dim=(1, 2, 3)), anomaly_map, self.spheres.broken)
@@ -134,7 +132,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
         pfam_training: What trains the attention: the ``"detector"``, the ``"jigsaw"``, or ``"none"``, which leaves it
-            random.
+            random, and its part over positions out.
         network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
@@ -211,7 +209,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self.num_hard_negative_features, self.radius = num_hard_negative_features, radius
         self.learning_rate, self.adapts_pfam = learning_rate, pfam_training == "detector"
         with seeded(seed):
-            extractor = PfamExtractor(backbone, layers, pfam, **network)
+            extractor = PfamExtractor(backbone, layers, pfam, positions=pfam_training != "none", **network)
             self.model = SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors)
             self.prepare(
                 pfam_training,

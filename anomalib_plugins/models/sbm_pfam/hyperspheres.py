@@ -115,6 +115,20 @@ class Hyperspheres(DynamicBufferMixin, nn.Module):
         return BROKEN * self.reach
 
 
+def weighed_distance(squared: Tensor, far: Tensor) -> Tensor:
+    """CFA's score of patches: the smallest distance, less where others are about as small.
+
+    Args:
+        squared: Squared distances to the nearest centroids, the smallest first ``(N, P, K)``.
+        far: Largest distance that is told from larger ones.
+
+    Returns:
+        ``(N, P)``.
+    """
+    distances = squared.sqrt().minimum(far)
+    return distances.neg().softmax(dim=2)[..., 0] * distances[..., 0]
+
+
 def hypersphere_loss(squared: Tensor, neighbors: int = 3, hard_negatives: int = 3, radius: float = 1e-5) -> Tensor:
     """CFA's coupled-hypersphere loss (Lee et al., 2022), as anomalib computes it.
 

@@ -123,7 +123,8 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
             some thousandths. Faster where the processor is fast at it.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random.
+        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random,
+            and its part over positions, which would add nothing, out.
         network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
@@ -183,7 +184,8 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            self.model = SbmPfamPadimModel(PfamExtractor(backbone, layers, pfam, **network), n_features, half)
+            extractor = PfamExtractor(backbone, layers, pfam, positions=pfam_training != "none", **network)
+            self.model = SbmPfamPadimModel(extractor, n_features, half)
             self.prepare(
                 pfam_training,
                 shape_bias,

@@ -17,6 +17,7 @@ from anomalib.visualization import Visualizer
 from torch import Tensor
 
 from anomalib_plugins.callbacks.phases import Phase, Step
+from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.components.patchcore import PatchcoreModel
 from anomalib_plugins.components.pfam import PfamExtractor
@@ -31,10 +32,11 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
     Args:
         extractor: Gives the maps.
         num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
+        search: How the nearest vector is found, see there.
     """
 
-    def __init__(self, extractor: PfamExtractor, num_neighbors: int = 9) -> None:
-        super().__init__(sum(extractor.out_dims), num_neighbors)
+    def __init__(self, extractor: PfamExtractor, num_neighbors: int = 9, search: Search = "exact") -> None:
+        super().__init__(sum(extractor.out_dims), num_neighbors, search)
         self.extractor = extractor
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -62,7 +64,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random.
+        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random,
+            and its part over positions, which would add nothing, out.
         network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
@@ -74,6 +77,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         jigsaw_learning_rate: Of SGD with momentum 0.9; a tenth from 80 % of the jigsaw on.
         coreset_sampling_ratio: Share of all patches that is kept; at least ``num_neighbors`` are.
         num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
+        search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
+            nearly exact. Exported models are exact.
         max_bank_size: Most patches to keep. More are refused before training, with an estimate of the memory.
         seed: Seeds initial weights, jigsaws, defects and coreset; ``None`` follows torch's seed.
         pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
@@ -108,6 +113,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         jigsaw_learning_rate: float = 1e-3,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
+        search: Search = "exact",
         max_bank_size: int = 100_000,
         seed: int | None = None,
         pre_processor: PreProcessor | bool = True,
@@ -126,7 +132,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            self.model = SbmPfamPatchcoreModel(PfamExtractor(backbone, layers, pfam, **network), num_neighbors)
+            extractor = PfamExtractor(backbone, layers, pfam, positions=pfam_training != "none", **network)
+            self.model = SbmPfamPatchcoreModel(extractor, num_neighbors, search)
             self.prepare(
                 pfam_training,
                 shape_bias,

@@ -115,6 +115,13 @@ def test_mfcsam_joins_four_scales_of_a_quarter_of_the_channels():
     assert module(x).shape == x.shape
 
 
+def test_without_positions_it_is_what_it_is_before_positions_are_trained():
+    whole, less, x = Mfcsam(64, 14), Mfcsam(64, 14, positions=False), features(2, 64, 9, 6)
+    less.load_state_dict({name: value for name, value in whole.state_dict().items() if name in less.state_dict()})
+    assert torch.equal(less(x), whole(x))
+    assert not any(isinstance(module, PositionAttention) for module in less.modules())
+
+
 def test_groups_that_do_not_divide_the_channels_become_fewer():
     assert [branch[0].groups for branch in Mfcsam(24, 28).branches] == [1, 2, 2, 2]
 

@@ -3,11 +3,14 @@
 
 """Distances and scores of the memory bank beside slow, plain ones; PatchCore's own are in the model's tests."""
 
+import copy
+import io
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from anomalib_plugins.components import memory_bank
+from anomalib_plugins.components import faiss_search, memory_bank
 from anomalib_plugins.components.memory_bank import MemoryBank
 
 CHANNELS = 12
@@ -148,3 +151,54 @@ def test_an_empty_bank_is_said(queries):
 def test_neighbours_are_at_least_one():
     with pytest.raises(ValueError, match="num_neighbors must be at least 1, got 0"):
         MemoryBank(CHANNELS, num_neighbors=0)
+
+
+def test_faiss_finds_nearly_always_the_nearest(monkeypatch):
+    patches = torch.rand(3000, CHANNELS, generator=torch.Generator().manual_seed(0))
+    queries = torch.rand(1, 400, CHANNELS, generator=torch.Generator().manual_seed(1))
+    exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
+    exact.keep(patches)
+    fast.keep(patches)
+    monkeypatch.setattr(fast, "_squared", None)  # not by looking at all
+    found, nearest = fast(queries)[0], exact(queries)[0]
+    assert (found >= nearest - 1e-5).all()
+    assert (found <= nearest + 1e-5).float().mean() > 0.8
+
+
+def test_faiss_finds_what_was_loaded_or_kept_last(patches, queries):
+    banks = [MemoryBank(CHANNELS, search="faiss") for _ in range(2)]
+    banks[0].keep(patches[:20])
+    banks[1].keep(patches[20:40])
+    expected = banks[1](queries)
+    banks[0](queries)
+    banks[0].load_state_dict(banks[1].state_dict())
+    assert_close(banks[0](queries), expected, rtol=0, atol=0)
+    banks[1].keep(patches[:20])
+    assert not torch.equal(banks[1](queries)[0], expected[0])
+
+
+def test_a_bank_that_was_searched_is_copied_and_pickled_without_its_index(patches, queries):
+    bank = MemoryBank(CHANNELS, search="faiss")
+    bank.keep(patches)
+    expected = bank(queries)
+    file = io.BytesIO()
+    torch.save(bank, file)
+    file.seek(0)
+    for again in (copy.deepcopy(bank), torch.load(file, weights_only=False)):
+        assert again._index is None
+        assert_close(again(queries), expected, rtol=0, atol=0)
+
+
+def test_an_exported_graph_is_exact_whatever_the_search(patches, queries):
+    exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
+    for bank in (exact, fast):
+        bank.keep(patches)
+    assert_close(torch.export.export(fast, (queries,)).module()(queries), exact(queries), rtol=0, atol=1e-6)
+
+
+def test_unknown_searches_and_missing_faiss_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match=r"search must be one of .*'exact', 'faiss'.*, got 'fast'"):
+        MemoryBank(CHANNELS, search="fast")
+    monkeypatch.setattr(faiss_search, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs faiss: pip install 'anomalib_plugins\[faiss\]'"):
+        MemoryBank(CHANNELS, search="faiss")

@@ -68,6 +68,7 @@ def test_the_jigsaw_changes_the_backbone_only_with_shape_bias(cls, shape_bias):
 def test_untrained_attention_stays_as_it_was(cls):
     model = build(cls, shape_bias=False, pfam_training="none")
     assert fit(model) == set()
+    assert not any("scale" in name for name, _ in model.extractor.refine.named_parameters())  # of positions
     assert model.schedule.phases[0].name == "memory"
     assert model.preview_anomalies(torch.rand(1, 3, *SIZE)) is None
 
