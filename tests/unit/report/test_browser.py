@@ -3,7 +3,6 @@
 
 """The page in a real browser, driven by mouse and keyboard."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,10 @@ import pytest
 from anomalib_plugins.benchmark import predictions, results
 from anomalib_plugins.report.page import build
 
+from ...webdriver import Browser, needs_browser
 from .conftest import HOSTILE, make_row, predict
-from .webdriver import Browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)",
-)
+pytestmark = needs_browser
 
 SET = (
     "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event(arguments[2]))"
@@ -32,7 +25,7 @@ NAMES = "return [...document.querySelectorAll('#means-table tbody th')].map(th =
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory):
-    opened = Browser(DRIVER, CHROMIUM, tmp_path_factory.mktemp("profile"))
+    opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.quit()
 

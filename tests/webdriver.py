@@ -5,10 +5,20 @@
 
 import json
 import re
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)",
+)
 
 KEYS = {"ArrowRight": "\ue014", "ArrowDown": "\ue015", "ArrowLeft": "\ue012", "Enter": "\ue007", "Escape": "\ue00c"}
 FLAGS = (
@@ -27,19 +37,17 @@ class Browser:
     """One window; close it with :meth:`quit`.
 
     Args:
-        driver: ``chromedriver``.
-        chromium: The browser.
         profile: New, empty folder for what it writes.
     """
 
-    def __init__(self, driver: str, chromium: str, profile: Path) -> None:
-        self.process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+    def __init__(self, profile: Path) -> None:
+        self.process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
         # It says which port it took once it listens there.
         port = next(
             found[1] for line in self.process.stdout if (found := re.search(r"successfully on port (\d+)", line))
         )
         self.url = f"http://127.0.0.1:{port}/session"
-        options = {"binary": chromium, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+        options = {"binary": CHROMIUM, "args": [*FLAGS, f"--user-data-dir={profile}"]}
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         try:
             session = self._call("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
@@ -53,9 +61,9 @@ class Browser:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)["value"]
 
-    def open(self, page: Path) -> None:
-        """Open a file and wait until it has loaded."""
-        self._call("/url", {"url": page.as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Open a file or an address and wait until it has loaded."""
+        self._call("/url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run a function's body in the page; what it returns is waited for."""
