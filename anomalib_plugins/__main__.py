@@ -15,6 +15,7 @@ COMMANDS = {
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
     "demo": ("anomalib_plugins.demo.command", "a page that scores the photos you drop on it, by any trained model"),
+    "threshold": ("anomalib_plugins.threshold", "from what score on a trained model calls a part a defect"),
     "quickstart": ("anomalib_plugins.quickstart", "train, test, export and predict on demo images, start to finish"),
 }
 ANOMALIB = "fit, validate, test, train, predict, export"

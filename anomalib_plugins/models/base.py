@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
+from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
@@ -81,11 +82,11 @@ class PluginModule:
         return default_evaluator()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Look after checkpoints and check the data before anything long starts, then anomalib's own components."""
+        """Look after checkpoints, data and drift, in front of anomalib's own components."""
         callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]
         # A model's callback replaces the trainer's of the same type: the user's own settings must win.
         theirs = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [*(kind() for kind in (SafeCheckpoints, DataCheck) if kind not in theirs), *callbacks]
+        return [*(kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs), *callbacks]
 
     @property
     def learning_type(self) -> LearningType:
