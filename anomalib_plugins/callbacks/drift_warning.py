@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from anomalib_plugins.components.normal_scores import Drift, DriftMonitor, NormalScores, refuse_monitor_options
+from anomalib_plugins.components.drift import Drift, DriftMonitor, refuse_monitor_options
+from anomalib_plugins.components.normal_scores import NormalScores
 from anomalib_plugins.components.thresholds import raw_threshold
 
 
@@ -22,7 +23,7 @@ class DriftWarning(Callback):
     lens out of focus or a new batch of material can show there before they become false alarms or missed defects. It
     warns too when a whole window in a row is called defects.
 
-    An exported model is watched by `anomalib_plugins.components.normal_scores.DriftMonitor`, with the file that
+    An exported model is watched by `anomalib_plugins.components.drift.DriftMonitor`, with the file that
     ``python -m anomalib_plugins threshold CKPT --scores FILE`` writes.
 
     With several devices, those of the first one are remembered and watched.

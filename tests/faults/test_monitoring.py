@@ -18,7 +18,8 @@ from torch import nn
 
 from anomalib_plugins.callbacks import DriftWarning
 from anomalib_plugins.callbacks.checkpoint_files import SafeCheckpointIO
-from anomalib_plugins.components.normal_scores import DriftMonitor, NormalScores
+from anomalib_plugins.components.drift import DriftMonitor
+from anomalib_plugins.components.normal_scores import NormalScores
 from anomalib_plugins.models.base import PluginModule
 from anomalib_plugins.threshold import main
 
