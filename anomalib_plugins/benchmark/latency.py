@@ -11,7 +11,6 @@ import copy
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.benchmark.options import Choice, add_model_options, read_model_options
+from anomalib_plugins.benchmark.speed.side_by_side import markdown, times
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
@@ -164,16 +164,7 @@ def measure(variants: list[Variant], images: Tensor, rounds: int) -> Tensor:
     Returns:
         Wall time and CPU time of all threads, in seconds, ``(2, variants, rounds)``.
     """
-    for variant in variants:
-        variant.call(images)
-    seconds = torch.empty(2, len(variants), rounds, dtype=torch.float64)
-    for step in range(rounds):
-        for index, variant in enumerate(variants):
-            wall, cpu = time.perf_counter(), time.process_time()
-            variant.call(images)
-            seconds[0, index, step] = time.perf_counter() - wall
-            seconds[1, index, step] = time.process_time() - cpu
-    return seconds
+    return times([partial(variant.call, images) for variant in variants], rounds)
 
 
 def summarise(variants: list[Variant], seconds: Tensor, batch: int) -> list[dict[str, Any]]:
@@ -201,12 +192,6 @@ def summarise(variants: list[Variant], seconds: Tensor, batch: int) -> list[dict
         }
         for index, variant in enumerate(variants)
     ]
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Rows as a markdown table."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main(arguments: list[str] | None = None) -> int:

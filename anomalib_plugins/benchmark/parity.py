@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from anomalib_plugins.benchmark.latency import markdown
 from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.benchmark.speed.side_by_side import markdown
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from anomalib import LearningType
-from anomalib.data import InferenceBatch
+from anomalib.data import AnomalibDataModule, InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
@@ -23,6 +23,7 @@ from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
+from anomalib_plugins.components.quantization import quantize
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 
 MIN_IMAGE_SIZE = 32
@@ -156,3 +157,10 @@ class PluginModule:
             "opset_version", 18
         )  # what the exporter writes; anomalib asks for 14, which ends in a traceback
         return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[misc]
+
+    def _post_training_quantization_ov(self, model: Any, datamodule: AnomalibDataModule | None = None) -> Any:
+        """Calibrate on training images of the model's size; anomalib 2.7 takes validation images of any."""
+        if datamodule is None:
+            msg = "INT8_PTQ calibrates on training images: name the datamodule, e.g. --data Folder --data.root photos"
+            raise ValueError(msg)
+        return quantize(model, datamodule, cast("Sequence[int]", self.input_size))  # type: ignore[attr-defined]

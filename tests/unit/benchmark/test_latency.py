@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anomalib_plugins.benchmark import latency
-from anomalib_plugins.benchmark.latency import Variant, measure, summarise
+from anomalib_plugins.benchmark.latency import Variant, summarise
 from anomalib_plugins.benchmark.machine import cpu_name, machine, versions
 from anomalib_plugins.benchmark.options import Choice
 
@@ -22,14 +22,6 @@ def variants(calls: list[str], ways: int = 1) -> list[Variant]:
         for model in "ab"
         for way in range(ways)
     ]
-
-
-def test_variants_take_turns_after_one_warm_up() -> None:
-    calls: list[str] = []
-    seconds = measure(variants(calls), torch.zeros(1), rounds=2)
-    assert calls == ["a0", "b0"] * 3
-    assert seconds.shape == (2, 2, 2)
-    assert (seconds >= 0).all()
 
 
 def test_ratios_are_between_the_same_ways_of_the_same_round() -> None:

@@ -1,16 +1,15 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""CPU time of CutSwap's saliency beside the usual ways: ``python -m anomalib_plugins.benchmark.saliency_speed``."""
+"""CutSwap's saliency beside the usual ways: a CAM library and scikit-learn."""
 
-import argparse
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from anomalib_plugins.benchmark.synthesis_speed import Work, cpu_milliseconds, table
+from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, Work, compare
 from anomalib_plugins.components.kmeans import kmeans_1d
 from anomalib_plugins.components.precision import fast_precision
 from anomalib_plugins.components.saliency import LayerCam, vgg16_saliency
@@ -56,28 +55,16 @@ def kmeans_works(rows: Tensor) -> dict[str, Work]:
     }
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, help="file of VGG-16 for the maps to cluster; default: random weights")
-    parser.add_argument("--size", type=int, default=256, help="side of the images in pixels")
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+def measure(options: Options) -> Iterator[Row]:
+    """Rows of the maps of VGG-16's five layers, and of clusters of their intensities."""
+    size = 32 if options.quick else 256
     torch.manual_seed(0)
-    size = (arguments.size, arguments.size)
-    texture = torch.from_numpy(ProceduralTextures().make(0, size)).permute(2, 0, 1)[None] / 255
-    print(f"CPU time an image, one thread, {arguments.size} px, VGG-16, five layers, target class")
-    random = vgg16_saliency(pre_trained=False, target="class")  # weights do not change the time
-    print(table(cpu_milliseconds(cam_works(random, texture), arguments.repeats), 1), "\n")
-    cam = vgg16_saliency(arguments.weights, pre_trained=arguments.weights is not None)
+    texture = torch.from_numpy(ProceduralTextures().make(0, (size, size))).permute(2, 0, 1)[None] / 255
+    cam = vgg16_saliency(pre_trained=False, target="class")  # weights do not change the time
+    yield from compare(f"five LayerCAM maps of VGG-16, {size} px", cam_works(cam, texture), min(3, options.rounds))
     rows = cam(texture)[0].flatten(1)
-    print(f"CPU time a map of {rows.shape[1]} intensities, {K} clusters")
-    print(table(cpu_milliseconds(kmeans_works(rows), arguments.repeats), len(rows)))
     theirs = rows.new_tensor([scikit_learn(row, STARTS) for row in rows], dtype=torch.float64)
-    ratios = kmeans_1d(rows, K).inertia / theirs
-    print(f"Inertia over scikit-learn's with {STARTS} starts: {ratios.min():.5f} to {ratios.max():.5f}")
-
-
-if __name__ == "__main__":
-    main()
+    worst = (kmeans_1d(rows, K).inertia / theirs).nan_to_num(1.0).max().item()  # 0 / 0 where a map is flat
+    what = f"{K} clusters of each of {len(rows)} x {rows.shape[1]} intensities"
+    inertia = {f"scikit-learn KMeans, {STARTS} starts": 1.0, "kmeans_1d": round(worst, 5)}
+    yield from compare(what, kmeans_works(rows), min(3, options.rounds), largest_inertia_ratio=inertia)

@@ -1,0 +1,95 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""8-bit OpenVINO models beside float32: what they lose on real images, and how much faster they are."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.data import MVTecAD
+from anomalib.deploy import CompressionType
+from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
+from torchvision.transforms.v2.functional import resize
+
+from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
+
+ALLOWED = 0.5  # points of image AUROC that an 8-bit model may lose
+
+
+def compiled(file: Path, precision: str) -> Callable[[Any], Any]:
+    """A model on the CPU, on as many threads as torch's."""
+    import openvino
+
+    hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
+    return openvino.Core().compile_model(file, "CPU", hints)
+
+
+def image_auroc(network: Callable[[Any], Any], images: list[Tensor], labels: Tensor) -> float:
+    """Image AUROC in points.
+
+    Args:
+        network: An OpenVINO model with raw scores.
+        images: ``(1, 3, H, W)`` each.
+        labels: 1 where an image has a defect ``(N,)``.
+    """
+    scores = [torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images]
+    # Not as torchmetrics has it for scores outside [0, 1], which would go through a sigmoid and tie.
+    ranks = torch.cat(scores).double().argsort().argsort().double() / len(labels)
+    return 100 * binary_auroc(ranks, labels).item()
+
+
+def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterator[Row]:
+    """Rows of one trained model.
+
+    Args:
+        options: As of all subjects.
+        data: What it was trained on; calibrates and tests.
+        name: What anomalib calls it.
+        checkpoint: Its file.
+    """
+    import anomalib.models
+
+    model = getattr(anomalib.models, name).load_from_checkpoint(checkpoint, map_location="cpu").eval()
+    model.post_processor = None  # raw scores
+    size = model.input_size
+    items = data.test_dataloader().dataset
+    images = [resize(item.image, list(size), antialias=True)[None] for item in items]
+    labels = torch.tensor([int(item.gt_label) for item in items])
+    with tempfile.TemporaryDirectory() as folder:
+        plain = model.to_openvino(Path(folder) / "fp32", input_size=size)
+        small = model.to_openvino(
+            Path(folder) / "int8", input_size=size, compression_type=CompressionType.INT8_PTQ, datamodule=data
+        )
+        ways = {
+            "OpenVINO float32": compiled(plain, "f32"),
+            "OpenVINO bfloat16": compiled(plain, "bf16"),
+            "OpenVINO INT8": compiled(small, "f32"),
+        }
+        megabytes = {
+            way: round(file.with_suffix(".bin").stat().st_size / 1e6, 1)
+            for way, file in zip(ways, (plain, plain, small), strict=True)
+        }
+        aurocs = {way: image_auroc(network, images, labels) for way, network in ways.items()}
+        lost = {way: round(aurocs["OpenVINO float32"] - value, 2) for way, value in aurocs.items()}
+        calls = {way: partial(network, images[0].numpy()) for way, network in ways.items()}
+        what = f"{name}, {data.category}, {size[0]} px"
+        rounded = {way: round(value, 2) for way, value in aurocs.items()}
+        passes = {way: "yes" if value < ALLOWED else "no" for way, value in lost.items()}
+        yield from compare(
+            what, calls, options.rounds, file_mb=megabytes, image_auroc=rounded, points_lost=lost, ship=passes
+        )
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """Rows of all checkpoints ``CATEGORY/MODEL.ckpt`` in the folder of trained models."""
+    assert options.data is not None
+    assert options.trained is not None
+    for checkpoint in sorted(options.trained.glob("*/*.ckpt")):
+        data = MVTecAD(options.data, checkpoint.parent.name, train_batch_size=1, num_workers=0)
+        data.setup()
+        yield from rows(options, data, checkpoint.stem, checkpoint)
