@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from anomalib_plugins.callbacks.early_stopping import leave_phases, watch_phases
 from anomalib_plugins.callbacks.image_order import continue_epoch, order_images
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
@@ -29,7 +30,8 @@ class PhaseSchedule(Callback):
     and the log says so. Whole phases, which fill a memory, are left as they are: a memory of half the images would take
     the other half for defects. Validation is off until the last phase and always runs on the final weights, which
     thresholds are taken from. Where the training set is so small that an epoch has fewer than 50 steps, validation and
-    the checkpoint that follows it wait for 50, unless the user set ``check_val_every_n_epoch``.
+    the checkpoint that follows it wait for 50, unless the user set ``check_val_every_n_epoch``. ``EarlyStopping`` ends
+    the phase whose metric it watches.
 
     Args:
         phases: The phases in their order.
@@ -129,6 +131,10 @@ class PhaseSchedule(Callback):
             if not self.finished:
                 rank_zero_info(f"Phase {self.phase.name!r} begins after {self.total_steps} steps.")
 
+    def end_phase(self) -> None:
+        """End the current phase after its next step."""
+        self.lengths[self.index] = self.taken[self.index] + 1
+
     def _generator(self) -> torch.Generator:
         rank, world = self._rank_and_world
         return torch.Generator().manual_seed(mix_seed(self.seed, self.total_steps * world + rank))
@@ -137,6 +143,7 @@ class PhaseSchedule(Callback):
         """Take the user's limits over from Lightning, which would count both optimizers of a GAN as steps."""
         del pl_module
         self._settings = TrainerSettings.of(trainer)
+        watch_phases(trainer, self)
         trainer.fit_loop.max_epochs = -1
         trainer.fit_loop.epoch_loop.max_steps = -1
         if trainer.ckpt_path is None:
@@ -226,6 +233,7 @@ class PhaseSchedule(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a limit cut the last phase off entirely."""
         self._settings.restore(trainer)
+        leave_phases(trainer)
         if 0 in self.taken:
             names = [repr(phase.name) for phase, taken in zip(self.phases, self.taken, strict=True) if taken == 0]
             rank_zero_warn(
@@ -237,6 +245,7 @@ class PhaseSchedule(Callback):
         """Give the trainer its settings back."""
         del pl_module, exception
         self._settings.restore(trainer)
+        leave_phases(trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Where in the schedule the run is, and its seed."""

@@ -16,7 +16,7 @@ from anomalib.utils.path import convert_to_snake_case
 
 from anomalib_plugins.registry import PLUGINS, Plugin
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 # In one fresh interpreter, as its import takes as long as all lookups: every spelling and every configuration.
 LOOKUPS = """
@@ -34,8 +34,8 @@ def found(name):
         return repr(error)
 
 
-def printed(config):
-    sys.argv = ["anomalib", "train", "-c", config, "--print_config"]
+def printed(arguments):
+    sys.argv = ["anomalib", "train", *arguments, "--print_config"]
     output = io.StringIO()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -45,8 +45,16 @@ def printed(config):
     return [None, output.getvalue()]
 
 
-print(json.dumps([[found(name) for name in names], {config: printed(config) for config in configs}]))
+print(json.dumps([[found(name) for name in names], {path: printed(arguments) for path, arguments in configs.items()}]))
 """
+
+
+# How the command line takes each kind of configuration; those of benchmarks are no configurations of a training.
+TAKEN = {
+    "model": ["-c", "{}"],
+    "trainer": ["--model", "Pouta", "-c", "{}"],
+    "data": ["--model", "Pouta", "--data", "{}"],
+}
 
 
 def snake(plugin: Plugin) -> str:
@@ -63,7 +71,11 @@ def spellings(plugin: Plugin) -> list[Any]:
 def lookups(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
     """What a fresh interpreter finds under every name of every model, and what its CLI makes of every configuration."""
     names = [spelling for plugin in PLUGINS if plugin.kind == "model" for spelling in spellings(plugin)]
-    configs = sorted(str(path) for path in CONFIGS.rglob("*.yaml"))
+    configs = {
+        str(path): [argument.format(path) for argument in arguments]
+        for kind, arguments in TAKEN.items()
+        for path in sorted((CONFIGS / kind).rglob("*.yaml"))
+    }
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOOKUPS, json.dumps([names, configs])],
         capture_output=True,
@@ -86,17 +98,32 @@ def test_found_by_every_name_in_a_fresh_interpreter(plugin, lookups):
 
 def test_command_line_takes_its_configurations(plugin, lookups):
     _, printed = lookups
-    configs = [CONFIGS / f"{snake(plugin)}.yaml", *sorted((CONFIGS / snake(plugin)).glob("*.yaml"))]
-    for config in configs:
+    models = CONFIGS / "model"
+    for config in (models / f"{snake(plugin)}.yaml", *sorted((models / snake(plugin)).glob("*.yaml"))):
         code, output = printed[str(config)]
         assert code == 0, output
         given = yaml.safe_load(config.read_text())["model"]["init_args"]
         assert given.items() <= yaml.safe_load(output)["model"]["init_args"].items()
 
 
+def test_command_line_takes_every_other_configuration(lookups):
+    _, printed = lookups
+    files = {str(path) for path in CONFIGS.rglob("*.yaml") if path.parent.name != "benchmark"}
+    assert printed.keys() == files
+    assert [(config, output) for config, (code, output) in printed.items() if code != 0] == []
+    stopping = yaml.safe_load(printed[str(CONFIGS / "trainer" / "early_stopping.yaml")][1])["trainer"]["callbacks"]
+    assert [each["class_path"].rpartition(".")[2] for each in stopping] == ["EarlyStopping"]
+
+
+def test_every_model_has_a_configuration_for_twenty_minutes_of_a_cpu(plugin, lookups):
+    _, printed = lookups
+    path = CONFIGS / "model" / snake(plugin) / "20_minutes_cpu.yaml"
+    assert yaml.safe_load(printed[str(path)][1])["trainer"]["max_time"] == "00:00:20:00"
+
+
 def test_its_configuration_builds_the_defaults(plugin):
     """What is written there for users to change says what happens if they do not."""
-    model = plugin.load().from_config(CONFIGS / f"{snake(plugin)}.yaml")
+    model = plugin.load().from_config(CONFIGS / "model" / f"{snake(plugin)}.yaml")
     given = dict(model.hparams)
     defaults = dict(plugin.load()(seed=given["seed"]).hparams)
     assert given == defaults
