@@ -24,7 +24,8 @@ def table(
     """Draw series of images side by side, each under its heading.
 
     Args:
-        series: Images of each heading ``(N, 3, H, W)`` or ``(N, 1, H, W)`` in ``[0, 1]``, all of one size.
+        series: Images of each heading ``(N, 3, H, W)`` or ``(N, 1, H, W)`` in ``[0, 1]``, shown in the size of
+            the first.
         captions: What to write into the upper left corner of each image of a heading.
         cell: Longer side of a shown image, in pixels.
         across: Headings stand above rows instead of above columns.
@@ -57,11 +58,24 @@ def heat(images: Tensor, maps: Tensor) -> Tensor:
 
     Args:
         images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-        maps: In ``[0, 1]`` ``(N, 1, H, W)``.
+        maps: In ``[0, 1]`` ``(N, 1, h, w)``, of any size.
 
     Returns:
         ``(N, 3, H, W)``.
     """
-    maps = maps.to(images)
+    maps = interpolate(maps.to(images), size=images.shape[-2:], mode="bilinear")
     colour = torch.cat([torch.ones_like(maps), maps, torch.zeros_like(maps)], dim=1)
     return torch.lerp(images.mean(dim=1, keepdim=True).expand_as(images), colour, 0.8 * maps)
+
+
+def stretch(maps: Tensor) -> Tensor:
+    """Maps from 0 at the median of all their pixels to 1 at the largest, so that small differences show.
+
+    Args:
+        maps: Any shape.
+
+    Returns:
+        The same shape, in ``[0, 1]``; 0 where all pixels are equal.
+    """
+    low, high = maps.median(), maps.amax()
+    return ((maps - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)

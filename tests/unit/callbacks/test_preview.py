@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from anomalib_plugins.callbacks import SynthesisPreview
 from anomalib_plugins.callbacks.preview import draw_preview
-from anomalib_plugins.components.pictures import CELL, GAP, HEADER, heat, table
+from anomalib_plugins.components.pictures import CELL, GAP, HEADER, heat, stretch, table
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch
 
 GENERATOR = SimulatedAnomaly(foreground="none")
@@ -164,3 +164,12 @@ def test_across_turns_rows_into_columns():
             top, left = HEADER + number * (40 + GAP), GAP + place * (40 + GAP)
             there = across[HEADER + place * (HEADER + 40 + GAP) :, GAP + number * (40 + GAP) :][:40, :40]
             assert (there == down[top : top + 40, left : left + 40]).all()
+
+
+def test_heat_takes_smaller_maps():
+    assert heat(IMAGE, torch.ones(1, 1, 10, 10)).shape == IMAGE.shape
+
+
+def test_stretch_reaches_from_the_median_to_the_highest_pixel():
+    assert stretch(torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9])).tolist() == pytest.approx([0, 0, 0, 0.5, 1])
+    assert stretch(torch.full((2, 2), 0.5)).eq(0).all()
