@@ -15,7 +15,7 @@ from pathlib import Path
 
 from anomalib_plugins.components.precision import fast_precision
 
-IMAGE_SIZE = 128
+IMAGE_SIZE = 96
 OWN_FOLDER = """
 On your own photos (a folder of good parts; if you have defects and masks of them, add
 --data.datamodule.abnormal_dir bad --data.datamodule.mask_dir masks):
@@ -72,7 +72,7 @@ def _train(output: Path, steps: int, minutes: float) -> int:
         "Train and test Slsg on the demo part (drawn on first use)",
         [
             *("train", "--model", "Slsg", "--model.image_size", f"[{IMAGE_SIZE}, {IMAGE_SIZE}]", "--model.seed", "0"),
-            *("--model.pretrain", "none", "--model.freeze_encoder", "false"),
+            *("--model.pretrain", "none", "--model.freeze_encoder", "false", "--model.optimizer", "adamw"),
             *("--data", "DemoParts", "--data.root", str(output / "data"), "--data.train_batch_size", "32"),
             *("--trainer.max_steps", str(steps), "--trainer.max_time", limit, "--trainer.precision", fast_precision()),
             *("--trainer.check_val_every_n_epoch", "1000", "--trainer.callbacks", "SynthesisPreview"),

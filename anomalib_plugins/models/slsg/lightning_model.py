@@ -17,7 +17,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.weights import load_backbone
@@ -32,6 +32,7 @@ from .torch_model import SlsgModel
 
 PRETEXT = "pretext"
 SEGMENTATION = "segmentation"
+LEARNING_RATES = {"sgd": 0.04, "adamw": 0.001}
 
 
 class Slsg(PhasedModule, AnomalibModule):
@@ -61,7 +62,10 @@ class Slsg(PhasedModule, AnomalibModule):
         pretrain_batch_size: Images an optimizer step of the pretext phase takes.
         steps: Length of the segmentation phase in optimizer steps.
         batch_size: Normal images an optimizer step of the segmentation phase takes; as many simulated ones join them.
-        learning_rate: Of the segmentation phase (SGD with momentum 0.9, cosine to zero).
+        optimizer: Of the segmentation phase: ``"sgd"``, with momentum 0.9, as published, or ``"adamw"``, which gets
+            further in schedules of a few hundred steps.
+        learning_rate: Of the segmentation phase, at its start; falls to zero along a half cosine. ``None`` is 0.04 for
+            SGD and 0.001 for AdamW.
         network: More arguments of :class:`SlsgModel` (ablations), e.g. ``{"use_gcn": False}``.
         masking: More arguments of :class:`InpaintingMask`, e.g. ``{"mask_ratio": 0.6}``.
         simulation: More arguments of :class:`SimulatedAnomaly`, e.g. ``{"logical_probability": 0.3}``.
@@ -95,7 +99,8 @@ class Slsg(PhasedModule, AnomalibModule):
         pretrain_batch_size: int = 6,
         steps: int = 3500,
         batch_size: int = 4,
-        learning_rate: float = 0.04,
+        optimizer: str = "sgd",
+        learning_rate: float | None = None,
         network: dict[str, Any] | None = None,
         masking: dict[str, Any] | None = None,
         simulation: dict[str, Any] | None = None,
@@ -109,6 +114,10 @@ class Slsg(PhasedModule, AnomalibModule):
         if encoder_bn not in {"train", "eval"}:
             msg = f'encoder_bn must be "train" or "eval", got {encoder_bn!r}'
             raise ValueError(msg)
+        if optimizer not in LEARNING_RATES:
+            msg = f"optimizer must be one of {list(LEARNING_RATES)}, got {optimizer!r}"
+            raise ValueError(msg)
+        learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
         if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
             raise ValueError(msg)
@@ -127,6 +136,7 @@ class Slsg(PhasedModule, AnomalibModule):
         self.runs_pretext = pretrain == "gpt"
         self.freeze_encoder = freeze_encoder
         self.encoder_bn = encoder_bn
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.simulator = SimulatedAnomaly(texture_root=texture_root, foreground=foreground, preset=preset, **simulation)
         self.masks = InpaintingMask(**masking)
@@ -198,19 +208,23 @@ class Slsg(PhasedModule, AnomalibModule):
         self.descend(self.optimizer_list[-1], loss, learning_rate=self.learning_rate * cosine)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Adam for discriminator and generator, SGD for the segmentation network."""
-        segmentation: list[nn.Parameter] = [
+        """Adam for discriminator and generator, the chosen one for the segmentation network."""
+        parameters: list[nn.Parameter] = [
             p for name, p in self.model.named_parameters() if not (self.freeze_encoder and name.startswith("encoder."))
         ]
-        sgd = SGD(segmentation, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
+        segmentation: Optimizer = (
+            SGD(parameters, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
+            if self.optimizer == "sgd"
+            else AdamW(parameters, lr=self.learning_rate)
+        )
         if not self.runs_pretext:
-            return [sgd]
+            return [segmentation]
         generator = [*self.model.encoder.parameters(), *self.decoder.parameters()]
         betas = (0.5, 0.999)
         return [
             Adam(self.discriminator.parameters(), lr=6e-4, betas=betas),
             Adam(generator, lr=1e-3, betas=betas),
-            sgd,
+            segmentation,
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from anomalib.data import ImageBatch, ImageItem
 from anomalib.models import get_model
 from lightning.pytorch import Trainer
 from PIL import Image
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, AdamW
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
@@ -128,6 +128,14 @@ def test_optimizers_are_those_of_the_paper():
     assert segmentation.defaults["momentum"] == pytest.approx(0.9)
 
 
+def test_the_segmentation_network_can_have_adamw_with_a_rate_of_its_own(loader):
+    model = fit(Slsg(**SHORT, pretrain="none", optimizer="adamw"), loader)
+    (segmentation,) = model.configure_optimizers()
+    assert isinstance(segmentation, AdamW)
+    assert segmentation.defaults["lr"] == pytest.approx(0.001)
+    assert Slsg(optimizer="adamw", learning_rate=0.01).learning_rate == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("pretrain", ["none", "imagenet"])
 def test_without_inpainting_there_is_neither_decoder_nor_discriminator(pretrain, tmp_path):
     weights = tmp_path / "resnet18.pth"
@@ -235,6 +243,7 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
         ({"steps": 0}, ValueError, "'segmentation' needs epochs or steps"),
         ({"batch_size": 0}, ValueError, "'segmentation': batch_size must be at least 1"),
         ({"learning_rate": -0.1}, ValueError, "learning_rate must be"),
+        ({"optimizer": "adam"}, ValueError, r"optimizer must be one of \['sgd', 'adamw'\], got 'adam'"),
         ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here, did you mean 'use_gcn'"),
         ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
         ({"network": {"stem": "other"}}, ValueError, "stem must be one of"),
