@@ -69,7 +69,7 @@ class PluginModule:
         Raises:
             ValueError: If ``image_size`` is not two integers of at least 32.
         """
-        size = image_size or (256, 256)
+        size = (256, 256) if image_size is None else image_size
         is_pair = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size)
         if not is_pair or min(size) < MIN_IMAGE_SIZE:
             msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size!r}"

@@ -111,7 +111,7 @@ class Anchors:
         strategy: ``"kmeans"`` for these clusters, ``"topk"`` for the 300 most salient pixels.
 
     Raises:
-        ValueError: If an option is unknown or ``k`` is not from 1 to 64.
+        ValueError: If an option is unknown, ``k`` is not from 1 to 64, or clusters are chosen and not looked at.
     """
 
     def __init__(
@@ -127,6 +127,9 @@ class Anchors:
             if value not in get_args(choices):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
                 raise ValueError(msg)
+        if strategy == "topk" and (k, cluster) != (4, "max"):
+            msg = f'anchor_strategy="topk" knows no clusters: leave k={k} and cluster={cluster!r} out, or the strategy'
+            raise ValueError(msg)
         self.k, self.cluster, self.strategy = k, cluster, strategy
         self._size: Sequence[int] = ()
         self._packed: dict[str, Tensor] = {}
@@ -134,7 +137,7 @@ class Anchors:
     @property
     def anywhere(self) -> bool:
         """Whether every pixel may be an anchor, whatever the maps are."""
-        return self.strategy == "kmeans" and self.k == 1
+        return self.k == 1
 
     def of_maps(self, maps: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Anchors in maps ``(N, L, H, W)``: boolean, of the same shape."""

@@ -133,7 +133,7 @@ def select_orders(tiles: int, count: int, selection: Selection = "hamming", seed
     Returns:
         Different permutations of ``0 ... T - 1`` ``(P, T)``, int64.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed % 2**64)
     candidates = _candidates(tiles)
     candidates = candidates[:, rng.permutation(candidates.shape[1])]  # of equally far ones the first is taken
     if selection == "random":

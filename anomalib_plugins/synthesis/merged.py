@@ -62,6 +62,9 @@ class MergedTexture(AnomalyGenerator):
         if len(delta) != 2 or not 0 <= delta[0] <= delta[1] <= 1 or delta[1] == 0:
             msg = f"delta must be two numbers in [0, 1], the smaller first and the larger above 0, got {delta}"
             raise ValueError(msg)
+        if source == "pool" and texture_root is not None:
+            msg = f'source="pool" paints with other images: leave texture_root={str(texture_root)!r} out, or the source'
+            raise ValueError(msg)
         self.low, self.high = delta
         self.foreground = Foreground(foreground)
         self.textures = texture_source(texture_root) if source == "texture" else None

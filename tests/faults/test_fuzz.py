@@ -1,19 +1,25 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Files that nobody thought of."""
+"""Files and options that nobody thought of."""
 
+import inspect
 import io
+import traceback
 import zlib
 
 import numpy as np
 import pytest
+import torch
 from anomalib.data.utils import read_image, read_mask
-from hypothesis import given, settings
+from anomalib.models import AnomalibModule
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jsonargparse import ArgumentError, ArgumentParser
 from PIL import Image
 
 from anomalib_plugins.inspection.image_files import read_file
+from anomalib_plugins.registry import PLUGINS
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
 KINDS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
@@ -58,3 +64,50 @@ def test_what_passes_the_check_is_what_anomalib_reads(tmp_path_factory, mask, da
         assert found.size == (width, height)
     else:
         assert found.problem.startswith(("is ", "has "))
+
+
+MODELS = {plugin.name: plugin.load() for plugin in PLUGINS if plugin.kind == "model"}
+LIVE = {"pre_processor", "post_processor", "evaluator", "visualizer"}
+WRONG = [None, -1, 0, 2**31, 1e9, -0.5, float("nan"), float("inf"), "x", "", [], [1, 2], ["a"], {}, {"x": 1}]
+
+
+@pytest.fixture(scope="module")
+def parser():
+    """anomalib's parser of models, made once."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(AnomalibModule, "model", required=False, fail_untyped=False)
+    return parser
+
+
+@st.composite
+def wrong_options(draw):
+    """A model, one of its options or none of them, and a value of any kind."""
+    name = draw(st.sampled_from(sorted(MODELS)))
+    options = [option for option in inspect.signature(MODELS[name]).parameters if option not in LIVE]
+    return name, draw(st.sampled_from([*options, "no_such_option"])), draw(st.sampled_from(WRONG))
+
+
+def refusal(parser, name, options):
+    """What a model is refused with, if it is."""
+    try:
+        config = parser.parse_object({"model": {"class_path": name, "init_args": options}})
+        with torch.device("meta"):  # no weights are drawn
+            MODELS[name](**config.model.init_args.as_dict())
+    except (ArgumentError, ValueError, TypeError, OSError) as error:
+        return error
+    return None
+
+
+@settings(max_examples=30, deadline=None)
+@example(given_=("SbmPfamCfa", "seed", -1))
+@given(given_=wrong_options())
+def test_any_option_of_a_model_is_taken_or_refused_in_words(parser, given_):
+    name, option, value = given_
+    local = {"pre_trained": False} if "pre_trained" in inspect.signature(MODELS[name]).parameters else {}
+    error = refusal(parser, name, {**local, option: value})
+    if isinstance(error, ArgumentError):
+        assert option in str(error)
+    elif error is not None:
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        assert "anomalib_plugins" in raised_in, f"{given_}: {error}"
+        assert str(error)

@@ -6,7 +6,11 @@
 import ctypes
 import os
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -19,11 +23,13 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import Lambda
 
 from anomalib_plugins import CutSwapPatchcore, Slsg
+from anomalib_plugins.__main__ import main
 from anomalib_plugins.callbacks.data_check import DataCheckError
 
 from .conftest import SIZE, datamodule, engine, small
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of Linux
+NOBODY = 65534
 
 
 class Do(Callback):
@@ -75,6 +81,36 @@ def test_grey_transparent_palette_and_mixed_sizes_train_and_test(awkward):
 def test_nothing_is_written_to_the_photos(awkward):
     part, before, *_ = awkward
     assert listing(part) == before
+
+
+def test_photos_on_a_disk_that_cannot_be_written_train(original, tmp_path):
+    part = tmp_path / "part"
+    part.mkdir()
+    if subprocess.run(["mount", "--bind", "-o", "ro", original, part], check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        with pytest.raises(OSError, match="Read-only file system"):
+            (part / "x").touch()
+        engine(tmp_path, saves=False, max_steps=2).fit(model(), datamodule=datamodule(part))
+    finally:
+        subprocess.run(["umount", "-l", part], check=True)
+
+
+def test_a_photo_that_may_not_be_read_is_named(original, fork):
+    def run():
+        os.setuid(NOBODY)
+        sys.exit(main(["check", str(part)]))
+
+    if os.getuid():
+        pytest.skip("only root may become somebody else")
+    with TemporaryDirectory() as folder:  # pytest's own are root's alone
+        Path(folder).chmod(0o755)
+        part = shutil.copytree(original, Path(folder) / "part")
+        path = part / "train/good/003.png"
+        path.chmod(0)
+        child = fork(run)
+        assert child.wait() == 1
+    assert f"{path} cannot be opened (Permission denied)" in child.said
 
 
 def test_difficult_paths_work_and_every_result_lies_in_the_results(awkward):

@@ -206,7 +206,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         pre_processor = PluginModule.configure_pre_processor(image_size)
         if center_crop is None:
             return pre_processor
-        size = image_size or (256, 256)
+        size = (256, 256) if image_size is None else image_size
         crop = PluginModule.configure_pre_processor(center_crop).transform.transforms[0].size  # checks it
         if crop[0] > size[0] or crop[1] > size[1]:
             msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"

@@ -70,6 +70,9 @@ class SwapPretext:
         if self.margin < 0:
             msg = f"saliency_margin must be at least 0 pixels, got {margin}"
             raise ValueError(msg)
+        if weights is not None and saliency != "vgg16":
+            msg = f'saliency_weights are VGG-16\'s, but saliency is "{saliency}": leave one of them out'
+            raise ValueError(msg)
         if weights is not None and not Path(weights).is_file():
             msg = f"saliency_weights: there is no file {weights}"
             raise FileNotFoundError(msg)

@@ -191,7 +191,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         check_training(pfam_training, get_args(CfaPfamTraining))
-        if num_hard_negative_features < 0 or radius < 0 or not learning_rate > 0:
+        if num_hard_negative_features < 0 or not radius >= 0 or not learning_rate > 0:
             msg = (
                 "num_hard_negative_features and radius must be at least 0, learning_rate above 0, got "
                 f"{num_hard_negative_features}, {radius}, {learning_rate}"

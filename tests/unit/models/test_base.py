@@ -46,7 +46,7 @@ def test_pre_processor_resizes_and_does_nothing_else(size, expected):
     assert torch.equal(pre_processor.transform(torch.full((1, 3, 10, 20), 0.25)), torch.full((1, 3, *expected), 0.25))
 
 
-@pytest.mark.parametrize("size", [(64,), (64, 64, 3), (31, 64), (64, 0), 64, "64", (64.0, 64.0)])
+@pytest.mark.parametrize("size", [(), (64,), (64, 64, 3), (31, 64), (64, 0), 64, "64", (64.0, 64.0)])
 def test_impossible_image_size_is_refused(size):
     with pytest.raises(ValueError, match=r"image_size must be \(height, width\), each at least 32 px"):
         PluginModule.configure_pre_processor(size)

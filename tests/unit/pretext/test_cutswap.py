@@ -162,7 +162,6 @@ def test_options_choose_other_anchors():
 def test_only_one_cluster_is_anywhere():
     assert Anchors(k=1).anywhere
     assert not Anchors(k=2).anywhere
-    assert not Anchors(k=1, strategy="topk").anywhere
 
 
 def test_random_clusters_follow_the_seed():
@@ -189,3 +188,9 @@ def test_unknown_choices_of_anchors_are_refused():
         Anchors(cluster="most")
     with pytest.raises(ValueError, match=r"anchor_strategy must be one of .* got 'sort'"):
         Anchors(strategy="sort")
+
+
+@pytest.mark.parametrize("ignored", [{"k": 1}, {"cluster": "min"}])
+def test_clusters_that_nothing_looks_at_are_refused(ignored):
+    with pytest.raises(ValueError, match='anchor_strategy="topk" knows no clusters'):
+        Anchors(strategy="topk", **ignored)

@@ -171,6 +171,11 @@ def test_unknown_source_is_refused() -> None:
         MergedTexture(source="sky")  # type: ignore[arg-type]
 
 
+def test_textures_that_nothing_paints_with_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'source="pool" paints with other images: leave texture_root=.* out'):
+        MergedTexture(texture_root=tmp_path, source="pool")
+
+
 def test_folder_without_textures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no image"):
         MergedTexture(tmp_path)

@@ -376,7 +376,13 @@ def test_a_checkpoint_of_it_is_a_file_of_weights(tmp_path):
 def test_checkpoint_names_no_files(data, tmp_path):
     source = CutSwapPatchcore(**SHORT)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.ckpt")
-    options = {"weights": str(tmp_path / "weights.ckpt"), "saliency_weights": str(tmp_path / "weights.ckpt")}
+    files = {"weights": str(tmp_path / "weights.ckpt"), "saliency_weights": str(tmp_path / "weights.ckpt")}
+    options = {
+        "saliency": "vgg16",
+        "saliency_layers": None,
+        "k": 1,
+        **files,
+    }  # which swaps anywhere and reads no saliency
     saving = ModelCheckpoint(tmp_path, filename="end")
     fit(CutSwapPatchcore(**SHORT | options), data, callbacks=[saving], enable_checkpointing=True)
     for path in tmp_path.glob("weights.ckpt"):
@@ -450,7 +456,13 @@ def test_the_head_starts_from_the_seed():
         ({"saliency_layers": []}, ValueError, "saliency_layers of backbone must be different ones of .* at least one"),
         ({"saliency_layers": ["layer9"]}, ValueError, r"saliency_layers of backbone .* got \('layer9',\)"),
         ({"saliency": "vgg16", "saliency_layers": [31]}, ValueError, r"saliency_layers of vgg16 .* got \(31,\)"),
-        ({"saliency_weights": "nowhere.pth"}, FileNotFoundError, "saliency_weights: there is no file nowhere.pth"),
+        ({"saliency_weights": "vgg.pth"}, ValueError, 'saliency_weights are VGG-16\'s, but saliency is "backbone"'),
+        ({"anchor_strategy": "topk", "k": 3}, ValueError, "knows no clusters: leave k=3 and cluster='max' out"),
+        (
+            {"saliency": "vgg16", "saliency_layers": None, "saliency_weights": "nowhere.pth"},
+            FileNotFoundError,
+            "saliency_weights: there is no file nowhere.pth",
+        ),
         ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
         ({"k": 0}, ValueError, "k must be from 1 to 64 clusters, got 0"),
         ({"k": 65}, ValueError, "k must be from 1 to 64 clusters, got 65"),

@@ -3,6 +3,8 @@
 
 """What the three models train, and which options are refused. The rest is in ``tests/contract``."""
 
+import math
+
 import pytest
 import torch
 from anomalib.data import ImageBatch, ImageItem
@@ -156,7 +158,9 @@ def test_impossible_options_are_refused(cls, options, error, message):
 
 
 @pytest.mark.parametrize(
-    "options", [{"radius": -1.0}, {"learning_rate": 0.0}, {"num_hard_negative_features": -1}], ids=str
+    "options",
+    [{"radius": -1.0}, {"radius": math.nan}, {"learning_rate": 0.0}, {"num_hard_negative_features": -1}],
+    ids=str,
 )
 def test_impossible_options_of_cfa_are_refused(options):
     with pytest.raises(ValueError, match="must be at least 0, learning_rate above 0, got"):
