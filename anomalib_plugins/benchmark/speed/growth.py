@@ -34,7 +34,7 @@ def patches(options: Options) -> Iterator[Row]:
     """The coreset."""
     for count in (300, 600) if options.quick else PATCHES:
         picks = int(PICKED * count)
-        for row in coreset.compare(count, picks, picks):
+        for row in coreset.compare(count, picks):
             yield {"by": "patches", "value": count, **row}
 
 

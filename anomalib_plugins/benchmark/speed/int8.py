@@ -39,7 +39,7 @@ def image_auroc(network: Callable[[Any], Any], images: list[Tensor], labels: Ten
     """
     scores = [torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images]
     # Not as torchmetrics has it for scores outside [0, 1], which would go through a sigmoid and tie.
-    ranks = torch.cat(scores).double().argsort().argsort().double() / len(labels)
+    ranks = torch.cat(scores).unique(return_inverse=True)[1].double() / len(labels)
     return 100 * binary_auroc(ranks, labels).item()
 
 

@@ -1,0 +1,77 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What an 8-bit model is measured to lose."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import anomalib.models
+import pytest
+import torch
+
+from anomalib_plugins.benchmark.speed import int8
+from anomalib_plugins.benchmark.speed.side_by_side import Options
+
+
+def scoring(scores):
+    """A network that gives these scores one by one."""
+    remaining = iter(scores)
+    return lambda _: {"pred_score": [next(remaining)]}
+
+
+def test_auroc_is_of_ranks_whatever_the_scores_range():
+    images, labels = [torch.zeros(1, 3, 2, 2)] * 4, torch.tensor([0, 0, 1, 1])
+    assert int8.image_auroc(scoring([100.0, 103.0, 102.0, 105.0]), images, labels) == pytest.approx(75)
+    assert int8.image_auroc(scoring([0.1, 0.2, 0.3, 0.4]), images, labels) == pytest.approx(100)
+    assert int8.image_auroc(scoring([5.0, 5.0, 5.0, 5.0]), images, labels) == pytest.approx(50)
+
+
+class Model(torch.nn.Module):
+    """Writes empty files where it exports to."""
+
+    input_size = (8, 8)
+
+    @classmethod
+    def load_from_checkpoint(cls, path, map_location):
+        return cls()
+
+    def to_openvino(self, folder, input_size, **kwargs):
+        folder.mkdir()
+        for ending in ("bin", "xml"):
+            (folder / f"model.{ending}").write_bytes(b"1" * (100_000 if kwargs else 400_000))
+        return folder / "model.xml"
+
+
+class Data:
+    """Two good images and two with a defect."""
+
+    category = "bolt"
+
+    def __init__(self, root, category, **_):
+        items = [SimpleNamespace(image=torch.rand(3, 8, 8), gt_label=torch.tensor(number > 1)) for number in range(4)]
+        self.test_dataloader = lambda: SimpleNamespace(dataset=items)
+
+    def setup(self):
+        """Nothing to do."""
+
+
+@pytest.mark.parametrize(("scores", "lost", "ship"), [([1, 2, 3, 4], 0.0, "yes"), ([1, 3, 2, 4], 25.0, "no")])
+def test_it_is_shipped_where_it_loses_little(tmp_path, monkeypatch, scores, lost, ship):
+    monkeypatch.setattr(anomalib.models, "Model", Model, raising=False)
+    monkeypatch.setattr(int8, "MVTecAD", Data)
+    networks = {"fp32": scoring([1, 2, 3, 4]), "int8": scoring(scores)}
+
+    def compiled(file: Path, precision):
+        return scoring([1, 2, 3, 4]) if precision == "bf16" else networks[file.parent.name]
+
+    def compare(what, calls, rounds, **extras):
+        return [{"way": way, **{column: values[way] for column, values in extras.items()}} for way in calls]
+
+    monkeypatch.setattr(int8, "compiled", compiled)
+    monkeypatch.setattr(int8, "compare", compare)
+    (tmp_path / "bolt").mkdir()
+    (tmp_path / "bolt" / "Model.ckpt").touch()
+    plain, _, small = int8.measure(Options(data=tmp_path, trained=tmp_path))
+    assert (plain["points_lost"], plain["image_auroc"], plain["file_mb"]) == (0.0, 100.0, 0.4)
+    assert (small["points_lost"], small["ship"], small["file_mb"]) == (lost, ship, 0.1)
