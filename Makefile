@@ -1,6 +1,8 @@
 # make quickstart   from nothing to a trained, tested and exported model on demo images
 # make test         the tests, with pytest's summary
 # make lint         ruff and mypy
+# make docs         the documentation, in docs/_build/html
+# make notebooks    runs the notebooks and writes their outputs back
 # make venv         only the environment
 #
 # PYTHON is the interpreter the environment is made with:  make PYTHON=python3.12 test
@@ -8,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: quickstart test lint venv
+.PHONY: quickstart test lint docs notebooks venv
 .DELETE_ON_ERROR:
 
 quickstart: venv
@@ -21,6 +23,13 @@ lint: venv
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+docs: venv
+	$(PY) -m pip install --quiet --editable '.[docs]'
+	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
+
+notebooks: venv
+	$(PY) notebooks/execute.py
 
 venv: $(VENV)/installed
 

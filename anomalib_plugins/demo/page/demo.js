@@ -66,7 +66,7 @@ function drawPicture({ image, levels }) {
     const level = levels.data[i];
     colours.data[i] = 255; // red, and more yellow the higher
     colours.data[i + 1] = level;
-    colours.data[i + 3] = level > lowest ? level * strength : 0;
+    colours.data[i + 3] = level > lowest ? (level * level * strength) / 255 : 0;
   }
   pen.putImageData(colours, 0, 0);
 }

@@ -1,0 +1,51 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What documents say of files and models is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from anomalib_plugins.__main__ import COMMANDS
+from anomalib_plugins.registry import PLUGINS
+
+ROOT = Path(__file__).parents[2]
+WRITTEN = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "anomalib_plugins").rglob("*.md")]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "api").glob("*.md")), ids=lambda path: path.stem)
+def test_modules_of_the_api_pages_exist(path):
+    modules = re.findall(r"automodule:: ([\w.]+)", path.read_text(encoding="utf-8"))
+    files = [ROOT.joinpath(*module.split(".")) for module in modules]
+    assert [str(file) for file in files if not (file.with_suffix(".py").is_file() or file.is_dir())] == []
+    assert modules
+
+
+def test_every_plugin_is_in_the_readme_and_the_api():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+    for plugin in PLUGINS:
+        assert f"`{plugin.name}`" in readme, plugin.name
+        package = ROOT.joinpath(*plugin.module.split("."))
+        modules = (
+            [plugin.module]
+            if not package.is_dir()
+            else [f"{plugin.module}.{file.stem}" for file in package.glob("*.py")]
+        )
+        assert any(f"automodule:: {module}\n" in pages for module in modules), plugin.path
+
+
+def test_every_command_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [
+        name for name in COMMANDS if f"anomalib_plugins {name}" not in readme and f"make {name}" not in readme
+    ] == []
