@@ -3,6 +3,7 @@
 # make lint         ruff and mypy
 # make docs         the documentation, in docs/_build/html
 # make notebooks    runs the notebooks and writes their outputs back
+# make audit        asks whether installed packages are known to be vulnerable; needs internet
 # make venv         only the environment
 #
 # PYTHON is the interpreter the environment is made with:  make PYTHON=python3.12 test
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: quickstart test lint docs notebooks venv
+.PHONY: quickstart test lint docs notebooks audit venv
 .DELETE_ON_ERROR:
 
 quickstart: venv
@@ -30,6 +31,11 @@ docs: venv
 
 notebooks: venv
 	$(PY) notebooks/execute.py
+
+# OSV's database: PyPI's says nothing of torch's local versions, and "no known vulnerabilities" where it does not answer.
+audit: venv
+	$(PY) -m pip install --quiet pip-audit
+	$(PY) -m pip_audit --local --skip-editable --vulnerability-service osv
 
 venv: $(VENV)/installed
 

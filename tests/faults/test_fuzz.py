@@ -5,8 +5,10 @@
 
 import inspect
 import io
+import os
 import traceback
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentError, ArgumentParser
 from PIL import Image
 
+from anomalib_plugins.benchmark.predictions import path_of
+from anomalib_plugins.benchmark.setup import file_stem
 from anomalib_plugins.inspection.image_files import read_file
 from anomalib_plugins.registry import PLUGINS
 
@@ -64,6 +68,19 @@ def test_what_passes_the_check_is_what_anomalib_reads(tmp_path_factory, mask, da
         assert found.size == (width, height)
     else:
         assert found.problem.startswith(("is ", "has "))
+
+
+@settings(max_examples=50, deadline=None)
+@example(names=["../../etc", "/root/.ssh", "..", "a\\..\\b"])
+@given(names=st.lists(st.text(st.characters(max_codepoint=999), max_size=12), min_size=4, max_size=4))
+def test_no_name_of_a_model_or_category_leads_out_of_the_results(names):
+    results = Path("/results/table.csv")
+    row = {**dict(zip(("model", "dataset", "category", "seed"), names, strict=True)), "job": "", "schedule": ""}
+    for path in (results.parent / f"{file_stem(*names)}.ckpt", path_of(results, row)):
+        assert Path(os.path.normpath(path)) == path
+        assert path.is_relative_to("/results")
+        assert path.name.isascii()
+        assert path.name.isprintable()
 
 
 MODELS = {plugin.name: plugin.load() for plugin in PLUGINS if plugin.kind == "model"}

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The table of faults in the documentation names what there is, and all of it."""
+"""The tables of faults and of promises in the documentation name what there is, and all of the faults."""
 
 import ast
 import re
@@ -11,7 +11,9 @@ from .test_check import FAULTS
 
 TESTS = Path(__file__).parents[1]
 TABLE = (TESTS.parent / "docs/faults.md").read_text(encoding="utf-8")
-NAMED = set(re.findall(r"`(test_\w+(?:\[[^]]*\])?)`", TABLE))
+PROMISES = (TESTS.parent / "SECURITY.md").read_text(encoding="utf-8")
+TEST = r"`(test_\w+(?:\[[^]]*\])?)`"
+NAMED = set(re.findall(TEST, TABLE))
 
 
 def names_of_tests(folder):
@@ -22,8 +24,9 @@ def names_of_tests(folder):
 
 def test_every_test_of_the_table_exists():
     cases = {f"test_check_names[{name}]" for name in FAULTS}
-    assert {name for name in NAMED if "[" in name} <= cases
-    assert {name.partition("[")[0] for name in NAMED} <= names_of_tests(TESTS)
+    named = NAMED | set(re.findall(TEST, PROMISES))
+    assert {name for name in named if "[" in name} <= cases
+    assert {name.partition("[")[0] for name in named} <= names_of_tests(TESTS)
 
 
 def test_every_fault_that_is_tested_is_in_the_table():
