@@ -123,7 +123,7 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
         model: What it is to be loaded into.
 
     Raises:
-        CheckpointError: If it is of another model.
+        CheckpointError: If it is of another model, or of one with tensors of other shapes.
     """
     stamp, wanted = checkpoint.get(STAMP, {}), type(model).__name__
     written_by, version = stamp.get("model", wanted), stamp.get("version", __version__)
@@ -134,6 +134,15 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
         msg = (
             f"{path} is a checkpoint of {other}, not of this {wanted}: {fitting} of {len(own)} tensors match. "
             "Choose the model and options it was trained with, or another checkpoint"
+        )
+        raise CheckpointError(msg)
+    differing = [name for name, tensor in own.items() if name in given and given[name].shape != tensor.shape]
+    if differing:
+        name = differing[0]
+        msg = (
+            f"{path} is of a {wanted} with other options: {len(differing)} of {len(own)} tensors differ in shape, "
+            f"{name} is {tuple(given[name].shape)} there and {tuple(own[name].shape)} here. Give the options it was "
+            "trained with"
         )
         raise CheckpointError(msg)
     if version != __version__:

@@ -158,6 +158,8 @@ class PhaseSchedule(Callback):
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
             raise ValueError(msg)
+        if self._timer is not None:
+            self._timer._verbose = False  # noqa: SLF001  # it would say so again and again; we do once, with the phase
         self._waited, self._began = None, self._timer.time_elapsed() if self._timer else 0.0
         epochs = self._set_lengths(batch_sizes(trainer))
         if self.finished:

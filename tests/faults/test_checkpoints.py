@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from anomalib_plugins import CutSwapPatchcore, Pouta, Slsg
-from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError, SafeCheckpointIO
+from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError, SafeCheckpointIO, stamp_checkpoint
 from anomalib_plugins.components.weights import load_state_dict
 
 from .conftest import SIZE, datamodule, engine, small
@@ -98,6 +98,20 @@ def test_a_checkpoint_of_nobody_knows_what_is_refused(checkpoint, original, tmp_
         CheckpointError, match="is a checkpoint of another model, or of other options, not of this Pouta"
     ):
         use(small(Pouta), tmp_path / "x.ckpt", original, tmp_path)
+
+
+def test_a_checkpoint_of_a_model_with_another_head_is_refused_with_both_shapes(tmp_path):
+    options = {"image_size": SIZE, "pre_trained": False, "saliency": "backbone"}
+    trained, other = (CutSwapPatchcore(**options, head_dims=dims) for dims in ([512, 128], [512, 64]))
+    content = {"state_dict": trained.state_dict()}
+    stamp_checkpoint(content, trained)
+    torch.save(content, tmp_path / "x.ckpt")
+    assert SafeCheckpointIO(trained).load_checkpoint(tmp_path / "x.ckpt")
+    says = (
+        r"is of a CutSwapPatchcore with other options: \d of \d+ tensors .* is \(128, 512\) there and \(64, 512\) here"
+    )
+    with pytest.raises(CheckpointError, match=says):
+        SafeCheckpointIO(other).load_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_a_checkpoint_of_an_older_version_is_used_with_a_warning(checkpoint, original, tmp_path):

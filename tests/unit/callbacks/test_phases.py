@@ -358,12 +358,14 @@ def test_max_time_charges_no_phase_for_what_came_before_the_first_step(tmp_path,
     assert 0.6 < first / second < 1.7
 
 
-def test_max_time_passes_no_phase_over_and_says_what_it_cut(tmp_path, monkeypatch):
+def test_max_time_passes_no_phase_over_and_says_what_it_cut(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
     clock = iter(range(1_000_000))
     monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
     model = TwoPhases(Phase("learn", 3, steps=1000), LEARNS_THEN_LOOKS[1])
     with pytest.warns(UserWarning, match="max_time ends phase 'learn' after 1 of its 1000 steps"):
         fit(model, tmp_path, max_time={"seconds": 1})
+    assert "Time limit reached" not in caplog.text
     assert model.names().count("learn") == 1
     assert torch.equal(seen(model), every_image())
 
