@@ -82,13 +82,18 @@ def tidy(notebook: NotebookNode) -> None:
     }
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
-        noise = [output.get("name") == "stderr" or output.get("text", "").startswith(NOISE) for output in cell.outputs]
-        cell.outputs = [output for output, drop in zip(cell.outputs, noise, strict=True) if not drop]
+        cell.outputs = [output for output in cell.outputs if not _is_noise(output)]
         cell.execution_count = number
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = number
             _shrink(output.get("data", {}))
+
+
+def _is_noise(output: NotebookNode) -> bool:
+    """Logs, and progress: what is displayed and is neither a picture nor a table."""
+    progress = output.output_type == "display_data" and set(output.data) <= {"text/plain"}
+    return output.get("name") == "stderr" or output.get("text", "").startswith(NOISE) or progress
 
 
 def _shrink(data: dict[str, str]) -> None:

@@ -44,14 +44,14 @@ def watch_phases(trainer: Trainer, schedule: Schedule) -> None:
         trainer: Whose callbacks they are.
         schedule: Where the fit is.
     """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
             setattr(callback, CHECK, _check_of(callback, schedule))
 
 
 def leave_phases(trainer: Trainer) -> None:
     """Undo :func:`watch_phases`, and say so if a metric was never there."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:
         check = vars(callback).pop(CHECK, None) if isinstance(callback, EarlyStopping) else None
         if check is not None and not check.seen:
             known = ", ".join(sorted(trainer.callback_metrics)) or "none"

@@ -73,7 +73,7 @@ def read_photo(data: bytes) -> npt.NDArray[np.float32]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             deep = image.mode.startswith(DEEP_MODES)
-            rgb = None if deep else np.asarray(image.convert("RGB"), np.float32) / 255
+            rgb = None if deep else np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
         msg = f"this file cannot be read as an image ({error})"
         raise ValueError(msg) from error

@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, "application/json", json.dumps({"name": self.server.name}).encode())
         elif self.path in PAGE:
             name, kind = PAGE[self.path]
-            self._send(HTTPStatus.OK, f"{kind}; charset=utf-8", files(__package__).joinpath("page", name).read_bytes())
+            self._send(HTTPStatus.OK, f"{kind}; charset=utf-8", (files(__package__) / "page" / name).read_bytes())
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
 
