@@ -91,8 +91,8 @@ def tidy(notebook: NotebookNode) -> None:
 
 
 def _is_noise(output: NotebookNode) -> bool:
-    """Logs, and progress: what is displayed and is neither a picture nor a table."""
-    progress = output.output_type == "display_data" and set(output.data) <= {"text/plain"}
+    """Logs, and progress: what is displayed, and is no picture nor the result of a cell."""
+    progress = output.output_type == "display_data" and not any(kind.startswith("image/") for kind in output.data)
     return output.get("name") == "stderr" or output.get("text", "").startswith(NOISE) or progress
 
 
