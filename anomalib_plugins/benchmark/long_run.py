@@ -64,7 +64,7 @@ class Memory(Callback):
 
 
 def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[float], list[Path]]:
-    """Train a model on a few drawn parts, validating as often as anomalib does.
+    """Train a model on a few drawn parts, validating and saving now and then.
 
     Args:
         name: Of a model that trains in epochs.
@@ -84,10 +84,8 @@ def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[fl
     model = get_model(name, image_size=(size, size), visualizer=False, epochs=epochs, batch_size=4)
     memory = Memory()
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    each: Any = {"check_val_every_n_epoch": 1}
-    Engine(default_root_dir=folder, callbacks=[memory], accelerator="cpu", devices=1, **quiet, **each).fit(
-        model, datamodule=data
-    )
+    engine = Engine(default_root_dir=folder, callbacks=[memory], accelerator="cpu", devices=1, **quiet)
+    engine.fit(model, datamodule=data)
     return model, memory.seen, [Path(path) for path in data.test_data.samples.image_path]
 
 
