@@ -15,6 +15,7 @@ from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
 Search = Literal["exact", "faiss"]
 
 CHUNK = 1 << 24  # distances held at a time, 64 MB
+AGAIN = 16  # of so many patches one is searched exactly after a search that may miss
 FAR = 3.0  # times the largest vector: no patch counts as farther
 BROKEN = 4.0  # times the largest vector: what a broken image scores
 
@@ -28,8 +29,8 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     Args:
         channels: Length of a vector C.
         num_neighbors: How many neighbours of a patch's nearest vector weigh its score; 1 weighs nothing.
-        search: ``"faiss"`` does not look at all vectors, which is faster in banks of ten thousands and misses the
-            nearest of one patch in some hundred; exported graphs are always ``"exact"``.
+        search: ``"faiss"`` does not look at all vectors, which is faster in banks of ten thousands and misses some
+            nearest ones, but not of the patches that look farthest; exported graphs are always ``"exact"``.
 
     Raises:
         ValueError: If ``num_neighbors`` is below 1, or the search is unknown.
@@ -118,6 +119,8 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         with torch.autocast(patches.device.type, enabled=False):
             queries = patches.float() - self.centre
             index = self._nearest(queries.flatten(0, 1)).unflatten(0, patches.shape[:2])
+            if self.search == "faiss" and not torch.compiler.is_compiling():
+                index = self._searched_again(queries, index)
             # Not from the product, which is a difference of large numbers: in bfloat16, the default of OpenVINO on some
             # processors, it still finds the nearest vector but not how near that is.
             distances = (queries - self.vectors[index]).square().sum(dim=2).sqrt().minimum(self.far)
@@ -132,6 +135,16 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             return self._index.nearest(queries)
         rows = max(1, CHUNK // len(self.vectors))
         return torch.cat([self._squared(part).argmin(dim=1) for part in queries.split(rows)])
+
+    def _searched_again(self, queries: Tensor, index: Tensor) -> Tensor:
+        """Replace the vectors that were found for an image's farthest patches by the nearest of all.
+
+        What a search misses looks farther than it is, and the farthest patch scores the image.
+        """
+        found = (queries - self.vectors[index]).square().sum(dim=2)
+        worst = found.topk(-(-found.shape[1] // AGAIN), dim=1).indices  # (N, k)
+        rows = queries.gather(1, worst[:, :, None].expand(-1, -1, queries.shape[2]))
+        return index.scatter(1, worst, self._squared(rows.flatten(0, 1)).argmin(dim=1).unflatten(0, worst.shape))
 
     def _image_scores(self, queries: Tensor, distances: Tensor, index: Tensor) -> Tensor:
         """Largest distance of each image, times one less the softmax of the distances to the vector's neighbours."""

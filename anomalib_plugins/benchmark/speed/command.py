@@ -6,7 +6,7 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{name}: left out, it needs --data and --trained", flush=True)
             continue
         print(f"\n{name}: {text}", flush=True)
-        results[name] = measure(name, options)
+        for section in measure(name, options):  # as it grows: what was measured is on disk
+            results[name] = section
+            if args.output:
+                write(args.output, results)
         print(markdown(results[name]["rows"]), flush=True)
-        if args.output:
-            write(args.output, results)
     if args.plot and "growth" in results:
         from anomalib_plugins.benchmark.speed.plot import draw
 
@@ -90,23 +91,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(name: str, options: Options) -> dict[str, Any]:
-    """A section of the results.
+def measure(name: str, options: Options) -> Iterator[dict[str, Any]]:
+    """A section of the results, again and again as its rows come.
 
     Args:
         name: Of the subject.
         options: What it is told.
     """
     start = time.perf_counter()
-    rows = list(import_module(f"anomalib_plugins.benchmark.speed.{name}").measure(options))
-    return {
+    section: dict[str, Any] = {
         "machine": machine(torch.device("cpu")),
         "versions": versions(),
         "quick": options.quick,
         "rounds": options.rounds,
-        "minutes": round((time.perf_counter() - start) / 60, 1),
-        "rows": rows,
+        "rows": [],
     }
+    for row in import_module(f"anomalib_plugins.benchmark.speed.{name}").measure(options):
+        section["rows"].append(row)
+        section["minutes"] = round((time.perf_counter() - start) / 60, 1)
+        yield section
 
 
 def write(path: Path, results: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 
 """PaDiM's Gaussians beside anomalib's: fit, memory and distances."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch import Tensor
 
 from anomalib_plugins.benchmark.measure import PeakMemory
-from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, Work, compare
+from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
 from anomalib_plugins.components.gaussians import PatchGaussians
 
 CHANNELS, BATCH = 100, 32
@@ -43,17 +43,15 @@ def theirs(batches: Sequence[Tensor]) -> MultiVariateGaussian:
     return gaussian
 
 
-def peak_megabytes(work: Work) -> float | str:
-    """How far memory rises while work is done; empty where the system does not tell."""
+def megabytes(work: Callable[[], torch.nn.Module]) -> tuple[float, float | str]:
+    """Size of the buffers of what a work makes, in MB (10^6 bytes), and how far memory rises meanwhile.
+
+    The latter is empty where the system does not tell.
+    """
     peak, device = PeakMemory(), torch.device("cpu")
     before = peak.megabytes(device)
-    work()
-    return round(float(peak.megabytes(device)) - float(before)) if before else ""
-
-
-def held_megabytes(module: torch.nn.Module) -> float:
-    """Size of a module's buffers in MB (10^6 bytes)."""
-    return round(sum(buffer.nbytes for buffer in module.buffers()) / 1e6, 1)
+    held = sum(buffer.nbytes for buffer in work().buffers()) / 1e6
+    return round(held, 1), round(float(peak.megabytes(device)) - float(before)) if before else ""
 
 
 def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
@@ -64,8 +62,8 @@ def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
         "PatchGaussians": partial(ours, batches),
         "PatchGaussians, bfloat16": partial(ours, batches, half=True),
     }
-    held = {name: held_megabytes(way()) for name, way in ways.items()}
-    peaks = {name: peak_megabytes(way) for name, way in ways.items()}
+    memory = {name: megabytes(way) for name, way in ways.items()}
+    held, peaks = ({name: each[index] for name, each in memory.items()} for index in (0, 1))
     what = f"fit of {count} images, {side} x {side} x {CHANNELS}"
     yield from compare(what, ways, min(3, options.rounds), held_mb=held, peak_mb=peaks)
 

@@ -119,8 +119,8 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         n_features: How many channels describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2, 100 of
             others. Memory grows with its square: at 256 x 256 px 90 MB with 100, 2.7 GB with 550.
-        half: Keep the Gaussians in bfloat16, which halves that memory and the exported file, and turns distances by
-            some thousandths. Faster where the processor is fast at it.
+        half: Keep the Gaussians in bfloat16, which nearly halves that memory and the exported file, and turns distances
+            by some thousandths. Faster where the processor is fast at it.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
         pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random,

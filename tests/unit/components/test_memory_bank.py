@@ -159,10 +159,30 @@ def test_faiss_finds_nearly_always_the_nearest(monkeypatch):
     exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
     exact.keep(patches)
     fast.keep(patches)
-    monkeypatch.setattr(fast, "_squared", None)  # not by looking at all
+    looked = []
+    squared = fast._squared
+    monkeypatch.setattr(fast, "_squared", lambda rows: looked.append(len(rows)) or squared(rows))
     found, nearest = fast(queries)[0], exact(queries)[0]
     assert (found >= nearest - 1e-5).all()
     assert (found <= nearest + 1e-5).float().mean() > 0.8
+    assert looked == [400 // 16]  # all others not by looking at all
+
+
+def test_what_faiss_misses_does_not_score_an_image(monkeypatch):
+    """Of two images one patch each is given a vector that is far away."""
+    patches = torch.rand(3000, CHANNELS, generator=torch.Generator().manual_seed(0))
+    queries = torch.rand(2, 100, CHANNELS, generator=torch.Generator().manual_seed(1))
+    exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
+    exact.keep(patches)
+    fast.keep(patches)
+
+    def missing(rows):
+        index = exact._nearest(rows)
+        index[[3, 150]] = torch.cdist(rows[[3, 150]], exact.vectors).argmax(dim=1)
+        return index
+
+    monkeypatch.setattr(fast, "_nearest", missing)
+    assert_close(fast(queries), exact(queries), rtol=0, atol=1e-6)
 
 
 def test_faiss_finds_what_was_loaded_or_kept_last(patches, queries):

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from anomalib_plugins.benchmark.speed import command
+from anomalib_plugins.benchmark.speed import cfa, command
 from anomalib_plugins.benchmark.speed.side_by_side import compare, markdown, summarise, times
 
 
@@ -27,7 +27,7 @@ def measured(monkeypatch):
     def measure(name, options):
         names.append(name)
         rows = [{"work": name, "way": "ours", "cpu_ms": 1.0}]
-        return {"machine": "m", "versions": "v", "quick": options.quick, "rounds": options.rounds, "rows": rows}
+        yield {"machine": "m", "versions": "v", "quick": options.quick, "rounds": options.rounds, "rows": rows}
 
     monkeypatch.setattr(command, "SUBJECTS", {"coreset": "a", "cfa": "b", "int8": "c"})
     monkeypatch.setattr(command, "measure", measure)
@@ -59,18 +59,15 @@ def test_subjects_without_their_data_are_said(measured, tmp_path, capsys):
     assert measured == ["int8"]
 
 
-def test_each_subject_is_on_disk_when_it_is_measured(measured, tmp_path, monkeypatch):
-    measure = command.measure
+def test_each_row_is_on_disk_when_it_is_measured(tmp_path, monkeypatch):
+    def rows(options):
+        yield {"work": "first"}
+        raise KeyboardInterrupt
 
-    def fail_second(name, options):
-        if measured:
-            raise KeyboardInterrupt
-        return measure(name, options)
-
-    monkeypatch.setattr(command, "measure", fail_second)
+    monkeypatch.setattr(cfa, "measure", rows)
     with pytest.raises(KeyboardInterrupt):
-        command.main(["--output", str(tmp_path / "speed.json")])
-    assert list(json.loads((tmp_path / "speed.json").read_text())) == ["coreset"]
+        command.main(["--only", "cfa", "--output", str(tmp_path / "speed.json")])
+    assert json.loads((tmp_path / "speed.json").read_text())["cfa"]["rows"] == [{"work": "first"}]
 
 
 def test_marked_tables_are_brought_up_to_date(measured, tmp_path):
@@ -88,10 +85,8 @@ def test_marked_tables_are_brought_up_to_date(measured, tmp_path):
 
 
 def test_a_section_says_how_it_was_measured(monkeypatch):
-    from anomalib_plugins.benchmark.speed import cfa
-
     monkeypatch.setattr(cfa, "measure", lambda options: iter([{"work": "x"}]))
-    section = command.measure("cfa", command.Options(quick=True, rounds=3))
+    (section,) = command.measure("cfa", command.Options(quick=True, rounds=3))
     assert section["rows"] == [{"work": "x"}]
     assert (section["quick"], section["rounds"]) == (True, 3)
     assert "threads" in section["machine"]
