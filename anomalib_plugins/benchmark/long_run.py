@@ -104,7 +104,9 @@ def predict(model: Any, photos: Sequence[Path], folder: Path, count: int) -> tup
     from anomalib.deploy import OpenVINOInferencer
 
     inferencer = OpenVINOInferencer(model.to_openvino(folder), device="CPU")
-    memory, first, changed = [], {}, 0
+    memory: list[float] = []
+    first: dict[Path, bytes] = {}
+    changed = 0
     for number in range(count):
         photo = photos[number % len(photos)]
         prediction = inferencer.predict(photo)
