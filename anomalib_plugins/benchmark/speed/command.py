@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
         description=f"{__doc__}\n\nsubjects:\n{subjects}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cli.add_argument("--only", nargs="+", default=[], choices=SUBJECTS, metavar="SUBJECT", help="measure these anew")
+    cli.add_argument(
+        "--only", nargs="*", choices=SUBJECTS, metavar="SUBJECT", help="measure these anew; none: only draw and update"
+    )
     cli.add_argument("--quick", action="store_true", help="small sizes, one round: does everything run?")
     cli.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each way; medians are printed")
     cli.add_argument("--threads", type=int, default=1, metavar="N")
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.output and args.output.is_file():
         results = json.loads(args.output.read_text(encoding="utf-8"))
     for name, text in SUBJECTS.items():
-        wanted = name in args.only if args.only else name not in results
+        wanted = name not in results if args.only is None else name in args.only
         if not wanted:
             continue
         if name in NEEDS_DATA and None in {args.data, args.trained}:
@@ -144,5 +146,7 @@ def document_tables(document: Path, results: dict[str, Any]) -> None:
         raise ValueError(msg)
     for name in names:
         section = results[name]
-        caption = f"Medians of {section['rounds']} turns, milliseconds; {section['machine']}; {section['versions']}."
+        caption = (
+            f"Medians of at most {section['rounds']} turns, milliseconds; {section['machine']}; {section['versions']}."
+        )
         update(document, f"{markdown(section['rows'])}\n\n{caption}", f"speed_{name}")

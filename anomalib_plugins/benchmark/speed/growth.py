@@ -17,7 +17,7 @@ from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
 IMAGES = (15, 30, 60, 120)
 PATCHES = (2_500, 5_000, 10_000, 20_000)
 PICKED = 0.05
-SIDES = (128, 192, 256, 320)
+SIDES = (128, 192, 256)
 BATCHES = (1, 2, 4, 8)
 
 

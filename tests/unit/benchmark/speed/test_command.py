@@ -79,6 +79,9 @@ def test_marked_tables_are_brought_up_to_date(measured, tmp_path):
     assert "old" not in text
     assert text.startswith("a\n")
     assert text.endswith("b\n")
+    assert measured == ["coreset", "cfa"]
+    command.main(["--only", "--output", str(tmp_path / "speed.json"), "--update", str(document)])
+    assert measured == ["coreset", "cfa"]
     document.write_text("nothing")
     with pytest.raises(ValueError, match=r"README.md has no place for a table: put <!-- compare: start NAME -->"):
         command.main(["--output", str(tmp_path / "speed.json"), "--update", str(document)])
