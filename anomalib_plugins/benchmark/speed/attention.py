@@ -37,7 +37,7 @@ def measure(options: Options) -> Iterator[Row]:
         "PFAM": network(pfam=True, positions=True, size=size),
     }
     gmacs = {name: round(count(each, image).macs / 1e9, 2) for name, each in networks.items()}
-    ways = {name: partial(each, image) for name, each in networks.items()}
+    ways = {name: partial(each.forward, image) for name, each in networks.items()}
     yield from compare(f"PaDiM, ResNet-18, {size} px, torch float32", ways, options.rounds, gmacs=gmacs)
     with torch.autocast("cpu", torch.bfloat16):
         yield from compare(f"PaDiM, ResNet-18, {size} px, torch bfloat16", ways, options.rounds, gmacs=gmacs)

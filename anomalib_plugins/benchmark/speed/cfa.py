@@ -4,17 +4,30 @@
 """CFA's scoring beside anomalib's: distances of all patches to all centroids, the nearest three of each."""
 
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import torch
 from anomalib.models.image.cfa.anomaly_map import AnomalyMapGenerator
 from anomalib.models.image.cfa.torch_model import CfaModel
+from torch import Tensor
 
 from anomalib_plugins.benchmark.speed.coreset import smooth_patches
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
 from anomalib_plugins.models.sbm_pfam.hyperspheres import Hyperspheres, weighed_distance
 
 NEIGHBORS = 3
+
+
+def theirs(bank: SimpleNamespace, maps: AnomalyMapGenerator, image: Tensor, side: int) -> Tensor:
+    """What anomalib does with an image's patches ``(1, P, C)``, of so many a side."""
+    distance = CfaModel.compute_distance(bank, image)
+    return maps.compute_score(distance, (side, side))
+
+
+def ours(spheres: Hyperspheres, image: Tensor) -> Tensor:
+    """What we do with an image's patches ``(1, P, C)``."""
+    return weighed_distance(spheres.forward(image, NEIGHBORS), spheres.far)
 
 
 @torch.inference_mode()
@@ -30,15 +43,9 @@ def measure(options: Options) -> Iterator[Row]:
         spheres.add(centroids[None])
         spheres.finish()
 
-        def theirs(image=image, bank=bank, maps=maps):  # noqa: ANN001, ANN202
-            return maps.compute_score(CfaModel.compute_distance(bank, image), (side, side))
-
-        def ours(image=image, spheres=spheres):  # noqa: ANN001, ANN202
-            return weighed_distance(spheres(image, NEIGHBORS), spheres.far)
-
-        expected = theirs().flatten()
-        error = ((ours().flatten() - expected).abs() / expected).max()
-        ways = {"anomalib Cfa": theirs, "Hyperspheres": ours}
+        ways = {"anomalib Cfa": partial(theirs, bank, maps, image, side), "Hyperspheres": partial(ours, spheres, image)}
+        expected, found = (way().flatten() for way in ways.values())
+        error = ((found - expected).abs() / expected).max()
         what = f"{side**2} patches, {side**2} centroids x {channels}"
         errors = {"Hyperspheres": float(f"{error:.1e}")}
         yield from compare(what, ways, options.rounds, largest_error=errors)

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from anomalib_plugins.components.cost import count
 from anomalib_plugins.models.pouta.torch_model import PoutaModel
 
 # The last is the peer. Random weights cost the same time as trained ones.
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "Slsg": {"pretrain": "none"},
     "Pouta": {},
     "CutSwapPatchcore": {"pre_trained": False, "augmentation": "none", "backbone": "resnet18"},

@@ -77,8 +77,8 @@ def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
         statistics = [gaussian.mean, gaussian.inv_covariance]
         ways = {
             "anomalib compute_distance": partial(AnomalyMapGenerator.compute_distance, images, statistics),
-            "PatchGaussians": partial(whole, images),
-            "PatchGaussians, bfloat16": partial(half, images),
+            "PatchGaussians": partial(whole.forward, images),
+            "PatchGaussians, bfloat16": partial(half.forward, images),
         }
         expected, *found = (way() for way in ways.values())
         errors = [float(f"{((each - expected).abs() / expected).max():.1e}") for each in found]

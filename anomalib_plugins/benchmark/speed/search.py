@@ -13,13 +13,13 @@ from torch import Tensor
 
 from anomalib_plugins.benchmark.speed.coreset import smooth_patches
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, Work, compare
-from anomalib_plugins.components.memory_bank import MemoryBank
+from anomalib_plugins.components.memory_bank import MemoryBank, Search
 
 QUERIES = 1024
 SIZES = ((6_144, 384), (20_000, 384), (6_144, 1_536))
 
 
-def made(patches: Tensor, search: str = "exact") -> MemoryBank:
+def made(patches: Tensor, search: Search = "exact") -> MemoryBank:
     """A bank of all patches ``(M, C)``."""
     bank = MemoryBank(patches.shape[1], num_neighbors=1, search=search)
     bank.keep(patches)
@@ -47,8 +47,8 @@ def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
     ways: dict[str, Work] = {"anomalib nearest_neighbors": partial(theirs, vectors, queries)}
     recall, errors = {}, {}
     for name, bank in banks.items():
-        ways[name] = partial(bank, queries[None])
-        found = bank(queries[None])[0][0].double()
+        ways[name] = partial(bank.forward, queries[None])
+        found = bank.forward(queries[None])[0][0].double()
         recall[name] = round((found <= nearest + 1e-2 * nearest.mean()).double().mean().item(), 4)
         errors[name] = float(f"{(found.max() / nearest.max() - 1).abs():.1e}")
     what = f"{QUERIES} patches in {count} x {channels}"

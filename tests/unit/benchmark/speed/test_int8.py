@@ -28,6 +28,10 @@ def test_auroc_is_of_ranks_whatever_the_scores_range():
     assert int8.image_auroc(scoring([5.0, 5.0, 5.0, 5.0]), images, labels) == pytest.approx(50)
 
 
+def test_a_model_that_has_not_learned_has_nothing_to_lose():
+    assert [int8.verdict(*each) for each in ((74, 0), (90, 0.4), (90, 0.5))] == ["cannot tell", "yes", "no"]
+
+
 class Model(torch.nn.Module):
     """Writes empty files where it exports to."""
 
