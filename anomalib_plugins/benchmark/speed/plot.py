@@ -29,7 +29,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "speed", "font.size": 8}):  # the same file of the same numbers
         figure = Figure(figsize=(9, 6), layout="constrained")
         for panel, (by, label) in zip(figure.subplots(2, 2).flat, LABELS.items(), strict=True):
-            here = [row for row in rows if row["by"] == by]
+            # "(100 picks made)" is still the same way.
+            here = [{**row, "way": row["way"].partition(" (")[0]} for row in rows if row["by"] == by]
             for way in dict.fromkeys(row["way"] for row in here):
                 points = [(row["value"], row["cpu_ms"]) for row in here if row["way"] == way]
                 panel.plot(*zip(*points, strict=True), marker="o", markersize=3, label=way)
@@ -37,6 +38,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             panel.set(xlabel=label, ylabel="CPU milliseconds", xscale="log", yscale="log")
             panel.set_xticks(values, [f"{value:,}" for value in values])
             panel.minorticks_off()
-            panel.legend()
+            panel.margins(y=0.4)  # room for the legend
+            panel.legend(ncols=2, loc="upper left")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

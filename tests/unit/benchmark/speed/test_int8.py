@@ -29,7 +29,8 @@ def test_auroc_is_of_ranks_whatever_the_scores_range():
 
 
 def test_a_model_that_has_not_learned_has_nothing_to_lose():
-    assert [int8.verdict(*each) for each in ((74, 0), (90, 0.4), (90, 0.5))] == ["cannot tell", "yes", "no"]
+    verdicts = [int8.verdict(before=before, lost=lost) for before, lost in ((74, 0), (90, 0.4), (90, 0.5))]
+    assert verdicts == ["cannot tell", "yes", "no"]
 
 
 class Model(torch.nn.Module):
