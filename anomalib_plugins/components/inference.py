@@ -93,7 +93,7 @@ def never_normal(
 def spread_non_finite(images: Tensor) -> Tensor:
     """Fill images that hold a NaN or an infinity with NaN, so that no resizing can step over the broken pixels.
 
-    Exported models shrink images without anti-aliasing, which skips pixels.
+    Whatever resizes images may skip pixels, as anomalib's pre-processor does in exported models.
 
     Args:
         images: ``(N, C, H, W)``, floating point.

@@ -40,4 +40,27 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
         return resize(images[number].image, target, antialias=True)[None].numpy()
 
     numbers = range(0, len(images), max(1, len(images) // count))[:count]
-    return nncf.quantize(network, nncf.Dataset(numbers, prepared), subset_size=len(numbers))
+    return nncf.quantize(
+        network,
+        nncf.Dataset(numbers, prepared),
+        subset_size=len(numbers),
+        ignored_scope=nncf.IgnoredScope(names=resizing(network)),
+    )
+
+
+def resizing(network: Any) -> list[str]:
+    """Names of the matrix products in front of the convolutions, which resize: of 8-bit shares none would be right.
+
+    Args:
+        network: An OpenVINO model.
+    """
+    names, seen, ahead = [], set(), [network.input(0).node]
+    while ahead:
+        node = ahead.pop()
+        if node.friendly_name in seen or "Convolution" in node.get_type_name():
+            continue
+        seen.add(node.friendly_name)
+        if node.get_type_name() == "MatMul":
+            names.append(node.friendly_name)
+        ahead += [target.get_node() for output in node.outputs() for target in output.get_target_inputs()]
+    return names

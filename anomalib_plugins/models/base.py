@@ -24,6 +24,7 @@ from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.components.quantization import quantize
+from anomalib_plugins.components.resize import AntialiasedPreProcessor
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 
 MIN_IMAGE_SIZE = 32
@@ -75,7 +76,7 @@ class PluginModule:
             msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size!r}"
             raise ValueError(msg)
         size = tuple(size)
-        return PreProcessor(transform=Compose([Resize(size, antialias=True)]))
+        return AntialiasedPreProcessor(transform=Compose([Resize(size, antialias=True)]))
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
@@ -129,7 +130,7 @@ class PluginModule:
             args: Not used.
             kwargs: Not used.
         """
-        # The resize of exported models samples pixels: a NaN between the samples would go unseen.
+        # A pre-processor of the user's may sample pixels: a NaN between the samples would go unseen.
         return super().forward(spread_non_finite(batch), *args, **kwargs)  # type: ignore[misc]
 
     def to_onnx(

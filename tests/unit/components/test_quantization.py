@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from anomalib_plugins.components.quantization import quantize
+from anomalib_plugins.components.quantization import quantize, resizing
+from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
 
 openvino = pytest.importorskip("openvino")
@@ -38,12 +39,13 @@ def calibrated(monkeypatch):
     """Images that a stand-in for NNCF was calibrated with."""
     images = []
 
-    def fake(model, dataset, subset_size):
+    def fake(model, dataset, subset_size, ignored_scope):
+        assert ignored_scope == {"names": []}
         images.extend(dataset)
         assert len(images) == subset_size
         return model
 
-    nncf = SimpleNamespace(quantize=fake, Dataset=lambda items, transform: map(transform, items))
+    nncf = SimpleNamespace(quantize=fake, Dataset=lambda items, transform: map(transform, items), IgnoredScope=dict)
     monkeypatch.setitem(sys.modules, "nncf", nncf)
     return images
 
@@ -73,6 +75,33 @@ def test_nncf_takes_them():
     assert any(each.get_type_name() == "FakeQuantize" for each in small.get_ops())
     found = openvino.compile_model(small, "CPU")(image)[0]
     torch.testing.assert_close(torch.from_numpy(found), torch.from_numpy(expected), rtol=0, atol=0.05)
+
+
+class Shrinks(torch.nn.Module):
+    """A network that resizes first, with a matrix product behind its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, images):
+        features = self.conv(antialiased_resize(images, (8, 8)))
+        return features @ features.mT
+
+
+def test_the_resize_is_not_quantised_and_what_follows_is(tmp_path):
+    pytest.importorskip("nncf")
+    path = tmp_path / "model.onnx"
+    sizes = {"images": {0: "n", 2: "h", 3: "w"}}
+    torch.onnx.export(Shrinks().eval(), (torch.rand(2, 3, 12, 20),), path, dynamic_shapes=sizes, verbose=False)
+    small = quantize(openvino.convert_model(path), Data(), (8, 8))
+    kinds = {"Convolution": [], "MatMul": []}
+    for each in small.get_ops():
+        sources = [each.input_value(number).get_node().get_type_name() for number in range(len(each.inputs()))]
+        kinds.get(each.get_type_name(), []).append("FakeQuantize" in sources)
+    assert len(resizing(small)) == 2
+    assert sorted(kinds["MatMul"]) == [False, False, True]
+    assert kinds["Convolution"] == [True]
 
 
 def test_a_models_export_calibrates_so_and_says_what_it_needs(calibrated):
