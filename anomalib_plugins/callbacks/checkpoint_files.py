@@ -136,13 +136,13 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
             "Choose the model and options it was trained with, or another checkpoint"
         )
         raise CheckpointError(msg)
-    differing = [name for name, tensor in own.items() if name in given and given[name].shape != tensor.shape]
+    differing = [name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape]
     if differing:
         name = differing[0]
+        there = tuple(given[name].shape) if name in given else "missing"
         msg = (
-            f"{path} is of a {wanted} with other options: {len(differing)} of {len(own)} tensors differ in shape, "
-            f"{name} is {tuple(given[name].shape)} there and {tuple(own[name].shape)} here. Give the options it was "
-            "trained with"
+            f"{path} is of a {wanted} with other options: {len(differing)} of {len(own)} tensors differ, {name} is "
+            f"{there} there and {tuple(own[name].shape)} here. Give the options it was trained with, or its -c FILE"
         )
         raise CheckpointError(msg)
     if version != __version__:

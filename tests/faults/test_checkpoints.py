@@ -114,6 +114,16 @@ def test_a_checkpoint_of_a_model_with_another_head_is_refused_with_both_shapes(t
         SafeCheckpointIO(other).load_checkpoint(tmp_path / "x.ckpt")
 
 
+def test_a_checkpoint_without_the_parts_that_these_options_have_is_refused_in_one_line(tmp_path):
+    trained, other = (Slsg(image_size=SIZE, pretrain=pretrain) for pretrain in ("none", "gpt"))
+    content = {"state_dict": trained.state_dict()}
+    stamp_checkpoint(content, trained)
+    torch.save(content, tmp_path / "x.ckpt")
+    says = r"is of a Slsg with other options: \d+ of \d+ tensors differ, decoder.* is missing there and .* its -c FILE$"
+    with pytest.raises(CheckpointError, match=says):
+        SafeCheckpointIO(other).load_checkpoint(tmp_path / "x.ckpt")
+
+
 def test_a_checkpoint_of_an_older_version_is_used_with_a_warning(checkpoint, original, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     content[STAMP]["version"] = "0.0.1"
