@@ -16,7 +16,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError, SafeCheckpointIO
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.components.normal_scores import NormalScores
-from anomalib_plugins.components.thresholds import pred_scores, raw_threshold
+from anomalib_plugins.components.thresholds import Scale, pred_scores, raw_threshold
 
 PREFIX = "post_processor."
 CONFIG = "anomalib_post_processor_config"
@@ -99,15 +99,16 @@ class Thresholds:
         Raises:
             ThresholdError: If it lies outside what validation has seen, so that all or nothing would be a defect.
         """
-        low, high = (float(getattr(self.post_processor, f"{of}_{end}")) for end in ("min", "max"))
+        scale = Scale.of(self.post_processor, of)
         if math.isnan(threshold):
             msg = f"the {of} threshold must be a number, got {threshold}"
             raise ThresholdError(msg)
-        if not low <= threshold <= high:
-            what = "nothing" if threshold > high else "everything"
+        if not scale.low <= threshold <= scale.high:
+            what = "nothing" if threshold > scale.high else "everything"
             msg = (
                 f"with {threshold:.6g} as {of} threshold {what} in validation would be a defect: its {of} scores "
-                f"are {low:.6g} to {high:.6g}, in predictions {self._shown(of, low)} to {self._shown(of, high)}"
+                f"are {scale.low:.6g} to {scale.high:.6g}, in predictions {scale.shown(scale.low):.3f} to "
+                f"{scale.shown(scale.high):.3f}"
             )
             raise ThresholdError(msg)
         name, value = f"_{of}_threshold", torch.tensor(threshold)
@@ -127,17 +128,7 @@ class Thresholds:
         Raises:
             ThresholdError: As :meth:`set`.
         """
-        low, high, centre = self._scale(of)
-        self.set(of, centre + (threshold - 0.5) * (high - low))
-
-    def _scale(self, of: Of) -> tuple[float, float, float]:
-        post = self.post_processor
-        low, high, centre = (float(getattr(post, f"{of}_{name}")) for name in ("min", "max", "threshold"))
-        return low, high, (low + high) / 2 if math.isnan(centre) else centre
-
-    def _shown(self, of: Of, value: float) -> str:
-        low, high, centre = self._scale(of)
-        return f"{min(max((value - centre) / (high - low or 1) + 0.5, 0), 1):.3f}"
+        self.set(of, Scale.of(self.post_processor, of).raw(threshold))
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all.

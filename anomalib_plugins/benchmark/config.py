@@ -4,7 +4,6 @@
 """From a configuration of anomalib's benchmark to jobs."""
 
 import copy
-import difflib
 import inspect
 from collections.abc import Container, Generator, Iterable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from anomalib.utils.config import flatten_dict
 
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, without_folders, wrapped
+from anomalib_plugins.components.names import did_you_mean
 
 # Arguments that are columns of their own, or say where data are and how they are read.
 NOT_IN_MODEL = {"seed"}
@@ -105,8 +105,7 @@ def refuse_unknown(jobs: Iterable[Job]) -> None:
     for job in jobs:
         for name, known in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
             if "." not in name and not hasattr(known, name):
-                nearest = difflib.get_close_matches(name, dir(known), n=1)
-                msg = f"anomalib knows no {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+                msg = f"anomalib knows no {name!r}{did_you_mean(name, dir(known))}"
                 raise ValueError(msg)
 
 

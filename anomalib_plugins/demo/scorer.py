@@ -3,7 +3,6 @@
 
 """One way to ask any model: a checkpoint through torch, an exported file through OpenVINO."""
 
-import difflib
 import inspect
 import io
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from anomalib_plugins.callbacks.checkpoint_files import STAMP, SafeCheckpointIO
+from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.inspection.image_files import DEEP_MODES
 
 EXPORTED = (".xml", ".onnx")
@@ -51,7 +51,7 @@ def load(path: Path, model: str | None = None) -> Scorer:
         ImportError: If OpenVINO is needed and not installed.
     """
     if not path.is_file():
-        msg = f"there is no file {path}"
+        msg = f"{path} is a folder: name the file in it" if path.is_dir() else f"there is no file {path}"
         raise FileNotFoundError(msg)
     if path.suffix in EXPORTED:
         return _exported(path)
@@ -75,7 +75,8 @@ def read_photo(data: bytes) -> npt.NDArray[np.float32]:
             deep = image.mode.startswith(DEEP_MODES)
             rgb = None if deep else np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
-        msg = f"this file cannot be read as an image ({error})"
+        why = "of no kind that is known" if isinstance(error, UnidentifiedImageError) else error  # it names a buffer
+        msg = f"this file cannot be read as an image ({why})"
         raise ValueError(msg) from error
     if rgb is None:
         msg = "this image has more than 8 bits a pixel, which anomalib reads as plain white: convert it to 8 bits"
@@ -114,8 +115,7 @@ def _class_of(name: str) -> Any:
     models = vars(import_module("anomalib.models"))
     known = {each: models[each] for each in models if inspect.isclass(models[each])}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        msg = f"there is no model {name!r}" + "".join(f"; did you mean {each!r}?" for each in near)
+        msg = f"there is no model {name!r}{did_you_mean(name, known)}"
         raise ValueError(msg)
     return known[name]
 

@@ -72,8 +72,10 @@ class Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             return
         length = int(self.headers.get("Content-Length") or 0)
-        if self.path != "/score" or self.headers.get("Content-Type") != BINARY:
+        if self.path != "/score":
             self._refuse(HTTPStatus.NOT_FOUND, "photos go to /score")
+        elif self.headers.get("Content-Type") != BINARY:
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send the photo itself, as Content-Type: {BINARY}")
         elif not 0 < length <= MOST:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a photo may have 1 byte to {MOST // 2**20} MB")
         else:

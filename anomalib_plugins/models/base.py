@@ -3,7 +3,6 @@
 
 """What every model of this package adds to anomalib's module."""
 
-import difflib
 import inspect
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
+from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.components.quantization import quantize
 from anomalib_plugins.components.resize import AntialiasedPreProcessor
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
@@ -47,8 +47,7 @@ def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[
     names = [name for name in inspect.signature(owner).parameters if name not in given]
     for name in plain:
         if name not in names:
-            nearest = difflib.get_close_matches(name, names, n=1)
-            hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+            hint = did_you_mean(name, names) or "."
             msg = f"{owner.__name__} has no option {name!r} here{hint} Its options: {', '.join(names)}"
             raise TypeError(msg)
     return plain

@@ -107,7 +107,7 @@ def test_refuses_what_is_too_large_before_it_reads_it(serve):
 def test_pages_of_other_sites_cannot_ask(serve):
     """A form or script of theirs may send plain text without asking, and can give this machine a name of their own."""
     server = serve()
-    assert ask(server, "POST", "/score", photo(0), Content_Type="text/plain")[0] == 404
+    assert ask(server, "POST", "/score", photo(0), Content_Type="text/plain")[0] == 415
     assert score(server, photo(0), Host=f"attacker.example:{server.server_port}")[0] == 403
     assert ask(server, Host=f"attacker.example:{server.server_port}")[0] == 403
     assert ask(server, Host=f"localhost:{server.server_port}")[0] == 200

@@ -146,7 +146,7 @@ def test_a_memory_that_is_too_large_is_refused_before_training():
         ({"jigsaw_learning_rate": 0}, ValueError, "jigsaw_learning_rate must be above 0, got 0"),
         ({"jigsaw_steps": 3}, ValueError, "phase 'jigsaw' needs epochs or steps"),
         ({"jigsaw": {"seed": 1}}, TypeError, "Jigsaw has no option 'seed' here"),
-        ({"network": {"inits": "dirac"}}, TypeError, "PfamExtractor has no option 'inits' here, did you mean 'init'"),
+        ({"network": {"inits": "dirac"}}, TypeError, "PfamExtractor has no option 'inits' here; did you mean 'init'"),
         ({"simulation": {"foreground": "auto"}}, TypeError, "SimulatedAnomaly has no option 'foreground' here"),
         ({"texture_root": "nowhere"}, FileNotFoundError, "nowhere"),
         ({"weights": "nowhere.pt"}, FileNotFoundError, "weights file nowhere.pt does not exist"),

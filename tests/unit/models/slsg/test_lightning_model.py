@@ -244,7 +244,7 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
         ({"batch_size": 0}, ValueError, "'segmentation': batch_size must be at least 1"),
         ({"learning_rate": -0.1}, ValueError, "learning_rate must be"),
         ({"optimizer": "adam"}, ValueError, r"optimizer must be one of \['sgd', 'adamw'\], got 'adam'"),
-        ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here, did you mean 'use_gcn'"),
+        ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here; did you mean 'use_gcn'"),
         ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
         ({"network": {"stem": "other"}}, ValueError, "stem must be one of"),
         ({"network": {"k": 0}}, ValueError, "k and knn_dilation must be at least 1"),
