@@ -5,9 +5,14 @@ import os
 import re
 
 import pytest
+from hypothesis import settings
 
 # One thread a worker, its child processes included: read when torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# The same examples in every run: a change fails, not a draw. ``--hypothesis-profile=default`` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items):

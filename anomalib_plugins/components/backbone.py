@@ -3,7 +3,6 @@
 
 """A network that can learn in a pretext phase and looks at patches afterwards."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import list_models
 
+from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.components.weights import load_backbone
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -35,9 +35,8 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str = "resnet18", layers: Sequence[str] = ("layer2", "layer3")) -> None:
         super().__init__()
-        if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=3)
-            msg = f"timm has no network {name!r}; near are {near}"
+        if not timm.is_model(str(name)):  # str: YAML's null comes as None
+            msg = f"timm has no network {name!r}{did_you_mean(str(name), timm.list_models())}"
             raise ValueError(msg)
         self.name = name
         self.network = timm.create_model(name, pretrained=False, num_classes=0)

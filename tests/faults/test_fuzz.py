@@ -117,6 +117,8 @@ def refusal(parser, name, options):
 
 @settings(max_examples=30, deadline=None)
 @example(given_=("SbmPfamCfa", "seed", -1))
+@example(given_=("SbmPfamCfa", "backbone", None))
+@example(given_=("Slsg", "pretrain", None))
 @given(given_=wrong_options())
 def test_any_option_of_a_model_is_taken_or_refused_in_words(parser, given_):
     name, option, value = given_

@@ -156,7 +156,7 @@ class Slsg(PhasedModule, AnomalibModule):
 
     def _load_encoder(self, pretrain: str, pre_trained: bool, weights: str | Path | None) -> None:
         if pretrain not in {"gpt", "imagenet", "none"}:
-            if not Path(pretrain).is_file():
+            if not Path(str(pretrain)).is_file():  # str: YAML's null comes as None
                 msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
                 raise FileNotFoundError(msg)
             load_backbone(self.model.encoder, weights=pretrain, prefix="model.encoder.")
