@@ -47,7 +47,7 @@ def test_growth_is_of_medians_once_it_is_warm():
 
 
 def test_memory_is_what_the_system_says_this_process_holds():
-    kilobytes = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
+    kilobytes = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))[1]
     assert long_run.resident() == pytest.approx(int(kilobytes) / 2**10, abs=10)
 
 
