@@ -23,7 +23,8 @@ class Case(NamedTuple):
 
 # What the three detectors behind SBM and PFAM have in common.
 SBM_PFAM: dict[str, Any] = {
-    "backbone": "resnet18",
+    "backbone": "resnet10t",
+    "layers": ["layer2", "layer3"],
     "pre_trained": False,
     "jigsaw": {"orders": 5},
     "jigsaw_epochs": 2,

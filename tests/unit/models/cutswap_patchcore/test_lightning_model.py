@@ -294,13 +294,13 @@ def test_saliency_is_forgotten_after_the_pretext(data):
 
 @pytest.mark.slow
 def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
-    ramp, side = torch.linspace(0, 1, 48), 48
+    ramp, side = torch.linspace(0, 1, 32), 32
     (tmp_path / "good").mkdir()
     for number in range(16):
         image = torch.stack([
             ramp.expand(side, side),
             ramp[:, None].expand(side, side),
-            ramp[3 * number].expand(side, side),
+            ramp[2 * number].expand(side, side),
         ])
         to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
     options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
