@@ -39,7 +39,8 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
     def prepared(number: int) -> ndarray:
         return resize(images[number].image, target, antialias=True)[None].numpy()
 
-    numbers = range(0, len(images), max(1, len(images) // count))[:count]
+    taken = min(count, len(images))
+    numbers = [each * len(images) // taken for each in range(taken)]
     return nncf.quantize(
         network,
         nncf.Dataset(numbers, prepared),

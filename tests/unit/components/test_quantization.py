@@ -63,7 +63,7 @@ def test_a_fixed_input_size_is_kept(calibrated):
 
 def test_fewer_images_are_evenly_chosen(calibrated):
     quantize(network(-1, -1), Data(), (8, 8), count=4)
-    assert [round(float(10 * image.mean())) for image in calibrated] == [0, 2, 4, 6]
+    assert [round(float(10 * image.mean())) for image in calibrated] == [0, 2, 5, 7]
 
 
 def test_nncf_takes_them():
