@@ -24,7 +24,7 @@ from anomalib_plugins.synthesis import SimulatedAnomaly
 JIGSAW = "jigsaw"
 MEMORY = "memory"
 
-PfamTraining = Literal["jigsaw", "none"]
+PfamTraining = Literal["auto", "jigsaw", "none"]
 
 MILESTONE, DECAY = 0.8, 0.1  # of the jigsaw's learning rate
 # A structural anomaly as MemSeg makes it: no faint ones, and nothing from other images.
@@ -167,8 +167,29 @@ def nested(
     )
 
 
-def check_training(training: str, choices: Sequence[str]) -> None:
-    """Raise a ``ValueError`` if nothing trains the attention that way."""
-    if training not in choices:
-        msg = f"pfam_training must be one of {tuple(choices)}, got {training!r}"
+def training_of(pfam_training: str, choices: Sequence[str], shape_bias: bool) -> str:
+    """What trains the attention, ``"auto"`` being what was measured best: the jigsaw if it runs anyway, else nothing.
+
+    Raises:
+        ValueError: If nothing trains it that way.
+    """
+    if pfam_training not in choices:
+        msg = f"pfam_training must be one of {tuple(choices)}, got {pfam_training!r}"
         raise ValueError(msg)
+    return {"auto": "jigsaw" if shape_bias else "none"}.get(pfam_training, pfam_training)
+
+
+def extractor_of(
+    backbone: str, layers: Sequence[str], pfam: bool, training: str, network: Mapping[str, Any]
+) -> PfamExtractor:
+    """The feature maps; attention that nothing trains copies channels, which was measured better than random weights.
+
+    Args:
+        backbone: As of :class:`PfamExtractor`, as are layers and pfam.
+        layers: Stages.
+        pfam: Whether there is attention.
+        training: What trains it.
+        network: More arguments of :class:`PfamExtractor`.
+    """
+    untrained: dict[str, Any] = {"init": "dirac", "positions": False} if training == "none" else {}
+    return PfamExtractor(backbone, layers, pfam, **{**untrained, **network})

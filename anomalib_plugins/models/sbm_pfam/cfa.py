@@ -24,7 +24,7 @@ from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.phased import seeded
 
-from .base import MEMORY, SbmPfam, check_training, nested
+from .base import MEMORY, SbmPfam, extractor_of, nested, training_of
 from .hyperspheres import Hyperspheres, hypersphere_loss, weighed_distance
 
 ADAPTATION = "adaptation"
@@ -131,9 +131,9 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         radius: Of the spheres that patches are drawn into.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"detector"``, the ``"jigsaw"``, or ``"none"``, which leaves it
-            random, and its part over positions out.
-        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
+        pfam_training: What trains the attention: the ``"detector"``, the ``"jigsaw"``, or ``"none"``: it copies
+            channels, without its part over positions.
+        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "random"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
         simulation: More arguments of :class:`SimulatedAnomaly`.
@@ -190,7 +190,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_training(pfam_training, get_args(CfaPfamTraining))
+        training = training_of(pfam_training, get_args(CfaPfamTraining), shape_bias)
         if num_hard_negative_features < 0 or not radius >= 0 or not learning_rate > 0:
             msg = (
                 "num_hard_negative_features and radius must be at least 0, learning_rate above 0, got "
@@ -209,10 +209,10 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self.num_hard_negative_features, self.radius = num_hard_negative_features, radius
         self.learning_rate, self.adapts_pfam = learning_rate, pfam_training == "detector"
         with seeded(seed):
-            extractor = PfamExtractor(backbone, layers, pfam, positions=pfam_training != "none", **network)
+            extractor = extractor_of(backbone, layers, pfam, training, network)
             self.model = SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors)
             self.prepare(
-                pfam_training,
+                training,
                 shape_bias,
                 jigsaw,
                 {**simulation, "texture_root": texture_root, "foreground": foreground},

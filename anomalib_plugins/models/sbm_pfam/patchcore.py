@@ -23,7 +23,7 @@ from anomalib_plugins.components.patchcore import PatchcoreModel
 from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.phased import seeded
 
-from .base import MEMORY, PfamTraining, SbmPfam, check_training, nested
+from .base import MEMORY, PfamTraining, SbmPfam, extractor_of, nested, training_of
 
 
 class SbmPfamPatchcoreModel(PatchcoreModel):
@@ -64,9 +64,9 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"jigsaw"``, or ``"none"``, which leaves it random,
-            and its part over positions, which would add nothing, out.
-        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "dirac"}``.
+        pfam_training: What trains the attention: the ``"jigsaw"``; or ``"none"``: it copies channels, without its part
+            over positions; ``"auto"`` has it trained where ``shape_bias`` runs the jigsaw anyway.
+        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "random"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
         simulation: More arguments of :class:`SimulatedAnomaly`.
@@ -101,7 +101,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         weights: str | Path | None = None,
         shape_bias: bool = True,
         pfam: bool = True,
-        pfam_training: PfamTraining = "jigsaw",
+        pfam_training: PfamTraining = "auto",
         network: dict[str, Any] | None = None,
         texture_root: str | Path | None = None,
         foreground: str = "auto",
@@ -121,7 +121,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_training(pfam_training, get_args(PfamTraining))
+        training = training_of(pfam_training, get_args(PfamTraining), shape_bias)
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
         image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
@@ -132,10 +132,10 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            extractor = PfamExtractor(backbone, layers, pfam, positions=pfam_training != "none", **network)
+            extractor = extractor_of(backbone, layers, pfam, training, network)
             self.model = SbmPfamPatchcoreModel(extractor, num_neighbors, search)
             self.prepare(
-                pfam_training,
+                training,
                 shape_bias,
                 jigsaw,
                 {**simulation, "texture_root": texture_root, "foreground": foreground},

@@ -53,6 +53,12 @@ def fit(model, **trainer):
     return {name for name, each in before.items() if not torch.equal(each, after[name])}
 
 
+def copies_channels(model):
+    """Whether the attention's kernels are ones and zeros."""
+    kernels = [each for each in model.extractor.refine.parameters() if each.ndim == 4 and each.shape[-1] > 1]
+    return {number for each in kernels for number in each.unique().tolist()} == {0, 1}
+
+
 def parts(changed):
     return {name.partition(".")[0] for name in changed}
 
@@ -71,8 +77,22 @@ def test_untrained_attention_stays_as_it_was(cls):
     model = build(cls, shape_bias=False, pfam_training="none")
     assert fit(model) == set()
     assert not any("scale" in name for name, _ in model.extractor.refine.named_parameters())  # of positions
+    assert copies_channels(model)
     assert model.schedule.phases[0].name == "memory"
     assert model.preview_anomalies(torch.rand(1, 3, *SIZE)) is None
+
+
+@pytest.mark.parametrize("cls", [SbmPfamPadim, SbmPfamPatchcore])
+@pytest.mark.parametrize("shape_bias", [False, True])
+def test_attention_is_trained_where_the_jigsaw_runs_anyway(cls, shape_bias):
+    model = build(cls, shape_bias=shape_bias)
+    assert model.jigsaw_trains_pfam == model.has_jigsaw == shape_bias
+
+
+@every_model
+def test_how_attention_begins_can_be_chosen(cls):
+    assert not copies_channels(build(cls, pfam_training="none", network={"init": "random"}))
+    assert copies_channels(build(cls, pfam_training="jigsaw", network={"init": "dirac"}))
 
 
 @every_model
