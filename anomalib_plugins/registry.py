@@ -75,6 +75,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
     Plugin("anomalib_plugins.callbacks.safe_checkpoints:SafeCheckpoints", "callback"),
     Plugin("anomalib_plugins.callbacks.fast_coreset:FastCoreset", "callback"),
+    Plugin("anomalib_plugins.callbacks.fast_gaussians:FastGaussians", "callback"),
     Plugin("anomalib_plugins.callbacks.drift_warning:DriftWarning", "callback"),
 )
 

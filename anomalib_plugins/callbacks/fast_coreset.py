@@ -4,12 +4,12 @@
 """A fast coreset for anomalib's own memory-bank models."""
 
 import sys
-from typing import Any
 
 import torch
 from anomalib.models.components import KCenterGreedy
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule
 
+from anomalib_plugins.callbacks.stand_in import Part, StandIn
 from anomalib_plugins.components.coreset import greedy_coreset
 
 NAME = "KCenterGreedy"
@@ -29,43 +29,17 @@ class ExactKCenterGreedy(KCenterGreedy):
         return picks
 
 
-class FastCoreset(Callback):
+class FastCoreset(StandIn):
     """Let anomalib's ``Patchcore`` or ``AnomalyDINO`` choose its memory in seconds instead of minutes.
 
     ``anomalib train --model Patchcore --trainer.callbacks FastCoreset``. What the model keeps is chosen by the same
     greedy rule; predictions, checkpoints and exports are anomalib's own. Models without such a coreset are refused.
     """
 
-    def __init__(self) -> None:
-        self._host: Any = None  # the module of the model that trains
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put the fast sampler where the model looks for anomalib's.
-
-        Raises:
-            TypeError: If the model does not look for it.
-        """
-        del trainer
-        if stage != "fit":
-            return
-        host = sys.modules[type(getattr(pl_module, "model", pl_module)).__module__]
+    def parts(self, model: LightningModule) -> list[Part]:
+        """The fast sampler, where the model's module has anomalib's."""
+        host = sys.modules[type(getattr(model, "model", model)).__module__]
         if not issubclass(getattr(host, NAME, type), KCenterGreedy):
-            msg = f"FastCoreset is for anomalib's models with a coreset (Patchcore), not for {type(pl_module).__name__}"
+            msg = f"FastCoreset is for anomalib's models with a coreset (Patchcore), not for {type(model).__name__}"
             raise TypeError(msg)
-        self._host = host
-        setattr(host, NAME, ExactKCenterGreedy)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put anomalib's sampler back."""
-        del trainer, pl_module, stage
-        self._restore()
-
-    def on_exception(self, *args: Any) -> None:
-        """Put anomalib's sampler back."""
-        del args
-        self._restore()
-
-    def _restore(self) -> None:
-        if self._host is not None:
-            setattr(self._host, NAME, KCenterGreedy)
-            self._host = None
+        return [Part(host, NAME, ExactKCenterGreedy)]

@@ -4,7 +4,7 @@
 """A Gaussian of normal features for each place of the image: how far from its centre is a patch?"""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from anomalib.models.components import DynamicBufferMixin
@@ -60,6 +60,19 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         """Forget all images."""
         self.count, self._sum = 0, None
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        super()._load_from_state_dict(state, prefix, *args)
+        found, wanted = self.whitening.numel(), self._size(*self.mean.shape)
+        if self.whitening.ndim != 1 or found != wanted:
+            args[-1].append(
+                f"{prefix}whitening holds {found} numbers, wanted {wanted} in {self.strips} strips: it is of another "
+                "version or another precision (`half`); train again, or give the model the option it was trained with"
+            )
+
+    def _size(self, places: int, channels: int) -> int:
+        """How many numbers the strips of all places hold."""
+        return places * sum(stop * (stop - start) for start, stop in _rows(channels, self.strips))
+
     def _strips(self) -> Iterator[Strip]:
         """What :attr:`whitening` holds, as views."""
         places, channels = self.mean.shape
@@ -82,8 +95,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
             if self._sum is None:
                 self.mean = flat.mean(dim=0).T.contiguous()
                 places, channels = self.mean.shape
-                size = sum(stop * (stop - start) for start, stop in _rows(channels, self.strips))
-                self.whitening = flat.new_zeros(places * size)
+                self.whitening = flat.new_zeros(self._size(places, channels))
                 self._sum = torch.zeros_like(self.mean)
                 self.reach = largest
             # Less about the mean: the squares of large numbers would swallow small variances.
@@ -97,27 +109,49 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
     @torch.no_grad()
     def finish(self) -> None:
         """Turn what was gathered into means and inverse Cholesky factors of the covariances, in place."""
+        mean = self._true_mean()
+        for here, factor in self._factors():
+            identity = torch.eye(mean.shape[1], device=mean.device).expand_as(factor)
+            inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+            for start, stop, values in self._strips():
+                values[here] = inverse[:, start:stop, :stop].transpose(1, 2)
+        self.mean = mean
+        self.reach = torch.where(self.reach > 0, self.reach, torch.ones_like(self.reach))
+        self.whitening = self.whitening.to(self.dtype)
+        self.clear()
+
+    @torch.no_grad()
+    def finish_as_inverses(self) -> tuple[Tensor, Tensor]:
+        """Means ``(L, C)`` and inverse covariances ``(L, C, C)`` of what was gathered, which is forgotten."""
+        mean = self._true_mean()
+        inverses = mean.new_empty(*mean.shape, mean.shape[1])
+        for here, factor in self._factors():
+            torch.cholesky_inverse(factor, out=inverses[here])
+        self.clear()
+        return mean, inverses
+
+    def _true_mean(self) -> Tensor:
+        """Of all images, while :attr:`mean` is still that of the first batch ``(L, C)``."""
+        assert self._sum is not None
+        return self.mean + self._sum / self.count
+
+    def _factors(self) -> Iterator[tuple[slice, Tensor]]:
+        """Some places, and the Cholesky factors of their covariances ``(l, C, C)``."""
         assert self._sum is not None
         shift = self._sum / self.count
         places, channels = shift.shape
         identity = torch.eye(channels, device=shift.device)
-        self.reach = torch.where(self.reach > 0, self.reach, torch.ones_like(self.reach))
-        with torch.autocast(shift.device.type, enabled=False):
-            for part in torch.arange(places).split(max(1, CHUNK // identity.numel())):
-                here = slice(int(part[0]), int(part[-1]) + 1)
-                products = shift.new_zeros(len(part), channels, channels)  # only the lower triangle is filled and read
-                for start, stop, values in self._strips():
-                    products[:, start:stop, :stop] = values[here].transpose(1, 2)
+        rows = max(1, CHUNK // identity.numel())
+        for begin in range(0, places, rows):
+            here = slice(begin, min(begin + rows, places))
+            products = shift.new_zeros(here.stop - begin, channels, channels)  # only the lower triangle is filled, read
+            for start, stop, values in self._strips():
+                products[:, start:stop, :stop] = values[here].transpose(1, 2)
+            with torch.autocast(shift.device.type, enabled=False):
                 products.baddbmm_(shift[here, :, None], shift[here, None, :], alpha=-self.count)
                 # One image has no variance; dividing by 0 would make it NaN.
                 covariance = products.div_(max(self.count - 1, 1)).add_(identity, alpha=REGULARISATION)
-                factor = torch.linalg.cholesky(covariance)
-                inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
-                for start, stop, values in self._strips():
-                    values[here] = inverse[:, start:stop, :stop].transpose(1, 2)
-        self.mean = self.mean + shift
-        self.whitening = self.whitening.to(self.dtype)
-        self.clear()
+                yield here, torch.linalg.cholesky(covariance)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Mahalanobis distances of embeddings ``(N, C, h, w)`` to their places' means ``(N, 1, h, w)``, at most `far`.
@@ -157,7 +191,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
 def _rows(channels: int, strips: int) -> list[tuple[int, int]]:
     """First row and the one after the last, of each strip of a triangle of so many rows."""
     count = -(-channels // strips)
-    return [(start, min(start + count, channels)) for start in range(0, channels, count)]
+    return [(start, min(start + count, channels)) for start in range(0, channels, max(count, 1))]
 
 
 def _by_place(flat: Tensor) -> Tensor:

@@ -12,10 +12,12 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch import Tensor
 
 from anomalib_plugins.benchmark.measure import PeakMemory
-from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
-from anomalib_plugins.components.gaussians import PatchGaussians
+from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, Work, compare
+from anomalib_plugins.callbacks.fast_gaussians import Gathered
+from anomalib_plugins.components.gaussians import STRIPS, PatchGaussians
 
 CHANNELS, BATCH = 100, 32
+THEIRS = "anomalib compute_distance"
 
 
 def smooth_embeddings(count: int, side: int, seed: int = 0) -> Tensor:
@@ -27,9 +29,10 @@ def smooth_embeddings(count: int, side: int, seed: int = 0) -> Tensor:
     return torch.einsum("cd,ndhw->nchw", mixing, hidden).add_(noise, alpha=0.2).relu_()
 
 
-def ours(batches: Sequence[Tensor], half: bool = False) -> PatchGaussians:
-    """Gaussians of batches of embeddings."""
+def ours(batches: Sequence[Tensor], half: bool = False, strips: int | None = None) -> PatchGaussians:
+    """Gaussians of batches of embeddings, in so many strips; ``None`` takes the default."""
     gaussians = PatchGaussians(half)
+    gaussians.strips = strips or gaussians.strips
     for batch in batches:
         gaussians.add(batch)
     gaussians.finish()
@@ -43,6 +46,16 @@ def theirs(batches: Sequence[Tensor]) -> MultiVariateGaussian:
     return gaussian
 
 
+def gathered(batches: Sequence[Tensor]) -> MultiVariateGaussian:
+    """anomalib's, with the callback ``FastGaussians``."""
+    gaussian = MultiVariateGaussian()
+    sums = Gathered(gaussian)
+    for batch in batches:
+        sums.append(batch)
+    sums.fit(torch.vstack(sums))
+    return gaussian
+
+
 def megabytes(work: Callable[[], torch.nn.Module]) -> tuple[float, float | str]:
     """Size of the buffers of what a work makes, in MB (10^6 bytes), and how far memory rises meanwhile.
 
@@ -50,8 +63,13 @@ def megabytes(work: Callable[[], torch.nn.Module]) -> tuple[float, float | str]:
     """
     peak, device = PeakMemory(), torch.device("cpu")
     before = peak.megabytes(device)
-    held = sum(buffer.nbytes for buffer in work().buffers()) / 1e6
-    return round(held, 1), round(float(peak.megabytes(device)) - float(before)) if before else ""
+    held = size(work())
+    return held, round(float(peak.megabytes(device)) - float(before)) if before else ""
+
+
+def size(module: torch.nn.Module) -> float:
+    """MB (10^6 bytes) of a module's buffers."""
+    return round(sum(buffer.nbytes for buffer in module.buffers()) / 1e6, 1)
 
 
 def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
@@ -59,6 +77,7 @@ def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
     batches = smooth_embeddings(count, side).split(BATCH)
     ways = {
         "anomalib MultiVariateGaussian": partial(theirs, batches),
+        "the same with FastGaussians": partial(gathered, batches),
         "PatchGaussians": partial(ours, batches),
         "PatchGaussians, bfloat16": partial(ours, batches, half=True),
     }
@@ -71,22 +90,26 @@ def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
 def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
     """A row of each way to score, for batches of 1 and 8; errors are relative to anomalib's distances."""
     batches = smooth_embeddings(count, side).split(BATCH)
-    gaussian, whole, half = theirs(batches), ours(batches), ours(batches, half=True)
-    for size in (1, 8):
-        images = smooth_embeddings(size, side, seed=1)
+    gaussian = theirs(batches)
+    kept = {
+        "PatchGaussians": ours(batches),
+        f"PatchGaussians, {2 * STRIPS} strips": ours(batches, strips=2 * STRIPS),
+        "PatchGaussians, bfloat16": ours(batches, half=True),
+    }
+    held = {THEIRS: size(gaussian), **{name: size(each) for name, each in kept.items()}}
+    for number in (1, 8):
+        images = smooth_embeddings(number, side, seed=1)
         statistics = [gaussian.mean, gaussian.inv_covariance]
-        ways = {
-            "anomalib compute_distance": partial(AnomalyMapGenerator.compute_distance, images, statistics),
-            "PatchGaussians": partial(whole.forward, images),
-            "PatchGaussians, bfloat16": partial(half.forward, images),
-        }
-        expected, *found = (way() for way in ways.values())
+        ways: dict[str, Work] = {THEIRS: partial(AnomalyMapGenerator.compute_distance, images, statistics)}
+        ways |= {name: partial(each.forward, images) for name, each in kept.items()}
+        expected, *found = (torch.as_tensor(way()) for way in ways.values())
         errors = [float(f"{((each - expected).abs() / expected).max():.1e}") for each in found]
         yield from compare(
-            f"distances of {size} images",
+            f"distances of {number} images",
             ways,
             options.rounds,
-            largest_error=dict(zip(list(ways)[1:], errors, strict=True)),
+            held_mb=held,
+            largest_error=dict(zip(kept, errors, strict=True)),
         )
 
 

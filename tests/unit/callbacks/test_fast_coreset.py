@@ -5,24 +5,11 @@
 
 import pytest
 import torch
-from anomalib.data import ImageBatch, ImageItem
 from anomalib.models import Padim, Patchcore
 from anomalib.models.components import KCenterGreedy
 from anomalib.models.image.patchcore import torch_model
-from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader
 
 from anomalib_plugins.callbacks.fast_coreset import ExactKCenterGreedy, FastCoreset
-
-
-def fit(model, *callbacks):
-    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    items = [ImageItem(image=image, gt_label=torch.tensor(0)) for image in images]
-    data = DataLoader(items, batch_size=4, collate_fn=ImageBatch.collate)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    arguments = {"accelerator": "cpu", "max_epochs": 1, "enable_model_summary": False, **model.trainer_arguments}
-    Trainer(callbacks=list(callbacks), limit_val_batches=0, **quiet, **arguments).fit(model, data)
-    return model
 
 
 def slow_picks(features, first, count):
@@ -48,7 +35,7 @@ def test_the_first_pick_follows_torchs_seed():
     assert firsts[0] == firsts[1] != firsts[2]
 
 
-def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(monkeypatch):
+def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(fit, monkeypatch):
     used = []
     select = ExactKCenterGreedy.select_coreset_idxs
     monkeypatch.setattr(ExactKCenterGreedy, "select_coreset_idxs", lambda self: used.append(self) or select(self))
@@ -58,7 +45,7 @@ def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(monkeypatch):
     assert fast.model.memory_bank.shape == own.model.memory_bank.shape
 
 
-def test_the_sampler_is_anomalibs_again_after_a_fit_and_after_a_failure(monkeypatch):
+def test_the_sampler_is_anomalibs_again_after_a_fit_and_after_a_failure(fit, monkeypatch):
     callback = FastCoreset()
     model = Patchcore(backbone="resnet18", pre_trained=False)
 
@@ -74,6 +61,6 @@ def test_the_sampler_is_anomalibs_again_after_a_fit_and_after_a_failure(monkeypa
     assert torch_model.KCenterGreedy is KCenterGreedy
 
 
-def test_models_without_a_coreset_are_refused():
+def test_models_without_a_coreset_are_refused(fit):
     with pytest.raises(TypeError, match="not for Padim"):
         fit(Padim(backbone="resnet18", pre_trained=False), FastCoreset())

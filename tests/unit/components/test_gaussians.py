@@ -63,6 +63,17 @@ def test_black_features_work():
     assert gaussians(torch.zeros(1, 3, 2, 2)).max() == 0 < gaussians.far
 
 
+def test_inverse_covariances_are_anomalibs():
+    train, gaussian, gaussians = embeddings(40, channels=23), MultiVariateGaussian(), PatchGaussians()
+    gaussian.fit(train)
+    for batch in train.split([15, 25]):
+        gaussians.add(batch)
+    mean, inverses = gaussians.finish_as_inverses()
+    assert_close(mean.T, gaussian.mean)
+    assert_close(inverses, gaussian.inv_covariance, rtol=1e-4, atol=1e-4)
+    assert gaussians.count == 0
+
+
 def test_it_holds_one_array_of_covariances_whatever_the_number_of_images():
     gaussians = PatchGaussians()
     gaussians.add(embeddings())
@@ -105,6 +116,15 @@ def test_half_stays_half_in_a_checkpoint():
     again.load_state_dict(half.state_dict())
     assert again.whitening.dtype == torch.bfloat16
     assert_close(again(embeddings(2, seed=1)), half(embeddings(2, seed=1)), rtol=0, atol=0)
+
+
+def test_other_arrangements_are_refused_when_they_are_loaded():
+    state = fitted(embeddings(40, channels=20), half=True).state_dict()
+    with pytest.raises(RuntimeError, match=r"whitening holds 3000 numbers, wanted 2640 in 10 strips: .* train again"):
+        PatchGaussians().load_state_dict(state)
+    square = {**state, "whitening": torch.zeros(12, 20, 20)}
+    with pytest.raises(RuntimeError, match=r"whitening holds 4800 numbers, wanted 3000 in 4 strips"):
+        PatchGaussians(half=True).load_state_dict(square)
 
 
 @pytest.mark.parametrize("half", [False, True])
