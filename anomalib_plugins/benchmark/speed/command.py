@@ -29,9 +29,10 @@ SUBJECTS = {
     "saliency": "LayerCAM beside a CAM library, k-means beside scikit-learn",
     "inference": "whole models in torch and OpenVINO beside anomalib's Padim and the machine's own convolution rate",
     "growth": "cost by images, patches, resolution and batch, for the plot",
+    "banks": "PatchCore's and PaDiM's memory in smaller numbers: image and pixel AUROC on --data",
     "int8": "OpenVINO INT8 beside float32: image AUROC and latency of --trained models on --data",
 }
-NEEDS_DATA = {"int8"}
+NEEDS = {"banks": ["data"], "int8": ["data", "trained"]}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--quick", action="store_true", help="small sizes, one round: does everything run?")
     cli.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each way; medians are printed")
     cli.add_argument("--threads", type=int, default=1, metavar="N")
-    cli.add_argument("--data", type=Path, metavar="FOLDER", help="real images in MVTec AD's layout, for int8")
+    cli.add_argument("--data", type=Path, metavar="FOLDER", help="real images in MVTec AD's layout, for banks and int8")
     cli.add_argument("--trained", type=Path, metavar="FOLDER", help="checkpoints CATEGORY/MODEL.ckpt, for int8")
     cli.add_argument("--output", type=Path, metavar="JSON", help="results; subjects in it are not measured again")
     cli.add_argument("--plot", type=Path, metavar="SVG", help="draw subject growth")
@@ -75,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = name not in results if args.only is None else name in args.only
         if not wanted:
             continue
-        if name in NEEDS_DATA and None in {args.data, args.trained}:
-            print(f"\n{name}: left out, it needs --data and --trained", flush=True)
+        if any(getattr(args, need) is None for need in NEEDS.get(name, ())):
+            needs = " and ".join(f"--{need}" for need in NEEDS[name])
+            print(f"\n{name}: left out, it needs {needs}", flush=True)
             continue
         print(f"\n{name}: {text}", flush=True)
         for section in measure(name, options):  # as it grows: what was measured is on disk

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from anomalib.data import MVTecAD
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
 from anomalib_plugins.components.quantization import quantize
+from anomalib_plugins.metrics.ranking import auroc
 
 ALLOWED = 0.5  # points of image AUROC that an 8-bit model may lose
 TRAINED = 75.0  # points of float32 below which a model has not learned enough to lose anything
@@ -39,9 +39,7 @@ def image_auroc(network: Callable[[Any], Any], images: list[Tensor], labels: Ten
         labels: 1 where an image has a defect ``(N,)``.
     """
     scores = [torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images]
-    # Not as torchmetrics has it for scores outside [0, 1], which would go through a sigmoid and tie.
-    ranks = torch.cat(scores).unique(return_inverse=True)[1].double() / len(labels)
-    return 100 * binary_auroc(ranks, labels).item()
+    return 100 * auroc(torch.cat(scores), labels).item()
 
 
 def verdict(before: float, lost: float) -> str:

@@ -3,7 +3,8 @@
 
 """The memory bank's search beside anomalib's, with other indices and with smaller numbers."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
 
@@ -37,11 +38,12 @@ def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
     """A row of each way to search one bank; the share of winners found, and the largest error of an image's score."""
     patches = smooth_patches(count + QUERIES, channels)[torch.randperm(count + QUERIES)]
     vectors, queries = patches[:count].contiguous(), patches[count:].contiguous()
+    exact = made(vectors)
     banks = {
-        "MemoryBank": made(vectors),
+        "MemoryBank": exact,
         "MemoryBank, faiss": made(vectors, "faiss"),
-        "MemoryBank, vectors of bfloat16": made(vectors.bfloat16().float()),
-        "MemoryBank, vectors of 8 bits": made(eight_bits(vectors)),
+        "MemoryBank, vectors of bfloat16": stored(exact, lambda vectors: vectors.bfloat16().float()),
+        "MemoryBank, vectors of 8 bits": stored(exact, eight_bits),
     }
     nearest = torch.cdist(queries.double(), vectors.double()).amin(dim=1)
     ways: dict[str, Work] = {"anomalib nearest_neighbors": partial(theirs, vectors, queries)}
@@ -53,6 +55,14 @@ def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
         errors[name] = float(f"{(found.max() / nearest.max() - 1).abs():.1e}")
     what = f"{QUERIES} patches in {count} x {channels}"
     yield from compare(what, ways, options.rounds, found=recall, score_error=errors)
+
+
+def stored(bank: MemoryBank, rounded: Callable[[Tensor], Tensor]) -> MemoryBank:
+    """A bank with what smaller numbers would hold of its vectors."""
+    small = copy.deepcopy(bank)
+    small.vectors = rounded(bank.vectors)
+    small.norms = small.vectors.square().sum(dim=1)
+    return small
 
 
 def eight_bits(vectors: Tensor) -> Tensor:
