@@ -136,17 +136,30 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
             "Choose the model and options it was trained with, or another checkpoint"
         )
         raise CheckpointError(msg)
-    differing = [name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape]
+    parts = {name for name, _ in model.named_modules()}
+    differing = [
+        *(name for name, tensor in own.items() if name not in given or given[name].shape != tensor.shape),
+        *(name for name in given if name.rpartition(".")[0] not in parts),
+    ]
     if differing:
         name = differing[0]
-        there = tuple(given[name].shape) if name in given else "missing"
+        there, here = (tuple(each[name].shape) if name in each else "missing" for each in (given, own))
         msg = (
-            f"{path} is of a {wanted} with other options: {len(differing)} of {len(own)} tensors differ, {name} is "
-            f"{there} there and {tuple(own[name].shape)} here. Give the options it was trained with, or its -c FILE"
+            f"{path} is of a {wanted} with other options{_differing_options(checkpoint, model)}: {len(differing)} "
+            f"tensors differ, {name} is {there} there and {here} here. Give the options it was trained with, or its -c "
+            "FILE"
         )
         raise CheckpointError(msg)
     if version != __version__:
         rank_zero_warn(f"{path} was written by version {version} of anomalib_plugins; this is {__version__}.")
+
+
+def _differing_options(checkpoint: Mapping[str, Any], model: LightningModule) -> str:
+    """Options that the checkpoint's model had and this one has not, as far as both tell."""
+    there, here = checkpoint.get("hyper_parameters", {}), model.hparams
+    names = [name for name in there if name in here and there[name] != here[name]]
+    told = ", ".join(f"{name} is {there[name]!r} there and {here[name]!r} here" for name in names)
+    return f" ({told})" if told else ""
 
 
 def refuse_file(path: Any, model: type) -> None:
