@@ -153,12 +153,19 @@ def test_neighbours_are_at_least_one():
         MemoryBank(CHANNELS, num_neighbors=0)
 
 
-def test_faiss_finds_nearly_always_the_nearest(monkeypatch):
+@pytest.fixture
+def exact_and_fast():
+    """Banks of the same patches, searched exactly and by faiss."""
     patches = torch.rand(3000, CHANNELS, generator=torch.Generator().manual_seed(0))
+    banks = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
+    for bank in banks:
+        bank.keep(patches)
+    return banks
+
+
+def test_faiss_finds_nearly_always_the_nearest(exact_and_fast, monkeypatch):
+    exact, fast = exact_and_fast
     queries = torch.rand(1, 400, CHANNELS, generator=torch.Generator().manual_seed(1))
-    exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
-    exact.keep(patches)
-    fast.keep(patches)
     looked = []
     squared = fast._squared
     monkeypatch.setattr(fast, "_squared", lambda rows: looked.append(len(rows)) or squared(rows))
@@ -168,13 +175,10 @@ def test_faiss_finds_nearly_always_the_nearest(monkeypatch):
     assert looked == [400 // 16]  # all others not by looking at all
 
 
-def test_what_faiss_misses_does_not_score_an_image(monkeypatch):
+def test_what_faiss_misses_does_not_score_an_image(exact_and_fast, monkeypatch):
     """Of two images one patch each is given a vector that is far away."""
-    patches = torch.rand(3000, CHANNELS, generator=torch.Generator().manual_seed(0))
+    exact, fast = exact_and_fast
     queries = torch.rand(2, 100, CHANNELS, generator=torch.Generator().manual_seed(1))
-    exact, fast = MemoryBank(CHANNELS), MemoryBank(CHANNELS, search="faiss")
-    exact.keep(patches)
-    fast.keep(patches)
 
     def missing(rows):
         index = exact._nearest(rows)
