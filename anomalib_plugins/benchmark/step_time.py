@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +104,15 @@ def clock_of(device: str) -> Callable[[], float]:
     return wall
 
 
-def measure(model: AnomalibModule, data: AnomalibDataModule, device: str, precision: str, steps: int) -> Times:
+def timed(
+    model: AnomalibModule,
+    data: AnomalibDataModule,
+    device: str,
+    precision: str,
+    steps: int,
+    clocks: Sequence[Callable[[], float]],
+    warm_up: int = WARM_UP,
+) -> list[list[Times]]:
     """Train for some batches.
 
     Args:
@@ -112,28 +120,37 @@ def measure(model: AnomalibModule, data: AnomalibDataModule, device: str, precis
         data: What to train it on.
         device: Lightning's name of the device.
         precision: Lightning's name of the arithmetic.
-        steps: Batches that count, after two that do not.
+        steps: Batches that count.
+        clocks: Give seconds.
+        warm_up: Batches before, that do not count.
 
     Returns:
-        Medians over the batches.
+        Times of each batch, a list a clock.
     """
-    watch = Stopwatch(clock_of(device))
-    model.simulator = watch.watch(model.simulator)
+    watches, simulator = [Stopwatch(clock) for clock in clocks], model.simulator
+    for watch in watches:
+        model.simulator = watch.watch(model.simulator)
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(
-            callbacks=[watch, ModelCheckpoint(folder, save_top_k=0)],
+            callbacks=[*watches, ModelCheckpoint(folder, save_top_k=0)],
             default_root_dir=folder,
             accelerator=device,
             devices=1,
             precision=precision,
-            max_steps=WARM_UP + steps,
+            max_steps=warm_up + steps,
             limit_val_batches=0,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         engine.fit(model, datamodule=data)
-    return Times(*map(statistics.median, zip(*watch.times[WARM_UP:], strict=True)))
+    model.simulator = simulator
+    return [watch.times[warm_up:] for watch in watches]
+
+
+def median(times: Sequence[Times]) -> Times:
+    """Of each part by itself."""
+    return Times(*map(statistics.median, zip(*times, strict=True)))
 
 
 def row(way: tuple[str, str, str], times: Times, base: Times) -> str:
@@ -199,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
                 data = MVTecAD(args.root, args.category, **loading) if args.root else DemoParts(folder, **loading)
                 model = get_model(name, seed=0, visualizer=False, evaluator=False, **options)
                 model.to(memory_format=LAYOUTS[layout])
-                times = measure(model, data, args.device, precision, args.steps)
+                (steps,) = timed(model, data, args.device, precision, args.steps, [clock_of(args.device)])
+                times = median(steps)
                 base = base or times
                 print(row((label, precision, layout), times, base), flush=True)
     return 0

@@ -27,6 +27,7 @@ SUBJECTS = {
     "attention": "what PFAM costs in front of PaDiM",
     "synthesis": "Perlin maps and simulated anomalies",
     "saliency": "LayerCAM beside a CAM library, k-means beside scikit-learn",
+    "training": "a training step of Slsg and Pouta: precisions, layouts, torch.compile",
     "inference": "whole models in torch and OpenVINO beside anomalib's Padim and the machine's own convolution rate",
     "growth": "cost by images, patches, resolution and batch, for the plot",
     "banks": "PatchCore's and PaDiM's memory in smaller numbers: image and pixel AUROC on --data",

@@ -68,15 +68,15 @@ def test_steps_of_a_model_in_both_layouts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     layouts = []
-    measure = step_time.measure
+    timed = step_time.timed
 
     def recorded(model, *args):
         weight = model.model.autoencoder.encoder[0][1][0].weight
         layouts.append(weight.is_contiguous(memory_format=torch.channels_last))
         assert model.learning_rate == pytest.approx(1e-3)
-        return measure(model, *args)
+        return timed(model, *args)
 
-    monkeypatch.setattr(step_time, "measure", recorded)
+    monkeypatch.setattr(step_time, "timed", recorded)
     monkeypatch.setattr(
         step_time, "DemoParts", partial(DemoParts, num_train=6, num_test_good=1, num_per_defect=1, image_size=64)
     )
