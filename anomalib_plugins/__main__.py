@@ -4,6 +4,7 @@
 """``python -m anomalib_plugins COMMAND``."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -26,9 +27,11 @@ HELP = """usage: python -m anomalib_plugins COMMAND [--help] [ARGUMENTS]
 commands of this package:
 {commands}
 
-anomalib's commands ({anomalib}) run as with `anomalib COMMAND`, with two
-differences: they know this package's models even where the start-up hook is switched off
-(TORCH_DEVICE_BACKEND_AUTOLOAD=0), and --seed_everything N seeds before anything is built.
+anomalib's commands ({anomalib}) run as with `anomalib COMMAND`, but
+  - know this package's models even where the start-up hook is off (TORCH_DEVICE_BACKEND_AUTOLOAD=0);
+  - --seed_everything N seeds before anything is built;
+  - unknown names and options are answered with the nearest known one;
+  - what this package refuses ends in one line; ANOMALIB_PLUGINS_TRACEBACK=1 shows where.
 """
 
 
@@ -48,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if argv else 2
     if argv[0] in COMMANDS:
         return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
-    from anomalib_plugins import cli
+    with warnings.catch_warnings():  # of what anomalib imports of itself: nothing the user could change
+        warnings.simplefilter("ignore", FutureWarning)
+        from anomalib_plugins import cli
 
     return cli.main(argv)
 

@@ -1,13 +1,16 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""anomalib's own command line, with a seed that seeds and a word for typing errors."""
+"""anomalib's own command line, with a seed that seeds, a word for typing errors and refusals in one line."""
 
 import difflib
+import dis
 import inspect
+import logging
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -15,9 +18,13 @@ from typing import Any
 
 from anomalib.cli import AnomalibCLI
 from anomalib.data import AnomalibDataModule
-from anomalib.loggers import configure_logger
 from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback, seed_everything
+
+TRACEBACK = "ANOMALIB_PLUGINS_TRACEBACK"
+"""Environment variable that, when set, has refusals shown with their traceback."""
+
+REFUSALS = (ArithmeticError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class SeededCLI(AnomalibCLI):
@@ -90,6 +97,27 @@ def _class_names() -> set[str]:
     return names
 
 
+def refusal_in(error: BaseException) -> BaseException | None:
+    """What this package said is wrong with its input, if that is what ended a command, and no bug of anybody's.
+
+    Args:
+        error: As it was caught.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not isinstance(error, REFUSALS):
+        return None
+    frame = last.tb_frame
+    ours = frame.f_globals.get("__name__", "").partition(".")[0] == __package__
+    # A bug of ours fails at any other instruction than `raise`.
+    if ours and frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]:
+        return error
+    # jsonargparse tries every type that an option may have, and buries what each of them said.
+    buried = frame.f_locals.get("exceptions", ()) if frame.f_globals.get("__package__") == "jsonargparse" else ()
+    return next((found for each in buried if (found := refusal_in(each))), None)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of anomalib's commands.
 
@@ -97,8 +125,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command-line arguments, the command first.
 
     Returns:
-        Exit code, 0; failures raise.
+        Exit code: 0, or 2 where this package refused the input; other failures raise.
     """
-    configure_logger()
-    SeededCLI(argv)
+    # anomalib's configure_logger adds a second handler beside the first, and every line comes twice.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    try:
+        SeededCLI(argv)
+    except Exception as error:
+        refusal = refusal_in(error)
+        if os.environ.get(TRACEBACK) or refusal is None:
+            raise
+        notes = getattr(refusal, "__notes__", ())
+        print(f"error: {refusal}", *notes, f"({TRACEBACK}=1 shows where)", sep="\n", file=sys.stderr)
+        return 2
     return 0

@@ -37,6 +37,61 @@ def test_anything_else_goes_to_anomalib_whole(monkeypatch):
     assert program.main(["train", "--model", "Slsg"]) == ["train", "--model", "Slsg"]
 
 
+def refuse(_):
+    from anomalib_plugins.models.base import PluginModule
+
+    return PluginModule.configure_pre_processor([8, 8])
+
+
+def refuse_as_an_option(_):
+    """As anomalib's parser does it, which wraps the error."""
+    from anomalib.models import AnomalibModule
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(AnomalibModule, "model")
+    parser.instantiate_classes(parser.parse_args(["--model=Pouta", "--model.image_size=[8, 8]"]))
+
+
+def meet_a_bug_of_ours(_):
+    from anomalib_plugins.models.base import options_of
+
+    return options_of(dict, 3)  # a TypeError, but not from a `raise` of ours
+
+
+def meet_an_error_of_others(_):
+    raise ValueError("somebody else's")  # noqa: EM101
+
+
+@pytest.mark.parametrize("refusing", [refuse, refuse_as_an_option])
+@pytest.mark.parametrize("asked_for_traceback", [False, True])
+def test_what_we_refuse_ends_in_one_line_unless_the_traceback_is_asked_for(
+    monkeypatch, capsys, refusing, asked_for_traceback
+):
+    from anomalib_plugins import cli
+
+    monkeypatch.setattr(cli, "SeededCLI", refusing)
+    if asked_for_traceback:
+        monkeypatch.setenv(cli.TRACEBACK, "1")
+        with pytest.raises(ValueError, match="image_size must be"):
+            cli.main(["train"])
+    else:
+        monkeypatch.delenv(cli.TRACEBACK, raising=False)
+        assert cli.main(["train"]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert said[0].startswith("error: image_size must be (height, width)")
+        assert len(said) == 2
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(meet_a_bug_of_ours, TypeError), (meet_an_error_of_others, ValueError)])
+def test_bugs_keep_their_traceback(monkeypatch, wrong, error):
+    from anomalib_plugins import cli
+
+    monkeypatch.setattr(cli, "SeededCLI", wrong)
+    with pytest.raises(error):
+        cli.main(["train"])
+
+
 @pytest.mark.parametrize("command", ["doctor", "cost"])
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
