@@ -47,7 +47,8 @@ def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str
     One file of arguments can serve many runs: those of models that are not run now are left out.
 
     Raises:
-        ValueError: If there are arguments for what is neither a label nor a model, or two models share a label.
+        ValueError: If the file of arguments is no mapping of mappings, there are arguments for what is neither a label
+            nor a model, or two models share a label.
     """
     choices = [Choice(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
     labels = [choice.label for choice in choices]
@@ -55,6 +56,9 @@ def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str
         msg = f"every model needs a label of its own, e.g. A=Slsg B=Slsg; got {labels}"
         raise ValueError(msg)
     arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
+    if not isinstance(arguments, dict) or not all(isinstance(each, dict) for each in arguments.values()):
+        msg = f"{args.model_args} must say, for each label, which arguments: `Slsg: {{steps: 100}}`; got {arguments!r}"
+        raise ValueError(msg)
     unknown = _no_models(set(arguments) - set(labels))
     if unknown:
         msg = f"arguments for {unknown}, but the models are called {labels}"

@@ -42,6 +42,14 @@ def test_arguments_of_no_model_are_refused(tmp_path: Path):
         read("--models", "Slsg", "--model-args", str(file))
 
 
+@pytest.mark.parametrize("content", ["", "just words", "- Slsg", "Slsg: 3"])
+def test_a_file_that_is_no_mapping_of_arguments_is_refused_with_what_it_should_be(tmp_path: Path, content: str):
+    file = tmp_path / "args.yaml"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"args.yaml must say, for each label, which arguments: `Slsg: {steps: 100}`"):
+        read("--models", "Slsg", "--model-args", str(file))
+
+
 def test_two_rows_of_one_label_are_refused():
     with pytest.raises(ValueError, match="label of its own"):
         read("--models", "Slsg", "Slsg")
