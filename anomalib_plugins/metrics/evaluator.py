@@ -16,6 +16,14 @@ logger = logging.getLogger(__name__)
 
 THRESHOLDED_FIELDS = {"pred_label", "pred_mask"}
 
+CHANCE = 0.6
+"""Image AUROC below which a model does not tell good from bad; guessing has 0.5."""
+
+LEARNED_NOTHING = (
+    "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and look for what "
+    "is wrong with the photos: python -m anomalib_plugins check FOLDER"
+)
+
 
 class RawScoreEvaluator(Evaluator):
     """Evaluator that updates threshold-free test metrics before post-processing, and the others after it.
@@ -72,7 +80,7 @@ class RawScoreEvaluator(Evaluator):
             metric.update(batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the metrics that have data, and say once which ones have none."""
+        """Log the metrics that have data; say once which ones have none, and if the model is no better than chance."""
         del pl_module
         for metric in self.test_metrics:
             if not metric.update_called:
@@ -83,6 +91,9 @@ class RawScoreEvaluator(Evaluator):
         missing = [metric.name for metric in self.test_metrics if not metric.update_called]
         if missing:
             logger.warning("No ground truth or prediction for %s: left out of the results.", ", ".join(missing))
+        for metric in self.test_metrics:
+            if metric.name == "image_AUROC" and metric.update_called and (value := float(metric.compute())) < CHANCE:
+                logger.warning(LEARNED_NOTHING, value)
 
 
 class RawScoreUpdate(Callback):

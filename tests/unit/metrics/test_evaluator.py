@@ -129,9 +129,22 @@ def test_without_masks_pixel_metrics_are_absent_with_one_warning(
     assert all(name in warnings[0] for name in ("pixel_AUROC", "pixel_AUPRO", "pixel_AveragePrecision"))
 
 
-def test_auroc_without_anomalies_is_not_a_number() -> None:
+def test_auroc_without_anomalies_is_not_a_number_and_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
     result = reported(Ours(default_evaluator()), batches(1.0, labels=(0, 0)))
     assert torch.tensor([result["image_AUROC"], result["pixel_AUROC"], result["pixel_AUPRO"]]).isnan().all()
+    assert "tells good from bad" not in caplog.text
+
+
+@pytest.mark.parametrize(("labels", "warned"), [((0, 1), False), ((1, 0), True)])
+def test_a_model_no_better_than_chance_is_named_as_such(
+    labels: tuple[int, int], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    test = batches(1.0)
+    for batch in test:
+        batch.gt_label = torch.tensor(labels * 3)  # of the others: the darker ones are called bad
+    value = reported(Ours(default_evaluator()), test)["image_AUROC"]
+    assert (value < 0.6) == warned
+    assert (f"image AUROC {value:.2f}: this model hardly tells good from bad" in caplog.text) == warned
 
 
 def test_raw_scores_come_first_and_other_evaluators_stay_alone() -> None:
