@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
+from anomalib_plugins.callbacks.prediction_summary import PredictionSummary
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import spread_non_finite
 from anomalib_plugins.components.names import did_you_mean
@@ -83,11 +84,12 @@ class PluginModule:
         return default_evaluator()
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """Look after checkpoints, data and drift, in front of anomalib's own components."""
+        """Look after checkpoints, data and drift in front of anomalib's own components; sum up after them."""
         callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]
         # A model's callback replaces the trainer's of the same type: the user's own settings must win.
         theirs = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [*(kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs), *callbacks]
+        guards = [kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs]
+        return [*guards, *callbacks, PredictionSummary()]
 
     @property
     def learning_type(self) -> LearningType:

@@ -3,9 +3,11 @@
 
 """A model in use: light that changes, and thresholds that have to."""
 
+import logging
 import re
 import shutil
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +113,17 @@ def test_light_that_changes_is_warned_of_once_and_light_that_does_not_is_not(use
     assert not labels.any()
     assert len(said) == 1
     assert re.search(r"median is 0\.\d+ in the last 30 parts, 0\.\d+ in validation \(p = .*Has the light", said[0])
+
+
+def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heatmaps_are(used, tmp_path, caplog):
+    folder = photos(tmp_path / "same", count=2)
+    photos(folder / "dark", brightness=0.3, count=1)
+    with caplog.at_level(logging.INFO):
+        batches = engine(tmp_path).predict(Dark(visualizer=True), data_path=folder, ckpt_path=used)
+    bad = sum(int(batch.pred_label.sum()) for batch in batches)
+    said = re.search(r"(\d) of 3 images judged anomalous. Heatmaps: (\S+)", caplog.text)
+    assert int(said[1]) == bad == 1
+    assert len(list(Path(said[2]).rglob("*.png"))) == 3
 
 
 def test_thresholds_of_a_checkpoint_are_those_of_predictions_and_of_the_exported_model(used, tmp_path, monkeypatch):
