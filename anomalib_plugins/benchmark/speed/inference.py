@@ -15,6 +15,7 @@ from anomalib_plugins.benchmark.options import Choice
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare, summarise, times
 from anomalib_plugins.components.cost import count
 from anomalib_plugins.models.pouta.torch_model import PoutaModel
+from anomalib_plugins.models.quantization import compiled
 
 # The last is the peer. Random weights cost the same time as trained ones.
 MODELS: dict[str, dict[str, Any]] = {
@@ -50,16 +51,15 @@ def convolution_rates(options: Options) -> dict[str, float]:
     """Billions of multiply-accumulates in a CPU second of OpenVINO, in the best of some convolutions, by precision."""
     import openvino
 
-    core, rates = openvino.Core(), {"f32": 0.0, "bf16": 0.0}
+    rates = {"f32": 0.0, "bf16": 0.0}
     for channels, side in CONVOLUTIONS[:1] if options.quick else CONVOLUTIONS:
         image = torch.rand(1, channels, side, side)
         network = Stack(channels).eval()
         macs = count(network, image).macs
         model = openvino.convert_model(network, example_input=image)
         for precision in rates if has_bf16() else ("f32",):
-            hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
-            compiled = core.compile_model(model, "CPU", hints)
-            seconds = times([partial(compiled, image.numpy())], options.rounds)[1].quantile(0.5).item()
+            run = partial(compiled(model, precision), image.numpy())
+            seconds = times([run], options.rounds)[1].quantile(0.5).item()
             rates[precision] = max(rates[precision], macs / 1e9 / seconds)
     return rates
 

@@ -4,42 +4,18 @@
 """8-bit OpenVINO models beside float32: what they lose on real images, and how much faster they are."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from anomalib.data import MVTecAD
-from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
-from anomalib_plugins.components.quantization import quantize
-from anomalib_plugins.metrics.ranking import auroc
+from anomalib_plugins.models.quantization import ALLOWED, compiled, image_auroc, quantize
 
-ALLOWED = 0.5  # points of image AUROC that an 8-bit model may lose
 TRAINED = 75.0  # points of float32 below which a model has not learned enough to lose anything
-
-
-def compiled(file: Path, precision: str) -> Callable[[Any], Any]:
-    """A model on the CPU, on as many threads as torch's."""
-    import openvino
-
-    hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
-    return openvino.Core().compile_model(file, "CPU", hints)
-
-
-def image_auroc(network: Callable[[Any], Any], images: list[Tensor], labels: Tensor) -> float:
-    """Image AUROC in points.
-
-    Args:
-        network: An OpenVINO model with raw scores.
-        images: ``(1, 3, H, W)`` each.
-        labels: 1 where an image has a defect ``(N,)``.
-    """
-    scores = [torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images]
-    return 100 * auroc(torch.cat(scores), labels).item()
 
 
 def verdict(before: float, lost: float) -> str:

@@ -21,13 +21,6 @@ def scoring(scores):
     return lambda _: {"pred_score": [next(remaining)]}
 
 
-def test_auroc_is_of_ranks_whatever_the_scores_range():
-    images, labels = [torch.zeros(1, 3, 2, 2)] * 4, torch.tensor([0, 0, 1, 1])
-    assert int8.image_auroc(scoring([100.0, 103.0, 102.0, 105.0]), images, labels) == pytest.approx(75)
-    assert int8.image_auroc(scoring([0.1, 0.2, 0.3, 0.4]), images, labels) == pytest.approx(100)
-    assert int8.image_auroc(scoring([5.0, 5.0, 5.0, 5.0]), images, labels) == pytest.approx(50)
-
-
 def test_a_model_that_has_not_learned_has_nothing_to_lose():
     verdicts = [int8.verdict(before=before, lost=lost) for before, lost in ((74, 0), (90, 0.4), (90, 0.5))]
     assert verdicts == ["cannot tell", "yes", "no"]

@@ -1,31 +1,46 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What an INT8 model is calibrated on. That calibrated models keep their accuracy is measured, not tested."""
+"""What an INT8 model is calibrated on, and what is said of what it loses."""
 
+import logging
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from anomalib_plugins.components.quantization import quantize, resizing
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
+from anomalib_plugins.models.quantization import image_auroc, quantize, resizing, tell_loss
 
 openvino = pytest.importorskip("openvino")
 
 
 class Data:
-    """Ten training images of 12 x 20 pixels, each of one grey."""
+    """Ten images of 12 x 20 pixels, each of one grey; the bright half has defects."""
 
     def setup(self, stage):
         assert stage == "fit"
-        images = [SimpleNamespace(image=torch.full((3, 12, 20), number / 10)) for number in range(10)]
-        self.loader = SimpleNamespace(dataset=images)
+        greys = [(torch.full((3, 12, 20), number / 10), torch.tensor(number > 4)) for number in range(10)]
+        self.loader = SimpleNamespace(dataset=[SimpleNamespace(image=image, gt_label=label) for image, label in greys])
 
     def train_dataloader(self):
         return self.loader
+
+    def val_dataloader(self):
+        return self.loader
+
+
+def grey(factor=1.0):
+    """A network that scores how bright an image is, times a factor."""
+    from openvino import opset13 as ops
+
+    images = ops.parameter([-1, 3, -1, -1], np.float32)
+    score = ops.multiply(ops.reduce_mean(images, np.array([1, 2, 3])), np.float32(factor))
+    score.output(0).set_names({"pred_score"})
+    return openvino.Model([score], [images])
 
 
 def network(*size):
@@ -104,10 +119,46 @@ def test_the_resize_is_not_quantised_and_what_follows_is(tmp_path):
     assert kinds["Convolution"] == [True]
 
 
-def test_a_models_export_calibrates_so_and_says_what_it_needs(calibrated):
+def scoring(scores):
+    """A network that gives these scores one by one."""
+    remaining = iter(scores)
+    return lambda _: {"pred_score": [next(remaining)]}
+
+
+def test_auroc_is_of_ranks_whatever_the_scores_range():
+    images, labels = [torch.zeros(1, 3, 2, 2)] * 4, torch.tensor([0, 0, 1, 1])
+    assert image_auroc(scoring([100.0, 103.0, 102.0, 105.0]), images, labels) == pytest.approx(75)
+    assert image_auroc(scoring([0.1, 0.2, 0.3, 0.4]), images, labels) == pytest.approx(100)
+    assert image_auroc(scoring([5.0, 5.0, 5.0, 5.0]), images, labels) == pytest.approx(50)
+
+
+@pytest.fixture
+def images():
+    data = Data()
+    data.setup("fit")
+    return data.val_dataloader().dataset
+
+
+def test_what_8_bits_keep_is_said_and_what_they_lose_is_warned_of(images, caplog, recwarn):
+    with caplog.at_level(logging.INFO):
+        tell_loss(grey(), grey(2.0), images, (8, 16))
+    assert "INT8: image AUROC of 10 validation images is 100.0 points, in float32 100.0." in caplog.text
+    assert not recwarn
+    with pytest.warns(UserWarning, match=r"is 50.0 points, in float32 100.0. Export without --compression_type"):
+        tell_loss(grey(), grey(0.0), images, (8, 16))
+
+
+def test_without_defects_what_they_lose_is_not_known(images):
+    with pytest.warns(UserWarning, match="INT8: no validation images with and without defects"):
+        tell_loss(grey(), grey(), images[:5], (8, 16))
+
+
+def test_a_models_export_calibrates_so_and_says_what_it_needs(calibrated, caplog):
     model = PluginModule()
     model.input_size = (8, 16)
-    model._post_training_quantization_ov(network(-1, -1), Data())
+    with caplog.at_level(logging.INFO):
+        model._post_training_quantization_ov(grey(), Data())
+    assert "INT8: image AUROC of 10 validation images" in caplog.text
     assert {image.shape for image in calibrated} == {(1, 3, 8, 16)}
     with pytest.raises(ValueError, match="INT8_PTQ calibrates on training images: name the datamodule"):
         model._post_training_quantization_ov(network(-1, -1))
