@@ -13,7 +13,8 @@ from anomalib.data import MVTecAD
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
-from anomalib_plugins.models.quantization import ALLOWED, compiled, image_auroc, quantize
+from anomalib_plugins.metrics.ranking import auroc
+from anomalib_plugins.models.quantization import ALLOWED, answers, compiled, quantize
 
 TRAINED = 75.0  # points of float32 below which a model has not learned enough to lose anything
 
@@ -56,7 +57,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
             way: round(file.with_suffix(".bin").stat().st_size / 1e6, 1)
             for way, file in zip(ways, (plain, plain, small), strict=True)
         }
-        aurocs = {way: image_auroc(network, images, labels) for way, network in ways.items()}
+        aurocs = {way: 100 * auroc(answers(network, images), labels).item() for way, network in ways.items()}
         lost = {way: round(aurocs["OpenVINO float32"] - value, 2) for way, value in aurocs.items()}
         calls = {way: partial(network, images[0].numpy()) for way, network in ways.items()}
         what = f"{name}, {data.category}, {size[0]} px"

@@ -13,7 +13,7 @@ import torch
 
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
-from anomalib_plugins.models.quantization import image_auroc, quantize, resizing, tell_loss
+from anomalib_plugins.models.quantization import answers, quantize, tell_loss
 
 openvino = pytest.importorskip("openvino")
 
@@ -55,7 +55,7 @@ def calibrated(monkeypatch):
     images = []
 
     def fake(model, dataset, subset_size, ignored_scope):
-        assert ignored_scope == {"names": []}
+        assert set(ignored_scope) == {"names"}
         images.extend(dataset)
         assert len(images) == subset_size
         return model
@@ -92,44 +92,37 @@ def test_nncf_takes_them():
     torch.testing.assert_close(torch.from_numpy(found), torch.from_numpy(expected), rtol=0, atol=0.05)
 
 
-class Shrinks(torch.nn.Module):
-    """A network that resizes first, with a matrix product behind its convolution."""
+class Network(torch.nn.Module):
+    """A network that resizes, convolves twice with a matrix product between, and smooths a product's sum."""
 
     def __init__(self):
         super().__init__()
-        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.first, self.second = torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 5, 3, padding=1)
+        self.smooth = torch.nn.Conv2d(1, 1, 3, padding=1)
 
     def forward(self, images):
-        features = self.conv(antialiased_resize(images, (8, 8)))
-        return features @ features.mT
+        features = self.first(antialiased_resize(images, (8, 8)))
+        features = self.second(features @ features.mT)
+        return self.smooth((features @ features.mT).sum(dim=1, keepdim=True))
 
 
-def test_the_resize_is_not_quantised_and_what_follows_is(tmp_path):
+def test_convolutions_and_what_lies_between_are_quantised_and_nothing_else(tmp_path):
     pytest.importorskip("nncf")
     path = tmp_path / "model.onnx"
     sizes = {"images": {0: "n", 2: "h", 3: "w"}}
-    torch.onnx.export(Shrinks().eval(), (torch.rand(2, 3, 12, 20),), path, dynamic_shapes=sizes, verbose=False)
+    torch.onnx.export(Network().eval(), (torch.rand(2, 3, 12, 20),), path, dynamic_shapes=sizes, verbose=False)
     small = quantize(openvino.convert_model(path), Data(), (8, 8))
     kinds = {"Convolution": [], "MatMul": []}
-    for each in small.get_ops():
+    for each in small.get_ordered_ops():
         sources = [each.input_value(number).get_node().get_type_name() for number in range(len(each.inputs()))]
         kinds.get(each.get_type_name(), []).append("FakeQuantize" in sources)
-    assert len(resizing(small)) == 2
-    assert sorted(kinds["MatMul"]) == [False, False, True]
-    assert kinds["Convolution"] == [True]
+    assert kinds == {"Convolution": [True, True, False], "MatMul": [False, False, True, False]}
 
 
-def scoring(scores):
-    """A network that gives these scores one by one."""
-    remaining = iter(scores)
-    return lambda _: {"pred_score": [next(remaining)]}
-
-
-def test_auroc_is_of_ranks_whatever_the_scores_range():
-    images, labels = [torch.zeros(1, 3, 2, 2)] * 4, torch.tensor([0, 0, 1, 1])
-    assert image_auroc(scoring([100.0, 103.0, 102.0, 105.0]), images, labels) == pytest.approx(75)
-    assert image_auroc(scoring([0.1, 0.2, 0.3, 0.4]), images, labels) == pytest.approx(100)
-    assert image_auroc(scoring([5.0, 5.0, 5.0, 5.0]), images, labels) == pytest.approx(50)
+def test_answers_are_the_networks_one_by_one():
+    images = [torch.full((1, 3, 2, 2), value) for value in (0.25, 1.0)]
+    found = answers(lambda image: {"pred_score": [image.sum()], "other": [0]}, images)
+    assert found.tolist() == [3.0, 12.0]
 
 
 @pytest.fixture
@@ -141,11 +134,13 @@ def images():
 
 def test_what_8_bits_keep_is_said_and_what_they_lose_is_warned_of(images, caplog, recwarn):
     with caplog.at_level(logging.INFO):
-        tell_loss(grey(), grey(2.0), images, (8, 16))
-    assert "INT8: image AUROC of 10 validation images is 100.0 points, in float32 100.0." in caplog.text
+        tell_loss(grey(), grey(0.9), images, (8, 16))
+    assert "INT8: image AUROC of 10 validation images is 100.0 points, in float32 100.0; 0 of them" in caplog.text
     assert not recwarn
-    with pytest.warns(UserWarning, match=r"is 50.0 points, in float32 100.0. Export without --compression_type"):
+    with pytest.warns(UserWarning, match=r"is 50.0 points, in float32 100.0; 4 .* Export without --compression_type"):
         tell_loss(grey(), grey(0.0), images, (8, 16))
+    with pytest.warns(UserWarning, match=r"is 100.0 points, in float32 100.0; 1 of them are judged otherwise. Export"):
+        tell_loss(grey(), grey(1.1), images, (8, 16))
 
 
 def test_without_defects_what_they_lose_is_not_known(images):
