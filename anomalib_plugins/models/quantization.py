@@ -22,7 +22,7 @@ CHANGED = 0.05  # share of images that it may judge otherwise
 
 
 def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], count: int = CALIBRATION_IMAGES) -> Any:
-    """Quantise the convolutions, and what lies between them, after training (NNCF).
+    """Quantise convolutions but the first, and what lies between them, after training (NNCF).
 
     anomalib 2.7 quantises everything, on validation images, which may be the test's, as large as the files are: scores
     saturate, and a network with a fixed input size fails.
@@ -50,7 +50,7 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
         network,
         nncf.Dataset(numbers, prepared),
         subset_size=len(numbers),
-        ignored_scope=nncf.IgnoredScope(names=outside_convolutions(network)),
+        ignored_scope=nncf.IgnoredScope(names=left_in_floats(network)),
     )
 
 
@@ -116,18 +116,20 @@ def tell_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence
         rank_zero_warn(f"{said} Export without --compression_type, and let OpenVINO run that file in bfloat16.")
 
 
-def outside_convolutions(network: Any) -> list[str]:
-    """Names of the operations that do not lie between two learned convolutions: resizing, distances, heatmap, score.
+def left_in_floats(network: Any) -> list[str]:
+    """Names of all operations up to the first learned convolution, it included, and behind the last one.
 
-    8 bits would save little time there, and cost much: shares of pixels are no longer right, distances to a memory are
-    small differences of large numbers, and a score saturates at what the calibrating images had.
+    8 bits would save little time there, and cost much: shares of pixels are no longer right, small differences of a
+    photo are rounded away, distances to a memory are small differences of large numbers, and a score saturates at what
+    the calibrating images had.
 
     Args:
         network: An OpenVINO model.
     """
     nodes = {node.friendly_name: node for node in network.get_ops()}
     convolutions = [node for node in nodes.values() if is_learned_convolution(node)]
-    between = reached(convolutions, targets) & reached(convolutions, sources)
+    followers = [target for node in convolutions for target in targets(node)]
+    between = reached(followers, targets) & reached(convolutions, sources)
     skipped = {"Constant", "Parameter", "Result"}
     return [name for name, node in nodes.items() if name not in between and node.get_type_name() not in skipped]
 

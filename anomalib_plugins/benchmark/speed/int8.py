@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from anomalib.data import MVTecAD
+from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
@@ -24,6 +25,11 @@ def verdict(before: float, lost: float) -> str:
     if before < TRAINED:
         return "cannot tell"
     return "yes" if lost < ALLOWED else "no"
+
+
+def change(before: Tensor, after: Tensor) -> float:
+    """Root of the mean squared change of scores ``(N,)``, in standard deviations of what they were."""
+    return round(((after - before).square().mean().sqrt() / before.std()).item(), 3)
 
 
 def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterator[Row]:
@@ -57,14 +63,23 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
             way: round(file.with_suffix(".bin").stat().st_size / 1e6, 1)
             for way, file in zip(ways, (plain, plain, small), strict=True)
         }
-        aurocs = {way: 100 * auroc(answers(network, images), labels).item() for way, network in ways.items()}
+        scores = {way: answers(network, images) for way, network in ways.items()}
+        aurocs = {way: 100 * auroc(each, labels).item() for way, each in scores.items()}
         lost = {way: round(aurocs["OpenVINO float32"] - value, 2) for way, value in aurocs.items()}
         calls = {way: partial(network, images[0].numpy()) for way, network in ways.items()}
         what = f"{name}, {data.category}, {size[0]} px"
         rounded = {way: round(value, 2) for way, value in aurocs.items()}
+        moved = {way: change(scores["OpenVINO float32"], each) for way, each in scores.items()}
         passes = {way: verdict(aurocs["OpenVINO float32"], value) for way, value in lost.items()}
         yield from compare(
-            what, calls, options.rounds, file_mb=megabytes, image_auroc=rounded, points_lost=lost, ship=passes
+            what,
+            calls,
+            options.rounds,
+            file_mb=megabytes,
+            image_auroc=rounded,
+            points_lost=lost,
+            score_change=moved,
+            ship=passes,
         )
 
 

@@ -10,10 +10,9 @@ import pytest
     "first",
     [
         "import torch",
-        "import anomalib.models",
         "import anomalib.data",
         "import anomalib.cli",
-        "from anomalib.models.image.padim import Padim",
+        "from anomalib.models.image.padim import Padim",  # imports anomalib.models first
         # Ours is half imported when anomalib, which it imports, is done.
         "from anomalib_plugins.models.slsg.lightning_model import Slsg",
     ],

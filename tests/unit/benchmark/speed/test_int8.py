@@ -26,6 +26,13 @@ def test_a_model_that_has_not_learned_has_nothing_to_lose():
     assert verdicts == ["cannot tell", "yes", "no"]
 
 
+def test_scores_that_saturate_have_changed_by_all_they_said():
+    before = torch.tensor([1.0, 2.0, 3.0])
+    assert int8.change(before, before) == 0
+    assert int8.change(before, before + 0.5) == 0.5
+    assert int8.change(before, torch.full((3,), 2.0)) == pytest.approx((2 / 3) ** 0.5, abs=1e-3)
+
+
 class Model(torch.nn.Module):
     """Writes empty files where it exports to."""
 
@@ -67,16 +74,18 @@ class Data:
         """Nothing to do."""
 
 
-@pytest.mark.parametrize(("scores", "lost", "ship"), [([1, 2, 3, 4], 0.0, "yes"), ([1, 3, 2, 4], 25.0, "no")])
+@pytest.mark.parametrize(
+    ("scores", "lost", "ship"), [([1.0, 2.0, 3.0, 4.0], 0.0, "yes"), ([1.0, 3.0, 2.0, 4.0], 25.0, "no")]
+)
 def test_it_is_shipped_where_it_loses_little(tmp_path, monkeypatch, scores, lost, ship):
     monkeypatch.setattr(anomalib.models, "Model", Model, raising=False)
     monkeypatch.setattr(int8, "MVTecAD", Data)
     monkeypatch.setattr(int8, "quantize", lambda network, data, size: network)
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core, save_model=write))
-    networks = {"model": scoring([1, 2, 3, 4]), "int8": scoring(scores)}
+    networks = {"model": scoring([1.0, 2.0, 3.0, 4.0]), "int8": scoring(scores)}
 
     def compiled(file: Path, precision):
-        return scoring([1, 2, 3, 4]) if precision == "bf16" else networks[file.stem]
+        return scoring([1.0, 2.0, 3.0, 4.0]) if precision == "bf16" else networks[file.stem]
 
     def compare(what, calls, rounds, **extras):
         return [{"way": way, **{column: values[way] for column, values in extras.items()}} for way in calls]
