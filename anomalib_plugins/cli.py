@@ -20,11 +20,12 @@ from anomalib.cli import AnomalibCLI
 from anomalib.data import AnomalibDataModule
 from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 TRACEBACK = "ANOMALIB_PLUGINS_TRACEBACK"
 """Environment variable that, when set, has refusals shown with their traceback."""
 
-REFUSALS = (ArithmeticError, OSError, RuntimeError, TypeError, ValueError)
+REFUSALS = (ArithmeticError, MisconfigurationException, OSError, RuntimeError, TypeError, ValueError)
 
 
 class SeededCLI(AnomalibCLI):
@@ -98,7 +99,9 @@ def _class_names() -> set[str]:
 
 
 def refusal_in(error: BaseException) -> BaseException | None:
-    """What this package said is wrong with its input, if that is what ended a command, and no bug of anybody's.
+    """What was said to be wrong with a command's input, if that is what ended it, and no bug of anybody's.
+
+    This package says so, and so do anomalib's datamodules and, with an exception of its own, Lightning.
 
     Args:
         error: As it was caught.
@@ -109,9 +112,10 @@ def refusal_in(error: BaseException) -> BaseException | None:
     if last is None or not isinstance(error, REFUSALS):
         return None
     frame = last.tb_frame
-    ours = frame.f_globals.get("__name__", "").partition(".")[0] == __package__
-    # A bug of ours fails at any other instruction than `raise`.
-    if ours and frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]:
+    module = frame.f_globals.get("__name__", "")
+    says = module.startswith((f"{__package__}.", "anomalib.data.")) or isinstance(error, MisconfigurationException)
+    # A bug fails at any other instruction than `raise`.
+    if says and frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]:
         return error
     # jsonargparse tries every type that an option may have, and buries what each of them said.
     buried = frame.f_locals.get("exceptions", ()) if frame.f_globals.get("__package__") == "jsonargparse" else ()

@@ -92,7 +92,7 @@ def _anomalib(title: str, arguments: Sequence[str]) -> int:
 
 
 def _predict(model: Path, data: Path, folder: Path) -> list[tuple[str, float, bool]]:
-    """Score one photo of each kind with the exported model and save the heatmaps."""
+    """Score all photos with the exported model; show the first of each kind and save its heatmap."""
     from anomalib.deploy import OpenVINOInferencer
     from anomalib.visualization.image.functional import overlay_image, visualize_anomaly_map
     from PIL import Image
@@ -101,13 +101,14 @@ def _predict(model: Path, data: Path, folder: Path) -> list[tuple[str, float, bo
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for kind in sorted(path for path in (data / "flange" / "test").iterdir() if path.is_dir()):
-        photo = min(kind.glob("*.png"))
-        prediction = inferencer.predict(photo)
-        heatmap = visualize_anomaly_map(prediction.anomaly_map.squeeze())
-        overlay_image(Image.open(photo), heatmap).save(folder / f"{kind.name}.png")
-        score, label = float(prediction.pred_score.item()), bool(prediction.pred_label.item())
-        print(f"  {kind.name:<18} score {score:.3f}  {'DEFECT' if label else 'ok'}")
-        rows.append((kind.name, score, label))
+        for number, photo in enumerate(sorted(kind.glob("*.png"))):
+            prediction = inferencer.predict(photo)
+            score, label = float(prediction.pred_score.item()), bool(prediction.pred_label.item())
+            rows.append((kind.name, score, label))
+            if number == 0:
+                heatmap = visualize_anomaly_map(prediction.anomaly_map.squeeze())
+                overlay_image(Image.open(photo), heatmap).save(folder / f"{kind.name}.png")
+                print(f"  {kind.name:<18} score {score:.3f}  {'DEFECT' if label else 'ok'}")
     return rows
 
 
@@ -116,7 +117,7 @@ def _summary(run: Path, checkpoint: Path, predicted: list[tuple[str, float, bool
     good = [label for kind, _, label in predicted if kind == "good"]
     bad = [label for kind, _, label in predicted if kind != "good"]
     print(
-        f"\nDone in {seconds / 60:.1f} minutes. Of the photos above {bad.count(False)} of {len(bad)} defects are missed"
+        f"\nDone in {seconds / 60:.1f} minutes. Of all test photos {bad.count(False)} of {len(bad)} defects are missed"
         f" and {good.count(True)} of {len(good)} good parts rejected.\n"
         "Minutes of a CPU are a demonstration, no training: the test's AUROC says how far it got.\n"
     )

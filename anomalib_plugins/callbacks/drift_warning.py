@@ -41,7 +41,7 @@ class DriftWarning(Callback):
         self.window = window
         self.false_warnings = false_warnings
         self.scores: Tensor | None = None  # (N,) of the good images of the last validation
-        self._validation: list[Tensor] = []
+        self._validation: dict[str, float] = {}  # scores by path
         self._monitor: DriftMonitor | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,19 +55,23 @@ class DriftWarning(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew: the weights have changed."""
         del trainer, pl_module
-        self._validation = []
+        self._validation = {}
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
-        """Collect the scores of good images."""
-        del trainer, pl_module, batch, numbers
+        """Collect the scores of good images, of each file once: simulated validation sets repeat photos."""
+        del trainer, pl_module, numbers
         scores, labels = getattr(outputs, "pred_score", None), getattr(outputs, "gt_label", None)
-        if scores is not None and labels is not None:
-            self._validation.append(scores.detach().flatten()[labels.flatten() == 0].float().cpu())
+        if scores is None or labels is None:
+            return
+        first = len(self._validation)
+        paths = getattr(batch, "image_path", None) or [f"{first + index}" for index in range(len(scores))]
+        each = zip(paths, scores.detach().flatten().tolist(), labels.flatten().tolist(), strict=True)
+        self._validation |= {str(path): score for path, score, label in each if not label}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember them."""
         del pl_module
-        scores = torch.cat([torch.empty(0), *self._validation])
+        scores = torch.tensor(list(self._validation.values()), dtype=torch.float32)
         if not trainer.sanity_checking and len(scores):
             self.scores = scores[scores.isfinite()]
 

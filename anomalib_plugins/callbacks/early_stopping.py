@@ -53,7 +53,7 @@ def leave_phases(trainer: Trainer) -> None:
     """Undo :func:`watch_phases`, and say so if a metric was never there."""
     for callback in trainer.callbacks:
         check = vars(callback).pop(CHECK, None) if isinstance(callback, EarlyStopping) else None
-        if check is not None and not check.seen:
+        if check is not None and not check.seen and callback.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics)) or "none"
             rank_zero_warn(f"EarlyStopping watched {callback.monitor!r}, which no phase logged; there was: {known}.")
 

@@ -8,8 +8,10 @@ import re
 import shutil
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from anomalib.data import InferenceBatch
@@ -17,6 +19,7 @@ from anomalib.deploy import OpenVINOInferencer
 from anomalib.models import AnomalibModule
 from PIL import Image, ImageEnhance
 from torch import nn
+from torch.testing import assert_close
 
 from anomalib_plugins.callbacks import DriftWarning
 from anomalib_plugins.callbacks.checkpoint_files import SafeCheckpointIO
@@ -115,6 +118,15 @@ def test_light_that_changes_is_warned_of_once_and_light_that_does_not_is_not(use
     assert re.search(r"median is 0\.\d+ in the last 30 parts, 0\.\d+ in validation \(p = .*Has the light", said[0])
 
 
+def test_a_photo_that_validation_shows_twice_is_one_good_part():
+    watch, labels = DriftWarning(), torch.tensor([False, False, True])
+    for paths, scores in ((["a", "b", "c"], [0.1, 0.2, 0.9]), (["a", "d", "b"], [0.1, 0.3, 0.8])):
+        outputs = SimpleNamespace(pred_score=torch.tensor(scores), gt_label=labels)
+        watch.on_validation_batch_end(None, None, outputs, SimpleNamespace(image_path=paths))
+    watch.on_validation_epoch_end(SimpleNamespace(sanity_checking=False), None)
+    assert_close(watch.scores, torch.tensor([0.1, 0.2, 0.3]))
+
+
 def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heatmaps_are(used, tmp_path, caplog):
     folder = photos(tmp_path / "same", count=2)
     photos(folder / "dark", brightness=0.3, count=1)
@@ -124,6 +136,9 @@ def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heat
     said = re.search(r"(\d) of 3 images judged anomalous. Heatmaps: (\S+)", caplog.text)
     assert int(said[1]) == bad == 1
     assert len(list(Path(said[2]).rglob("*.png"))) == 3
+    rows = pd.read_csv(re.search(r"Scores: (\S+)", caplog.text)[1])
+    assert [Path(path).parent.name for path in rows.image_path[rows.pred_label == 1]] == ["dark"]
+    assert_close(torch.tensor(rows.pred_score), torch.cat([batch.pred_score for batch in batches]).double())
 
 
 def test_thresholds_of_a_checkpoint_are_those_of_predictions_and_of_the_exported_model(used, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
+import re
 import sys
 import types
 
@@ -51,6 +52,30 @@ def refuse_as_an_option(_):
     parser = ArgumentParser()
     parser.add_subclass_arguments(AnomalibModule, "model")
     parser.instantiate_classes(parser.parse_args(["--model=Pouta", "--model.image_size=[8, 8]"]))
+
+
+def miss_a_folder(_):
+    from anomalib.data.utils.path import validate_path
+
+    validate_path("fotos")
+
+
+def misread_a_clock(_):
+    from lightning.pytorch.callbacks import Timer
+
+    Timer("3min")
+
+
+@pytest.mark.parametrize(
+    ("refusing", "said"), [(miss_a_folder, r"error: .*fotos"), (misread_a_clock, "error: .*DD:HH:MM:SS")]
+)
+def test_what_anomalib_and_lightning_refuse_ends_in_one_line_too(monkeypatch, capsys, refusing, said):
+    from anomalib_plugins import cli
+
+    monkeypatch.delenv(cli.TRACEBACK, raising=False)
+    monkeypatch.setattr(cli, "SeededCLI", refusing)
+    assert cli.main(["train"]) == 2
+    assert re.match(said, capsys.readouterr().err)
 
 
 def meet_a_bug_of_ours(_):
