@@ -3,6 +3,7 @@
 
 """8-bit OpenVINO models, calibrated on the images a model was trained on."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
         return resize(images[number].image, target, antialias=True)[None].numpy()
 
     numbers = spread(len(images), count)
+    logging.getLogger("nncf").setLevel(logging.WARNING)  # it names each operation that is left in floats
     return nncf.quantize(
         network,
         nncf.Dataset(numbers, prepared),
