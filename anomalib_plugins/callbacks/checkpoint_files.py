@@ -129,7 +129,7 @@ def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: Lightnin
     written_by, version = stamp.get("model", wanted), stamp.get("version", __version__)
     given, own = checkpoint.get("state_dict", {}), dict(model.named_parameters())
     fitting = sum(name in given and given[name].shape == tensor.shape for name, tensor in own.items())
-    if written_by != wanted or 2 * fitting < len(own):
+    if written_by != wanted or ("model" not in stamp and 2 * fitting < len(own)):
         other = "another model, or of other options" if written_by == wanted else written_by
         msg = (
             f"{path} is a checkpoint of {other}, not of this {wanted}: {fitting} of {len(own)} tensors match. "

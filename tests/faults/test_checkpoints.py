@@ -123,6 +123,10 @@ def test_a_checkpoint_with_other_parts_than_these_options_have_is_refused_in_one
     says = rf"of a Slsg with other options \(pretrain is '{there}' there and '{here}' here\): \d+ tensors .* is {where}"
     with pytest.raises(CheckpointError, match=rf"{says}\. Give the options it was trained with, or its -c FILE$"):
         SafeCheckpointIO(other).load_checkpoint(tmp_path / "x.ckpt")
+    content["state_dict"] = {}  # as of another backbone
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=rf"pretrain is '{there}' there and '{here}' here\): \d+ tensors differ"):
+        SafeCheckpointIO(other).load_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_a_checkpoint_of_an_older_version_is_used_with_a_warning(checkpoint, original, tmp_path):
