@@ -25,6 +25,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 TRACEBACK = "ANOMALIB_PLUGINS_TRACEBACK"
 """Environment variable that, when set, has refusals shown with their traceback."""
 
+READERS = tuple(f"anomalib.data.{part}." for part in ("datamodules", "datasets", "utils"))
+"""Modules of anomalib that look at what a user names; its validators find bugs."""
+
 REFUSALS = (ArithmeticError, MisconfigurationException, OSError, RuntimeError, TypeError, ValueError)
 
 
@@ -113,7 +116,7 @@ def refusal_in(error: BaseException) -> BaseException | None:
         return None
     frame = last.tb_frame
     module = frame.f_globals.get("__name__", "")
-    says = module.startswith((f"{__package__}.", "anomalib.data.")) or isinstance(error, MisconfigurationException)
+    says = module.startswith((f"{__package__}.", *READERS)) or isinstance(error, MisconfigurationException)
     # A bug fails at any other instruction than `raise`.
     if says and frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]:
         return error
@@ -129,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command-line arguments, the command first.
 
     Returns:
-        Exit code: 0, or 2 where this package refused the input; other failures raise.
+        Exit code: 0, or 2 where the input was refused; other failures raise.
     """
     # anomalib's configure_logger adds a second handler beside the first, and every line comes twice.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)

@@ -41,7 +41,7 @@ class DriftWarning(Callback):
         self.window = window
         self.false_warnings = false_warnings
         self.scores: Tensor | None = None  # (N,) of the good images of the last validation
-        self._validation: dict[str, float] = {}  # scores by path
+        self._validation: dict[Any, float] = {}  # scores by path
         self._monitor: DriftMonitor | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -63,10 +63,9 @@ class DriftWarning(Callback):
         scores, labels = getattr(outputs, "pred_score", None), getattr(outputs, "gt_label", None)
         if scores is None or labels is None:
             return
-        first = len(self._validation)
-        paths = getattr(batch, "image_path", None) or [f"{first + index}" for index in range(len(scores))]
+        paths = getattr(batch, "image_path", None) or [object() for _ in scores]  # each is another
         each = zip(paths, scores.detach().flatten().tolist(), labels.flatten().tolist(), strict=True)
-        self._validation |= {str(path): score for path, score, label in each if not label}
+        self._validation |= {path: score for path, score, label in each if not label}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember them."""

@@ -110,9 +110,9 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
     def finish(self) -> None:
         """Turn what was gathered into means and inverse Cholesky factors of the covariances, in place."""
         mean = self._true_mean()
+        identity = torch.eye(mean.shape[1], device=mean.device)
         for here, factor in self._factors():
-            identity = torch.eye(mean.shape[1], device=mean.device).expand_as(factor)
-            inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+            inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
             for start, stop, values in self._strips():
                 values[here] = inverse[:, start:stop, :stop].transpose(1, 2)
         self.mean = mean

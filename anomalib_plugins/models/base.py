@@ -163,7 +163,7 @@ class PluginModule:
     def _post_training_quantization_ov(self, model: Any, datamodule: AnomalibDataModule | None = None) -> Any:
         """Calibrate on training images of the model's size; anomalib 2.7 takes validation images of any.
 
-        Says what image AUROC of the validation images was, and is; warns if half a point or more is lost.
+        Says what image AUROC of the validation images was, and is; warns if too much is lost.
         """
         if datamodule is None:
             msg = "INT8_PTQ calibrates on training images: name the datamodule, e.g. --data Folder --data.root photos"

@@ -5,7 +5,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,7 +43,7 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
     target = taken_size(network, size)
 
     def prepared(number: int) -> ndarray:
-        return resize(images[number].image, target, antialias=True)[None].numpy()
+        return resized(images[number].image, target).numpy()
 
     numbers = spread(len(images), count)
     logging.getLogger("nncf").setLevel(logging.WARNING)  # it names each operation that is left in floats
@@ -62,6 +61,11 @@ def spread(images: int, count: int) -> list[int]:
     return [each * images // taken for each in range(taken)]
 
 
+def resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    """An image ``(3, H, W)`` as a batch of one of another height and width."""
+    return resize(image, list(size), antialias=True)[None]
+
+
 def taken_size(network: Any, size: Sequence[int]) -> list[int]:
     """Height and width that an OpenVINO model is fixed to, or ``size`` if it takes any."""
     shape = network.input(0).partial_shape
@@ -74,19 +78,17 @@ def compiled(network: Any, precision: str = "f32") -> Callable[[ndarray], Any]:
     import openvino
 
     hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
-    source = str(network) if isinstance(network, Path) else network
-    return openvino.Core().compile_model(source, "CPU", hints)
+    return openvino.Core().compile_model(network, "CPU", hints)
 
 
-def answers(network: Callable[[ndarray], Any], images: Sequence[Tensor], name: str = "pred_score") -> Tensor:
-    """One output of a compiled model ``(N,)``.
+def scores_of(network: Callable[[ndarray], Any], images: Sequence[Tensor]) -> Tensor:
+    """Scores of a compiled model ``(N,)``.
 
     Args:
         network: A compiled model.
         images: ``(1, 3, H, W)`` each.
-        name: Name of the output.
     """
-    return torch.cat([torch.as_tensor(network(image.numpy())[name]).flatten() for image in images])
+    return torch.cat([torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images])
 
 
 def tell_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence[int]) -> None:
@@ -99,24 +101,24 @@ def tell_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence
         size: Height and width to resize them to.
     """
     target = taken_size(network, size)
-    items = [dataset[number] for number in spread(len(dataset), CALIBRATION_IMAGES)]
-    labels = torch.tensor([int(item.gt_label) for item in items])
+    items = (dataset[number] for number in spread(len(dataset), CALIBRATION_IMAGES))  # photos are large: one at a time
+    images, found = zip(*((resized(item.image, target), int(item.gt_label)) for item in items), strict=True)
+    labels = torch.tensor(found)
     if labels.unique().numel() < 2:
         rank_zero_warn("INT8: no validation images with and without defects, what 8 bits cost is not known.")
         return
-    images = [resize(item.image, target, antialias=True)[None] for item in items]
-    scores = [answers(compiled(each), images) for each in (network, small)]
+    scores = [scores_of(compiled(each), images) for each in (network, small)]
     before, after = (100 * auroc(each, labels).item() for each in scores)
     changed = int(((scores[0] > 0.5) != (scores[1] > 0.5)).sum())
     said = (
-        f"INT8: image AUROC of {len(items)} validation images is {after:.1f} points, in float32 {before:.1f}; "
+        f"INT8: image AUROC of {len(labels)} validation images is {after:.1f} points, in float32 {before:.1f}; "
         f"verdicts that changed: {changed}."
     )
     defects = int(labels.sum())
-    pair = 100 / (defects * (len(items) - defects))  # what one pair of images in the wrong order costs
+    pair = 100 / (defects * (len(labels) - defects))  # what one pair of images in the wrong order costs
     if before - after >= max(ALLOWED, 3 * pair):
         rank_zero_warn(f"{said} Export without --compression_type, and let OpenVINO run that file in bfloat16.")
-    elif changed > CHANGED * len(items):
+    elif changed > CHANGED * len(labels):
         rank_zero_warn(f"{said} The order of images is kept, but scores have moved: choose the threshold anew.")
     else:
         rank_zero_info(said)

@@ -4,11 +4,13 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,19 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def part(original: Path, tmp_path: Path) -> Path:
     """A copy of the photos, to be spoilt."""
     return shutil.copytree(original, tmp_path / "part")
+
+
+@contextmanager
+def mounted(folder: Path, *options: Any) -> Generator[Path, None, None]:
+    """A folder with something mounted on it; the test is skipped, with what mount said, where that is not allowed."""
+    folder.mkdir()
+    done = subprocess.run(["mount", *options, folder], check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(reason=f"this test needs the right to mount: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def datamodule(part: Path, **arguments: Any) -> MVTecAD:

@@ -16,7 +16,7 @@ from anomalib_plugins import CutSwapPatchcore, Pouta, Slsg
 from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError, SafeCheckpointIO, stamp_checkpoint
 from anomalib_plugins.components.weights import load_state_dict
 
-from .conftest import SIZE, datamodule, engine, small
+from .conftest import SIZE, datamodule, engine, mounted, small
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,8 @@ def hostile(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A disk of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=4m", "tmpfs") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("how", ["truncated", "text", "empty", "missing"])

@@ -125,6 +125,11 @@ def test_a_photo_that_validation_shows_twice_is_one_good_part():
         watch.on_validation_batch_end(None, None, outputs, SimpleNamespace(image_path=paths))
     watch.on_validation_epoch_end(SimpleNamespace(sanity_checking=False), None)
     assert_close(watch.scores, torch.tensor([0.1, 0.2, 0.3]))
+    for scores in ([0.4, 0.5, 0.6], [0.4, 0.7, 0.8]):  # photos without a path are all different
+        outputs = SimpleNamespace(pred_score=torch.tensor(scores), gt_label=labels.flip(0))
+        watch.on_validation_batch_end(None, None, outputs, SimpleNamespace(image_path=None))
+    watch.on_validation_epoch_end(SimpleNamespace(sanity_checking=False), None)
+    assert_close(watch.scores, torch.tensor([0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8]))
 
 
 def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heatmaps_are(used, tmp_path, caplog):

@@ -6,7 +6,6 @@
 import ctypes
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,7 +25,7 @@ from anomalib_plugins import CutSwapPatchcore, Slsg
 from anomalib_plugins.__main__ import main
 from anomalib_plugins.callbacks.data_check import DataCheckError
 
-from .conftest import SIZE, datamodule, engine, small
+from .conftest import SIZE, datamodule, engine, mounted, small
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of Linux
 NOBODY = 65534
@@ -84,16 +83,10 @@ def test_nothing_is_written_to_the_photos(awkward):
 
 
 def test_photos_on_a_disk_that_cannot_be_written_train(original, tmp_path):
-    part = tmp_path / "part"
-    part.mkdir()
-    if subprocess.run(["mount", "--bind", "-o", "ro", original, part], check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a disk")
-    try:
+    with mounted(tmp_path / "part", "--bind", "-o", "ro", original) as part:
         with pytest.raises(OSError, match="Read-only file system"):
             (part / "x").touch()
         engine(tmp_path, saves=False, max_steps=2).fit(model(), datamodule=datamodule(part))
-    finally:
-        subprocess.run(["umount", "-l", part], check=True)
 
 
 def test_a_photo_that_may_not_be_read_is_named(original, fork):
@@ -102,7 +95,7 @@ def test_a_photo_that_may_not_be_read_is_named(original, fork):
         sys.exit(main(["check", str(part)]))
 
     if os.getuid():
-        pytest.skip("only root may become somebody else")
+        pytest.skip(reason="only root may become a user who may not read a photo")
     with TemporaryDirectory() as folder:  # pytest's own are root's alone
         Path(folder).chmod(0o755)
         part = shutil.copytree(original, Path(folder) / "part")
@@ -208,7 +201,7 @@ def test_without_internet_missing_weights_are_one_error_and_models_without_weigh
     child = fork(run)
     code = child.wait()
     if code == 77:
-        pytest.skip("only root may take the network away")
+        pytest.skip(reason="only root may give a process a namespace without a network")
     assert code == 1
     assert "trained without internet" in child.said
     assert "FileNotFoundError: no ImageNet weights for" in child.said

@@ -6,6 +6,7 @@ import sys
 import types
 
 import pytest
+import torch
 
 from anomalib_plugins import __main__ as program
 
@@ -108,7 +109,16 @@ def test_what_we_refuse_ends_in_one_line_unless_the_traceback_is_asked_for(
         assert len(said) == 2
 
 
-@pytest.mark.parametrize(("wrong", "error"), [(meet_a_bug_of_ours, TypeError), (meet_an_error_of_others, ValueError)])
+def give_anomalib_a_wrong_shape(_):
+    from anomalib.data import ImageBatch
+
+    ImageBatch(image=torch.zeros(3, 8))  # no user's mistake
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [(meet_a_bug_of_ours, TypeError), (meet_an_error_of_others, ValueError), (give_anomalib_a_wrong_shape, ValueError)],
+)
 def test_bugs_keep_their_traceback(monkeypatch, wrong, error):
     from anomalib_plugins import cli
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 from anomalib.data import MVTecAD
 from torch import Tensor
-from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.benchmark.speed.side_by_side import Options, Row, compare
 from anomalib_plugins.metrics.ranking import auroc
-from anomalib_plugins.models.quantization import ALLOWED, answers, compiled, quantize
+from anomalib_plugins.models.quantization import ALLOWED, compiled, quantize, resized, scores_of
 
 TRAINED = 75.0  # points of float32 below which a model has not learned enough to lose anything
 
@@ -48,11 +47,11 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
     model.post_processor = None  # raw scores
     size = model.input_size
     items = data.test_dataloader().dataset
-    images = [resize(item.image, list(size), antialias=True)[None] for item in items]
+    images = [resized(item.image, size) for item in items]
     labels = torch.tensor([int(item.gt_label) for item in items])
     with tempfile.TemporaryDirectory() as folder:
         plain, small = model.to_openvino(folder, input_size=size), Path(folder) / "int8.xml"
-        # What the exporter does for INT8_PTQ, which would trace the model once more.
+        # What the exporter does for INT8_PTQ, which would trace the model once more; it keeps 32 bits of the floats.
         openvino.save_model(quantize(openvino.Core().read_model(plain), data, size), small)
         ways = {
             "OpenVINO float32": compiled(plain, "f32"),
@@ -63,7 +62,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
             way: round(file.with_suffix(".bin").stat().st_size / 1e6, 1)
             for way, file in zip(ways, (plain, plain, small), strict=True)
         }
-        scores = {way: answers(network, images) for way, network in ways.items()}
+        scores = {way: scores_of(network, images) for way, network in ways.items()}
         aurocs = {way: 100 * auroc(each, labels).item() for way, each in scores.items()}
         lost = {way: round(aurocs["OpenVINO float32"] - value, 2) for way, value in aurocs.items()}
         calls = {way: partial(network, images[0].numpy()) for way, network in ways.items()}

@@ -104,6 +104,12 @@ def test_a_metric_that_no_phase_logs_is_said_with_those_there_are(tmp_path):
     assert len(model.names) == 4
 
 
+def test_a_metric_that_no_epoch_end_saw_is_not_called_missing(tmp_path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "EarlyStopping watched")
+        fit(Plateau(Phase("only", 2, steps=1)), tmp_path, "train_loss")
+
+
 def test_other_models_have_lightnings_own_again(tmp_path):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "EarlyStopping watched")

@@ -13,7 +13,7 @@ import torch
 
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
-from anomalib_plugins.models.quantization import answers, compiled, quantize, tell_loss
+from anomalib_plugins.models.quantization import compiled, quantize, scores_of, tell_loss
 
 openvino = pytest.importorskip("openvino")
 
@@ -113,9 +113,9 @@ def test_what_lies_between_the_first_convolution_and_the_last_is_quantised_and_n
     torch.testing.assert_close(found, expected, rtol=0, atol=0.1 * expected.abs().max().item())
 
 
-def test_answers_are_the_networks_one_by_one():
+def test_scores_are_the_networks_one_by_one():
     images = [torch.full((1, 3, 2, 2), value) for value in (0.25, 1.0)]
-    found = answers(lambda image: {"pred_score": [image.sum()], "other": [0]}, images)
+    found = scores_of(lambda image: {"pred_score": [image.sum()], "other": [0]}, images)
     assert found.tolist() == [3.0, 12.0]
 
 
