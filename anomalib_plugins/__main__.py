@@ -14,7 +14,6 @@ COMMANDS = {
     "check": ("anomalib_plugins.check", "everything that would spoil a training on a folder of photos, before it"),
     "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
-    "speed": ("anomalib_plugins.benchmark.speed.command", "every part that is to be fast, beside anomalib's own"),
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
     "threshold": ("anomalib_plugins.threshold", "from what score on a trained model calls a part a defect"),
     "demo": ("anomalib_plugins.demo.command", "a page that scores the photos you drop on it, by any trained model"),

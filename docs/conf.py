@@ -10,8 +10,10 @@ author = "anomalib_plugins contributors"
 copyright = "2026, anomalib_plugins contributors"  # noqa: A001  # Sphinx calls it so
 release = version = version_of("anomalib_plugins")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+sphinx = ("autodoc", "autosummary", "napoleon", "viewcode")
+extensions = ["myst_parser", *(f"sphinx.ext.{name}" for name in sphinx)]
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"anomalib_plugins {release}"
 
@@ -20,11 +22,13 @@ myst_heading_anchors = 3
 # Documents are read on GitHub, too: what they link to there (source, results, notebooks) is no page here.
 suppress_warnings = ["myst.xref_missing"]
 
+autodoc_mock_imports = ["ray"]  # optional, and only for clusters
 autoclass_content = "class"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+# A package's page lists its modules; what it re-exports is documented where it is defined.
+autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

@@ -22,26 +22,13 @@ def test_links_lead_to_files(path):
         assert (path.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "api").glob("*.md")), ids=lambda path: path.stem)
-def test_modules_of_the_api_pages_exist(path):
-    modules = re.findall(r"automodule:: ([\w.]+)", path.read_text(encoding="utf-8"))
-    files = [ROOT.joinpath(*module.split(".")) for module in modules]
-    assert [str(file) for file in files if not (file.with_suffix(".py").is_file() or file.is_dir())] == []
-    assert modules
-
-
 def test_every_plugin_is_in_the_readme_and_the_api():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    packages = re.findall(r"^   (anomalib_plugins\.\w+)$", page, re.MULTILINE)
     for plugin in PLUGINS:
         assert f"`{plugin.name}`" in readme, plugin.name
-        package = ROOT.joinpath(*plugin.module.split("."))
-        modules = (
-            [plugin.module]
-            if not package.is_dir()
-            else [f"{plugin.module}.{file.stem}" for file in package.glob("*.py")]
-        )
-        assert any(f"automodule:: {module}\n" in pages for module in modules), plugin.path
+        assert any(plugin.module.startswith(package) for package in packages), plugin.path
 
 
 def test_every_command_is_in_the_readme():

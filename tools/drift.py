@@ -1,0 +1,156 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""See whether `DriftWarning` warns of good parts in changed light, and of nothing else.
+
+``python -m tools.drift --root DATA --model Padim --output drift.json``
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import Lambda
+from torchvision.transforms.v2.functional import gaussian_blur
+from torchvision.tv_tensors import Image
+
+from anomalib_plugins.benchmark.machine import machine, versions
+from tools.latency import markdown
+
+Change = Callable[[Tensor], Tensor]
+
+
+def gain(image: Tensor, red: float, green: float, blue: float) -> Tensor:
+    """Another exposure or colour of light.
+
+    Args:
+        image: RGB in ``[0, 1]`` ``(3, H, W)``.
+        red: Factor of its channel.
+        green: Factor of its channel.
+        blue: Factor of its channel.
+    """
+    return (image * image.new_tensor([red, green, blue])[:, None, None]).clamp(0, 1)
+
+
+def noise(image: Tensor, sigma: float) -> Tensor:
+    """A camera with more noise, the same in each image.
+
+    Args:
+        image: RGB in ``[0, 1]`` ``(3, H, W)``.
+        sigma: Standard deviation.
+    """
+    drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    return (image + sigma * drawn).clamp(0, 1)
+
+
+CHANGES: dict[str, Change] = {
+    "none": lambda image: image,
+    "5 % darker": partial(gain, red=0.95, green=0.95, blue=0.95),
+    "40 % darker": partial(gain, red=0.6, green=0.6, blue=0.6),
+    "50 % brighter": partial(gain, red=1.5, green=1.5, blue=1.5),
+    "warmer light": partial(gain, red=1.2, green=1.0, blue=0.8),
+    "out of focus": partial(gaussian_blur, kernel_size=[25, 25], sigma=[4.0, 4.0]),
+    "noisy camera": partial(noise, sigma=0.05),
+    "moved by 8 pixels": partial(torch.roll, shifts=(8, 8), dims=(1, 2)),
+}
+
+
+def measure(model_name: str, root: Path, category: str, size: int, seed: int, window: int) -> Iterator[dict[str, Any]]:
+    """Train, validate on half of the test images, and judge the good ones of the other half, changed.
+
+    Args:
+        model_name: Name anomalib knows the model by.
+        root: Folder in MVTec AD's layout.
+        category: Folder within it.
+        size: Side of the images, in pixels.
+        seed: Of the halves.
+        window: Parts to a test.
+
+    Yields:
+        A row for each change.
+    """
+    from anomalib.data import MVTecAD
+    from anomalib.engine import Engine
+    from anomalib.models import get_model
+    from torch.utils.data import DataLoader
+
+    from anomalib_plugins.callbacks.drift_warning import DriftWarning
+
+    data = MVTecAD(root, category, train_batch_size=16, num_workers=0, val_split_mode="from_test", seed=seed)
+    torch.manual_seed(seed)
+    model = get_model(model_name, visualizer=False, evaluator=False)
+    model.pre_processor = model.configure_pre_processor((size, size))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    with tempfile.TemporaryDirectory() as folder:
+        watch = DriftWarning(window)
+        engine = Engine(default_root_dir=folder, callbacks=[watch], accelerator="cpu", devices=1, **quiet)
+        engine.fit(model, datamodule=data)
+        good = [row for row, label in enumerate(data.test_data.samples.label_index) if label == 0]
+        parts = data.test_data.subsample(good)
+        for name, change in CHANGES.items():
+            parts.augmentations = Lambda(change, Image)
+            loader = DataLoader(parts, batch_size=16, collate_fn=parts.collate_fn)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                batches: Any = engine.predict(model, dataloaders=loader)
+            said = [str(each.message) for each in caught if "have moved" in str(each.message)]
+            labels = torch.cat([batch.pred_label.flatten() for batch in batches])
+            yield {
+                "category": category,
+                "change": name,
+                "good_in_validation": 0 if watch.scores is None else len(watch.scores),
+                "good_judged": len(parts),
+                "called_defects": int(labels.sum()),
+                "warning": " ".join("all defects" if "all been called" in each else "moved" for each in said) or "none",
+            }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: Command line without the program's name. ``None`` takes the process's own.
+
+    Returns:
+        0.
+    """
+    cli = argparse.ArgumentParser(prog="python -m tools.drift", description=__doc__)
+    cli.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="in MVTec AD's layout")
+    cli.add_argument("--categories", nargs="+", metavar="NAME", help="default: all folders")
+    cli.add_argument("--model", default="Padim", help="name anomalib knows the model by")
+    cli.add_argument("--image-size", type=int, default=128, metavar="PIXELS")
+    cli.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the halves of the test images")
+    cli.add_argument("--window", type=int, default=16, metavar="N", help="parts to a test")
+    cli.add_argument("--output", type=Path, metavar="JSON")
+    args = cli.parse_args(arguments)
+    categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
+    rows = [
+        {"seed": seed, **row}
+        for category in categories
+        for seed in args.seeds
+        for row in measure(args.model, args.root, category, args.image_size, seed, args.window)
+    ]
+    print(markdown(rows))
+    if args.output:
+        result = {
+            "model": args.model,
+            "image_size": args.image_size,
+            "window": args.window,
+            "machine": machine(torch.device("cpu")),
+            "versions": versions(),
+            "rows": rows,
+        }
+        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Does memory grow, or a score change, in 200 epochs of training and 5,000 predictions of the exported model?
+
+``python -m tools.long_run --output long_run.json --figure long_run.svg`` on Linux.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.components.files import whole_file
+
+SAMPLES = 200  # of memory, in a run of predictions
+
+
+def resident() -> float:
+    """Memory of this process that is in use, in MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * resource.getpagesize() / 2**20, 2)
+
+
+def growth(memory: Sequence[float]) -> float:
+    """MB between the second fifth of a run, when it has warmed up, and the last: of their medians.
+
+    Args:
+        memory: MB, in equal steps; at least five.
+
+    Example:
+        >>> growth([1, 5, 5, 5, 6])
+        1.0
+    """
+    fifth = len(memory) // 5
+    return float(statistics.median(memory[-fifth:]) - statistics.median(memory[fifth : 2 * fifth]))
+
+
+class Memory(Callback):
+    """Memory at the end of each epoch.
+
+    Attributes:
+        seen: MB.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_epoch_end(self, *args: Any) -> None:
+        """Look."""
+        del args
+        self.seen.append(resident())
+
+
+def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[float], list[Path]]:
+    """Train a model on a few drawn parts, validating and saving now and then.
+
+    Args:
+        name: Of a model that trains in epochs.
+        folder: For the parts and the results.
+        epochs: How many.
+        size: Side of the images, in pixels.
+
+    Returns:
+        The model, memory in MB at the end of each epoch, and the test images.
+    """
+    from anomalib.engine import Engine
+    from anomalib.models import get_model
+
+    from anomalib_plugins.data.demo import DemoParts
+
+    data = DemoParts(folder / "parts", 8, 8, 1, image_size=size, train_batch_size=4)
+    model = get_model(name, image_size=(size, size), visualizer=False, epochs=epochs, batch_size=4)
+    memory = Memory()
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    engine = Engine(default_root_dir=folder, callbacks=[memory], accelerator="cpu", devices=1, **quiet)
+    engine.fit(model, datamodule=data)
+    return model, memory.seen, [Path(path) for path in data.test_data.samples.image_path]
+
+
+def predict(model: Any, photos: Sequence[Path], folder: Path, count: int) -> tuple[list[float], int]:
+    """Predict photos in turn with the model exported to OpenVINO, as a user does.
+
+    Args:
+        model: The model.
+        photos: Files.
+        folder: For the exported model.
+        count: Predictions.
+
+    Returns:
+        Memory in MB, and how many predictions were not, bit for bit, those of the same photo before.
+    """
+    from anomalib.deploy import OpenVINOInferencer
+
+    inferencer = OpenVINOInferencer(model.to_openvino(folder), device="CPU")
+    memory: list[float] = []
+    first: dict[Path, bytes] = {}
+    changed = 0
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        prediction = inferencer.predict(photo)
+        said = hashlib.sha256(prediction.pred_score.tobytes() + prediction.anomaly_map.tobytes()).digest()
+        changed += first.setdefault(photo, said) != said
+        if number % max(1, count // SAMPLES) == 0:
+            memory.append(resident())
+    return memory, changed
+
+
+def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw memory against time.
+
+    Args:
+        runs: ``memory_mb`` and ``unit`` by title.
+        path: SVG or PNG.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "long run", "font.size": 8}):  # the same file of the same numbers
+        figure = Figure(figsize=(3.4 * len(runs), 2.4), layout="constrained")
+        for axes, (title, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
+            memory = run["memory_mb"]
+            axes.plot([run["count"] * step / len(memory) for step in range(len(memory))], memory, linewidth=1)
+            axes.set(title=title, xlabel=run["unit"], ylabel="memory in use, MB", ylim=(0, 1.2 * max(memory)))
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: Command line without the program's name. ``None`` takes the process's own.
+
+    Returns:
+        0, or 1 if memory grew by more than ``--limit`` or a prediction changed.
+    """
+    cli = argparse.ArgumentParser(prog="python -m tools.long_run", description=__doc__)
+    cli.add_argument("--model", default="Pouta", help="one of this package that takes epochs")
+    cli.add_argument("--epochs", type=int, default=200, metavar="N", help="at least 5")
+    cli.add_argument("--predictions", type=int, default=5000, metavar="N", help="at least 5")
+    cli.add_argument("--image-size", type=int, default=64, metavar="PIXELS")
+    cli.add_argument("--limit", type=float, default=10.0, metavar="MB", help="how much memory may grow, once warm")
+    cli.add_argument("--output", type=Path, metavar="JSON")
+    cli.add_argument("--figure", type=Path, metavar="SVG")
+    args = cli.parse_args(arguments)
+    if min(args.epochs, args.predictions) < 5:
+        cli.error("growth takes at least 5 epochs and 5 predictions to see")
+    output, figure = (path and path.absolute() for path in (args.output, args.figure))
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # anomalib's inferencer leaves a cache where it is
+        try:
+            model, trained, photos = train(args.model, Path(folder), args.epochs, args.image_size)
+            predicted, changed = predict(model, photos, Path(folder), args.predictions)
+        finally:
+            os.chdir(here)
+    runs = {
+        f"{args.epochs} epochs of training": {"unit": "epoch", "count": args.epochs, "memory_mb": trained},
+        f"{args.predictions:,} predictions, OpenVINO": {
+            "unit": "prediction",
+            "count": args.predictions,
+            "changed_predictions": changed,
+            "memory_mb": predicted,
+        },
+    }
+    for title, run in runs.items():
+        run["growth_mb"] = round(growth(run["memory_mb"]), 2)
+        print(f"{title}: memory grew by {run['growth_mb']} MB, to {run['memory_mb'][-1]} MB")
+    print(f"{changed} predictions of {args.predictions} differed from the first one of the same photo")
+    if output:
+        result = {"model": args.model, "image_size": args.image_size, "versions": versions(), "runs": runs}
+        with whole_file(output, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"machine": machine(torch.device("cpu")), **result}, indent=1) + "\n")
+    if figure:
+        draw(runs, figure)
+    return int(bool(changed) or max(run["growth_mb"] for run in runs.values()) > args.limit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

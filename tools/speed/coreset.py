@@ -1,0 +1,100 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The coreset beside anomalib's: time, and how far the farthest patch lies from what was kept."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from anomalib.models.components.sampling import k_center_greedy
+from torch import Tensor
+from torch.nn import functional as F
+
+from anomalib_plugins.components.coreset import greedy_coreset
+from tools.speed.side_by_side import Options, Row, summarise
+
+SIZES = ((5_000, 500), (20_000, 2_000), (160_000, 1_600))  # patches and picks
+MAKE_ALL = 10_000  # patches up to which anomalib's coreset is finished
+TIMED = 100  # picks of anomalib's that are made beyond: more have been seen to fragment memory by gigabytes
+CHANNELS = 384
+
+
+def smooth_patches(count: int, channels: int = CHANNELS, seed: int = 0) -> Tensor:
+    """Patches as a network gives them: neighbours are alike, and few directions hold most of the variance.
+
+    Args:
+        count: How many, N.
+        channels: Their length, C.
+        seed: Of the random numbers.
+
+    Returns:
+        ``(N, C)``, at least 0.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    side = 32
+    fields = torch.randn(-(-count // side**2), 24, side // 4, side // 4, generator=generator)
+    fields = F.interpolate(fields, size=(side, side), mode="bicubic")
+    mixing = torch.randn(24, channels, generator=generator) / torch.arange(1, 25)[:, None].sqrt()
+    patches = fields.permute(0, 2, 3, 1).reshape(-1, 24)[:count] @ mixing
+    return (patches + 0.2 * torch.randn(count, channels, generator=generator)).relu_()
+
+
+def fill_distance(points: Tensor, picks: Tensor) -> float:
+    """Largest distance of a point to its nearest pick: what greedy k-centre makes small."""
+    chosen = points[picks]
+    return max(torch.cdist(part, chosen).amin(dim=1).max().item() for part in points.split(4096))
+
+
+def ours(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Picks, and wall and CPU seconds ``(2,)``."""
+    return _timed(lambda: greedy_coreset(points, count, progress=False))
+
+
+def theirs(points: Tensor, count: int, made: int) -> tuple[Tensor, Tensor]:
+    """Picks of anomalib's ``KCenterGreedy``, and its seconds for ``count`` picks, of which ``made`` are made."""
+    sampler = k_center_greedy.KCenterGreedy(points, sampling_ratio=1.0)
+    seconds = []
+    for picks in (1, made):  # the projection comes once, however many are picked
+        sampler.coreset_size = picks
+        torch.manual_seed(0)
+        chosen, took = _timed(lambda: torch.tensor(sampler.select_coreset_idxs()))
+        seconds.append(took)
+    each = (seconds[1] - seconds[0]) / max(1, made - 1)
+    return chosen, seconds[0] + each * (count - 1)
+
+
+def _timed(work: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, torch.tensor([time.perf_counter() - wall, time.process_time() - cpu], dtype=torch.float64)
+
+
+def compare(count: int, picks: int) -> list[Row]:
+    """Two rows of one size, once each.
+
+    Of many patches anomalib's first picks are made; its time for the others is that of these, as each is the same work.
+    The fill distances are those of as many picks.
+
+    Args:
+        count: Number of patches.
+        picks: How many are kept.
+    """
+    made = picks if count <= MAKE_ALL else min(picks, TIMED)
+    points = smooth_patches(count)
+    chosen, seconds = ours(points, picks)
+    their_chosen, their_seconds = theirs(points, picks, made)
+    estimate = "" if made == picks else f" ({made} picks made)"
+    names = (f"anomalib KCenterGreedy{estimate}", "greedy_coreset")
+    rows = summarise(
+        f"{picks} of {count} patches x {CHANNELS}", names, torch.stack([their_seconds, seconds], dim=1)[..., None]
+    )
+    for row, kept in zip(rows, (their_chosen, chosen[:made]), strict=True):
+        row["fill_distance"] = round(fill_distance(points, kept), 4)
+    return rows
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """Rows of all sizes."""
+    for count, picks in ((500, 50),) if options.quick else SIZES:
+        yield from compare(count, picks)

@@ -1,0 +1,44 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""A picture of how cost grows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.speed.side_by_side import Row
+
+LABELS = {
+    "images": "training images (PaDiM's fit)",
+    "patches": "patches (coreset of 5 %)",
+    "resolution": "side of the image in pixels (inference, batch 1)",
+    "batch": "images in a batch (inference, 128 px)",
+}
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw CPU time over what is varied, a panel each, both axes logarithmic.
+
+    Args:
+        rows: Of subject growth.
+        path: SVG or PNG file.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "speed", "font.size": 8}):  # the same file of the same numbers
+        figure = Figure(figsize=(9, 6), layout="constrained")
+        for panel, (by, label) in zip(figure.subplots(2, 2).flat, LABELS.items(), strict=True):
+            # "(100 picks made)" is still the same way.
+            here = [{**row, "way": row["way"].partition(" (")[0]} for row in rows if row["by"] == by]
+            for way in dict.fromkeys(row["way"] for row in here):
+                points = [(row["value"], row["cpu_ms"]) for row in here if row["way"] == way]
+                panel.plot(*zip(*points, strict=True), marker="o", markersize=3, label=way)
+            values = sorted({row["value"] for row in here})
+            panel.set(xlabel=label, ylabel="CPU milliseconds", xscale="log", yscale="log")
+            panel.set_xticks(values, [f"{value:,}" for value in values])
+            panel.minorticks_off()
+            panel.margins(y=0.4)  # room for the legend
+            panel.legend(ncols=2, loc="upper left")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

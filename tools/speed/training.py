@@ -1,0 +1,89 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""What makes a training step faster: arithmetic, memory layout, compilation; and what of it is not learning."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from anomalib.data import AnomalibDataModule
+from anomalib.models import AnomalibModule, get_model
+
+from anomalib_plugins.data import DemoParts
+from tools.speed.side_by_side import Options, Row, summarise
+from tools.step_time import LAYOUTS, MODEL_ARGS, Times, median, timed
+
+MODELS = {"Slsg": True, "Pouta": False}  # whether to compile it too, which takes minutes
+BATCH = 2  # images a step loads
+TURNS = 2  # at most
+CLOCKS = (time.perf_counter, time.process_time)
+
+
+class Way(NamedTuple):
+    """How to train.
+
+    Attributes:
+        precision: Lightning's name of the arithmetic.
+        layout: Of the weights, a key of `LAYOUTS`.
+        compiled: Through ``torch.compile``.
+    """
+
+    precision: str
+    layout: str
+    compiled: bool = False
+
+
+WAYS = {
+    "float32": Way("32-true", "contiguous"),
+    "float32, channels_last": Way("32-true", "channels_last"),
+    "bfloat16": Way("bf16-mixed", "contiguous"),
+    "bfloat16, channels_last": Way("bf16-mixed", "channels_last"),
+    "bfloat16, channels_last, torch.compile": Way("bf16-mixed", "channels_last", compiled=True),
+}
+
+
+def made(name: str, side: int, way: Way) -> AnomalibModule:
+    """A model with random weights, straight before simulated anomalies."""
+    size = {"image_size": [side, side], "batch_size": BATCH}
+    model = get_model(name, seed=0, visualizer=False, evaluator=False, **size, **MODEL_ARGS.get(name, {}))
+    model.to(memory_format=LAYOUTS[way.layout])
+    if way.compiled:
+        model.model.compile()
+    return model
+
+
+def rows(name: str, side: int, ways: Mapping[str, Way], turns: int, data: AnomalibDataModule) -> Iterator[Row]:
+    """A row of each way to train one model, which take turns.
+
+    Args:
+        name: What anomalib calls the model.
+        side: Of its images, in pixels.
+        ways: By name; the first is what the others are compared with.
+        turns: Of each.
+        data: What to train on, `BATCH` images at a time.
+    """
+    models = {label: made(name, side, way) for label, way in ways.items()}
+    seconds = torch.empty(2, len(ways), turns, dtype=torch.float64)
+    parts: dict[str, list[Times]] = {label: [] for label in ways}
+    for turn in range(turns):
+        for index, (label, way) in enumerate(ways.items()):
+            wall, cpu = timed(models[label], data, "cpu", way.precision, 1, CLOCKS, warm_up=1)
+            seconds[:, index, turn] = torch.tensor([sum(wall[0]), sum(cpu[0])])
+            parts[label] += cpu
+    for row in summarise(f"{name}, a step of {BATCH} images of {side} px", list(ways), seconds):
+        times = median(parts[row["way"]])
+        shares = (f"{100 * part / sum(times):.1f} %" for part in times[:2])
+        yield row | dict(zip(("loading", "synthesis"), shares, strict=True))
+
+
+def measure(options: Options) -> Iterator[Row]:
+    """Rows of both models at 256 px, on demo parts that are loaded between the steps."""
+    side = 64 if options.quick else 256
+    with tempfile.TemporaryDirectory() as folder:
+        data = DemoParts(folder, image_size=side, train_batch_size=BATCH, num_workers=0)
+        for name, compiled in MODELS.items():
+            ways = {label: way for label, way in WAYS.items() if not way.compiled or (compiled and not options.quick)}
+            yield from rows(name, side, ways, min(TURNS, options.rounds), data)
