@@ -92,6 +92,13 @@ def _add_places(group: Any) -> None:
     )
     add("--heatmaps", type=Path, metavar="DIR", help="write a contact sheet per job")
     add("--checkpoints", type=Path, metavar="DIR", help="write a checkpoint per job")
+    add(
+        "--checkpoint-every",
+        type=float,
+        default=10.0,
+        metavar="M",
+        help="minutes of training that an interruption costs at most (default: %(default)s)",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,6 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if complaint := _complaint(cli, args):
         cli.error(complaint)
+    if args.checkpoint_every <= 0:
+        cli.error(f"--checkpoint-every takes minutes, above 0: got {args.checkpoint_every:g}")
+    args.unfinished = args.output.with_name(f"{args.output.stem}_unfinished")
     if args.weights_cache:  # before the libraries are imported: they read these once
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"

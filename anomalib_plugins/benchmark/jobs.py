@@ -5,12 +5,11 @@
 
 import hashlib
 import logging
-import os
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -19,13 +18,13 @@ from anomalib.data import AnomalibDataModule, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
 from anomalib.pipelines.components import Job as HostJob
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 
 from anomalib_plugins.benchmark.heatmaps import save_sheet
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.benchmark.measure import PeakMemory, speed_and_size
 from anomalib_plugins.benchmark.predictions import Predictions
-from anomalib_plugins.benchmark.recorder import BatchCounter, Recorder
+from anomalib_plugins.benchmark.recorder import Progress, Recorder, TimedCheckpoint
 from anomalib_plugins.benchmark.setup import (
     LOCO_NAMES,
     MEMORY_SCHEDULE,
@@ -39,6 +38,7 @@ from anomalib_plugins.benchmark.setup import (
     wrapped,
 )
 from anomalib_plugins.benchmark.traits import is_one_pass, learns_from_validation, steps_of
+from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.metrics import SPRO, RawScoreEvaluator, loco_metrics, threshold_free_metrics
 
 logger = logging.getLogger(__name__)
@@ -151,12 +151,12 @@ class Job(HostJob):
             torch.set_num_threads(self.setup.threads)
         memory = PeakMemory()
         model, data = self.build(), self.build_data()
-        counter, recorder = BatchCounter(self.report), Recorder()
+        recorder = Recorder()
         with tempfile.TemporaryDirectory() as folder:
-            engine = self._engine(model, [counter, recorder], folder, task_id)
-            wall, cpu = time.perf_counter(), sum(os.times()[:4])
-            engine.fit(model, datamodule=data)
-            wall, cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
+            progress = Progress(self.report)
+            engine = self._engine(model, [progress, recorder], folder, task_id)
+            engine.fit(model, datamodule=data, ckpt_path=self._checkpoint())
+            wall, cpu = progress.seconds
             if learns_from_validation(model):
                 engine.validate(model, datamodule=data, verbose=False)
             metrics = engine.test(model, datamodule=data, verbose=False)[0]
@@ -170,7 +170,7 @@ class Job(HostJob):
             "batch_size": data.train_batch_size,
             "train_seconds": f"{wall:.1f}",
             "train_cpu_seconds": f"{cpu:.1f}",
-            "steps": steps_of(model, counter.count),
+            "steps": steps_of(model, progress.count),
             "peak_memory_mb": memory.megabytes(device),
             **self._speed(model, data, engine),
             "machine": machine(device),
@@ -181,8 +181,7 @@ class Job(HostJob):
     def _engine(self, model: AnomalibModule, callbacks: list[Any], folder: str, task_id: int | None) -> Engine:
         validate = {"check_val_every_n_epoch": 10**9} if learns_from_validation(model) else {"limit_val_batches": 0}
         return Engine(
-            # Nothing is saved while the clock runs; the checkpoint callback keeps the engine from adding one that does.
-            callbacks=[model.evaluator.raw_scores, *callbacks, ModelCheckpoint(folder, save_top_k=0)],
+            callbacks=[model.evaluator.raw_scores, *callbacks, *self._checkpoint_callbacks(model, folder)],
             default_root_dir=folder,
             accelerator=self.setup.accelerator,
             precision=self.setup.precision,
@@ -194,6 +193,23 @@ class Job(HostJob):
             **validate,
             **({} if is_one_pass(model) else self.setup.limits(self.model_name)),
         )
+
+    @property
+    def unfinished(self) -> Path | None:
+        """Folder of the checkpoints that this job goes on from, if any are kept."""
+        folder = self.setup.unfinished
+        return folder and folder / file_stem(self.label, self.category, self.seed, self.setup.schedule, self.number)
+
+    def _checkpoint(self) -> Path | None:
+        """The newest checkpoint of an interrupted run of this job."""
+        found = list(self.unfinished.glob("*.ckpt")) if self.unfinished else []
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    def _checkpoint_callbacks(self, model: AnomalibModule, folder: str) -> list[Callback]:
+        """Save every few minutes; never where one pass fills a memory, which no checkpoint holds half of."""
+        if self.unfinished is None or is_one_pass(model):
+            return [ModelCheckpoint(folder, save_top_k=0)]  # keeps the engine from adding one that saves
+        return [SafeCheckpoints(), TimedCheckpoint(self.unfinished, self.setup.checkpoint_every)]
 
     def _save_pictures_and_weights(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> None:
         name = file_stem(self.label, self.dataset, self.category, self.seed)

@@ -3,28 +3,49 @@
 
 """Callbacks that watch a job from within its training and test."""
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from anomalib.callbacks import ModelCheckpoint
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from anomalib_plugins.benchmark.predictions import Predictions, shrink_maps, shrink_masks
 
 
-class BatchCounter(Callback):
-    """Counts training batches and says how far the job is.
+class Progress(Callback):
+    """Counts training batches, times training and says how far the job is; a resumed job counts on.
 
     ``trainer.global_step`` counts optimizer steps instead, of which a GAN makes two a batch.
 
     Args:
-        report: Is told in a few words, after every batch.
+        report: Called with a few words after every batch.
+
+    Attributes:
+        count: Batches.
     """
 
     def __init__(self, report: Callable[[str], None] | None = None) -> None:
         self.count = 0
         self._report = report or (lambda _: None)
+        self._before, self._start = (0.0, 0.0), _now()
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Wall time and CPU time since construction, and those of the runs that this one continues."""
+        wall, cpu = (before + now - start for before, now, start in zip(self._before, _now(), self._start, strict=True))
+        return wall, cpu
+
+    def state_dict(self) -> dict[str, Any]:
+        """Batches and seconds so far."""
+        return {"count": self.count, "seconds": list(self.seconds)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from a checkpoint."""
+        self.count, self._before = state_dict["count"], tuple(state_dict["seconds"])
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Count one batch."""
@@ -36,6 +57,33 @@ class BatchCounter(Callback):
         """Say that training is over."""
         del trainer, args, kwargs
         self._report("testing")
+
+
+class TimedCheckpoint(ModelCheckpoint):
+    """Saves ``unfinished.ckpt`` every few minutes of training, and nothing else.
+
+    Lightning's ``train_time_interval`` has no effect on models that step their optimizers themselves.
+
+    Args:
+        folder: Where the checkpoint goes.
+        minutes: Time between two checkpoints.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        super().__init__(folder, every_n_epochs=0, every_n_train_steps=0)
+        self._every, self._last = 60 * minutes, time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Save when it is time."""
+        del args, kwargs
+        if time.monotonic() - self._last >= self._every:
+            trainer.save_checkpoint(Path(self.dirpath or ".") / "unfinished.ckpt")
+            self._last = time.monotonic()
+
+
+def _now() -> tuple[float, float]:
+    """Wall clock and CPU time of this process and its children, in seconds."""
+    return time.perf_counter(), sum(os.times()[:4])
 
 
 class Recorder(Callback):

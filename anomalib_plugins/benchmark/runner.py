@@ -4,6 +4,7 @@
 """Runs the jobs of a benchmark, and keeps what each leaves the moment it is there."""
 
 import logging
+import shutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,8 +28,9 @@ class FailedJobsError(RuntimeError):
 class ResumingRunner(Runner):
     """Runs jobs one after the other, those that the results file has no row of.
 
-    A kill loses the running job and nothing else: run the same command again. What jobs print and log goes to a file
-    beside the results, ``results.log`` for ``results.csv``.
+    After a kill run the same command again: the job that was running goes on from its last checkpoint, which is removed
+    when its row is written. What jobs print and log goes to a file beside the results, ``results.log`` for
+    ``results.csv``.
 
     Args:
         generator: Makes the jobs.
@@ -71,6 +73,8 @@ class ResumingRunner(Runner):
                     failed.append(job.title)
                 else:
                     self._keep(outcome, [job.number for job in jobs])
+                    if job.unfinished is not None:
+                        shutil.rmtree(job.unfinished, ignore_errors=True)
         if failed:
             msg = f"{len(failed)} of {len(todo)} jobs failed, see {self.log}: {'; '.join(failed)}"
             raise FailedJobsError(msg)

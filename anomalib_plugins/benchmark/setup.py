@@ -49,6 +49,8 @@ class Setup:
         predictions: Keep what was predicted for each image.
         heatmaps: Folder for contact sheets.
         checkpoints: Folder for checkpoints.
+        checkpoint_every: Minutes of training between two checkpoints that an interrupted job goes on from.
+        unfinished: Folder for these, removed job by job. ``None`` writes none.
     """
 
     accelerator: str = "auto"
@@ -61,6 +63,8 @@ class Setup:
     predictions: bool = True
     heatmaps: Path | None = None
     checkpoints: Path | None = None
+    checkpoint_every: float = 10.0
+    unfinished: Path | None = None
 
     @property
     def schedule(self) -> str:
