@@ -3,49 +3,72 @@
 
 """Says what came of a prediction, which anomalib ends without a word."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch.distributed
 from anomalib.visualization import ImageVisualizer
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 
-class PredictionSummary(Callback):
+class PredictionSummary(BasePredictionWriter):
     """Logs how many images were judged anomalous, where their heatmaps are, and where the scores of all.
 
     The scores are in ``predictions.csv`` in the trainer's root folder: ``image_path``, ``pred_score`` and
-    ``pred_label``, 1 for a defect.
+    ``pred_label``, 1 for a defect; in the order of the data set, on any number of devices.
 
-    Stands after the post-processor, which gives the labels, and the visualizer, which chooses the folder. Of several
-    devices, the first one's images count.
+    Stands after the post-processor, which gives the labels, and the visualizer, which chooses the folder.
     """
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, Any]] = []
+        super().__init__(write_interval="batch")
+        self._rows: dict[tuple[int, int], dict[str, Any]] = {}  # by dataloader and position in its dataset
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
-        del trainer, pl_module
-        self._rows = []
+        """Begin anew, and let the command line keep no images: nobody gets what it would return."""
+        del pl_module
+        self._rows = {}
+        if any(isinstance(callback, SaveConfigCallback) for callback in trainer.callbacks):
+            trainer.predict_loop.return_predictions = False
 
-    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
         """Collect; a model without a threshold gives no labels."""
-        del trainer, pl_module, numbers
-        labels, scores = getattr(outputs, "pred_label", None), getattr(outputs, "pred_score", None)
+        del pl_module, batch_idx
+        labels, scores = getattr(prediction, "pred_label", None), getattr(prediction, "pred_score", None)
         if labels is None or scores is None:
             return
+        first = len(self._rows)  # a dataset that is read from its start to its end has no indices
+        indices = batch_indices or [(first + i) * trainer.world_size + trainer.global_rank for i in range(len(labels))]
         paths = getattr(batch, "image_path", None) or [""] * len(labels)
-        each = zip(paths, scores.flatten().tolist(), labels.flatten().tolist(), strict=True)
-        self._rows += [{"image_path": p, "pred_score": score, "pred_label": int(label)} for p, score, label in each]
+        for index, path, score, label in zip(indices, paths, scores.flatten(), labels.flatten(), strict=True):
+            row = {"image_path": path, "pred_score": score.item(), "pred_label": int(label)}
+            self._rows[dataloader_idx, index] = row
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say it."""
+        """Say it, of all devices."""
         del pl_module
-        if not self._rows or not trainer.is_global_zero:
+        rows = self._rows
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            shares: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, rows)
+            rows = {position: row for share in shares for position, row in share.items()}
+        if not rows or not trainer.is_global_zero:
             return
-        table = pd.DataFrame(self._rows)
+        table = pd.DataFrame([rows[position] for position in sorted(rows)])
         file = Path(trainer.default_root_dir) / "predictions.csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(file, index=False)

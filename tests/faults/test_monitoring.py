@@ -6,7 +6,9 @@
 import logging
 import re
 import shutil
+import sys
 import warnings
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,8 @@ import torch
 from anomalib.data import InferenceBatch
 from anomalib.deploy import OpenVINOInferencer
 from anomalib.models import AnomalibModule
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import SaveConfigCallback
 from PIL import Image, ImageEnhance
 from torch import nn
 from torch.testing import assert_close
@@ -144,6 +148,40 @@ def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heat
     rows = pd.read_csv(re.search(r"Scores: (\S+)", caplog.text)[1])
     assert [Path(path).parent.name for path in rows.image_path[rows.pred_label == 1]] == ["dark"]
     assert_close(torch.tensor(rows.pred_score), torch.cat([batch.pred_score for batch in batches]).double())
+
+
+class Kept(Callback):
+    """Counts the batches that are still in memory."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_predict_batch_end(self, trainer, pl_module, outputs, *args):
+        self.seen.append(weakref.ref(outputs))
+        self.batches = sum(each() is not None for each in self.seen)
+
+
+class CommandLine(SaveConfigCallback):
+    """What tells the command line from Python."""
+
+    def setup(self, *args, **kwargs):
+        pass
+
+
+def test_the_command_line_keeps_no_images_of_a_prediction(used, tmp_path):
+    folder, kept = photos(tmp_path / "same", count=6), Kept()
+    assert engine(tmp_path, kept, CommandLine(None, None)).predict(Dark(), data_path=folder, ckpt_path=used) is None
+    assert kept.batches <= 2
+    assert len(pd.read_csv(next(tmp_path.rglob("predictions.csv")))) == 6
+    assert len(engine(tmp_path).predict(Dark(), data_path=folder, ckpt_path=used)) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks processes")
+def test_several_devices_write_every_photo_once_in_order(used, tmp_path):
+    folder = photos(tmp_path / "same", count=5)
+    engine(tmp_path, devices=2, strategy="ddp_fork").predict(Dark(), data_path=folder, ckpt_path=used)
+    table = pd.read_csv(next(tmp_path.rglob("predictions.csv")))
+    assert list(table.image_path) == sorted(map(str, folder.iterdir()))
 
 
 def test_thresholds_of_a_checkpoint_are_those_of_predictions_and_of_the_exported_model(used, tmp_path, monkeypatch):
