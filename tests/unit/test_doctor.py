@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from anomalib_plugins import doctor
+from anomalib_plugins.components import weights
 from anomalib_plugins.doctor import Check
 
 ALL_OPEN = {"doors": {"Slsg": {"get_model": ""}}, "errors": {}, "hooked": True}
@@ -105,13 +106,21 @@ def test_weights_are_found_where_torch_and_hugging_face_keep_them(tmp_path, monk
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    assert [check.state for check in doctor.weights()] == ["none"]
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    assert [check.state for check in doctor.weights()] == ["none", "none"]
     file = tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     folder = tmp_path / "hf" / "hub" / "models--timm--resnet18.tv_in1k"
     file.parent.mkdir(parents=True)
     file.touch()
     folder.mkdir(parents=True)
-    assert {check.detail for check in doctor.weights()} == {str(file), str(folder)}
+    assert {check.detail for check in doctor.weights() if check.state == "ok"} == {str(file), str(folder)}
+
+
+def test_weights_of_installed_packages_are_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    check = next(doctor.weights())
+    assert (check.state, check.subject) == ("ok", "weights of tf_efficientnet_lite0")
 
 
 def test_texture_folder_is_counted_or_broken(tmp_path):

@@ -63,7 +63,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         center_crop: Height and width to cut out of their middle, e.g. ``[224, 224]`` as the paper's implementation of
             PatchCore probably did; ``None`` keeps the border, where defects may be.
         backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch.
+        layers: Its stages that describe a patch; ``None`` takes those of strides 8 and 16, a ResNet's ``layer2`` and
+            ``layer3``.
         pre_trained: Start from ImageNet weights. ``False`` makes the network of ``saliency="vgg16"`` random too.
         weights: File with the backbone's ImageNet weights; ``None`` looks in the caches and downloads when training
             begins.
@@ -112,7 +113,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         image_size: Sequence[int] = (256, 256),
         center_crop: Sequence[int] | None = None,
         backbone: str = "resnet18",
-        layers: Sequence[str] = ("layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         pre_trained: bool = True,
         weights: str | Path | None = None,
         augmentation: Augmentation = "cutswap",
@@ -158,7 +159,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
         # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers, head_dims = list(image_size), list(layers), list(head_dims)
+        image_size, layers, head_dims = list(image_size), layers and list(layers), list(head_dims)
         center_crop = center_crop and list(center_crop)
         saliency_layers = saliency_layers and list(saliency_layers)
         super().__init__(

@@ -98,7 +98,9 @@ class SwapPretext:
         """
         if self.follows_saliency and self.saliency == "backbone":
             network = copy.deepcopy(backbone.network).float()
-            self._cam = LayerCam(network, [str(layer) for layer in self.layers], "feature-energy", self.margin)
+            layers = [str(layer) for layer in self.layers]
+            mean, std = backbone.pixel_mean.flatten().tolist(), backbone.pixel_std.flatten().tolist()
+            self._cam = LayerCam(network, layers, "feature-energy", self.margin, mean, std)
 
     def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device, seed: int) -> None:
         """Find where patches may be anchored in every image of the training set.

@@ -17,7 +17,7 @@ class CutSwapPatchcoreModel(PatchcoreModel):
 
     Args:
         backbone: What timm calls the network.
-        layers: Stages whose features are joined; the first sets the resolution.
+        layers: Stages whose features are joined; the first sets the resolution. ``None`` as in :class:`Backbone`.
         num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
         search: How the nearest vector is found, see there.
 
@@ -28,7 +28,7 @@ class CutSwapPatchcoreModel(PatchcoreModel):
     def __init__(
         self,
         backbone: str = "resnet18",
-        layers: Sequence[str] = ("layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         num_neighbors: int = 9,
         search: Search = "exact",
     ) -> None:

@@ -161,7 +161,7 @@ def nested(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Check the nested options that all three detectors have, see ``options_of``."""
     return (
-        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "positions")),
+        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "positions", "strides")),
         options_of(Jigsaw, jigsaw, given=("seed",)),
         options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground")),
     )
@@ -180,16 +180,22 @@ def training_of(pfam_training: str, choices: Sequence[str], shape_bias: bool) ->
 
 
 def extractor_of(
-    backbone: str, layers: Sequence[str], pfam: bool, training: str, network: Mapping[str, Any]
+    backbone: str,
+    layers: Sequence[str] | None,
+    pfam: bool,
+    training: str,
+    network: Mapping[str, Any],
+    strides: Sequence[int] = (8, 16),
 ) -> PfamExtractor:
     """The feature maps; attention that nothing trains copies channels, which was measured better than random weights.
 
     Args:
         backbone: As of :class:`PfamExtractor`, as are layers and pfam.
-        layers: Stages.
+        layers: Stages; ``None`` takes those of ``strides``.
         pfam: Whether there is attention.
         training: What trains it.
         network: More arguments of :class:`PfamExtractor`.
+        strides: As of :class:`PfamExtractor`.
     """
     untrained: dict[str, Any] = {"init": "dirac", "positions": False} if training == "none" else {}
-    return PfamExtractor(backbone, layers, pfam, **{**untrained, **network})
+    return PfamExtractor(backbone, layers, pfam, strides=strides, **{**untrained, **network})

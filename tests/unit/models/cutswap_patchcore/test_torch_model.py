@@ -130,6 +130,25 @@ def test_a_network_that_timm_lacks_is_refused_with_what_is_near():
         Backbone("resnet_18")
 
 
+def test_layers_default_to_the_stages_of_the_strides():
+    assert Backbone().layers == ("layer2", "layer3")
+    assert Backbone("tf_efficientnet_lite0").layers == ("blocks.2", "blocks.4")
+    assert Backbone(strides=(4, 8, 16)).layers == ("layer1", "layer2", "layer3")
+    with pytest.raises(
+        ValueError, match=r"vit_tiny_patch16_224 has no stages of strides 8, 16: name layers, of blocks.0"
+    ):
+        Backbone("vit_tiny_patch16_224")
+
+
+def test_images_are_normalised_as_the_weights_expect():
+    image = torch.full((1, 3, 2, 2), 0.75)
+    assert_close(Backbone("tf_efficientnet_lite0").normalize(image), torch.full((1, 3, 2, 2), 0.5))
+    imagenet = (image - torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)) / torch.tensor((0.229, 0.224, 0.225)).view(
+        3, 1, 1
+    )
+    assert torch.equal(Backbone("resnet18").normalize(image), imagenet)
+
+
 @pytest.mark.parametrize("layers", [(), ("layer5",), ("layer2", "layer2")])
 def test_layers_must_be_stages_of_the_network(layers):
     with pytest.raises(ValueError, match="layers must be different ones of act1, layer1, layer2, layer3, layer4"):
@@ -166,6 +185,14 @@ def test_weights_that_only_timm_has_and_that_cannot_be_had_are_said(monkeypatch)
         FileNotFoundError, match=r"no ImageNet weights for mobilenetv2_100 .* name a file with `weights`"
     ):
         backbone.load()
+
+
+def test_weights_of_an_installed_package_are_loaded_before_any_download(monkeypatch):
+    backbone = Backbone("tf_efficientnet_lite0")
+    monkeypatch.setattr(timm.models, "load_pretrained", lambda *_, **__: pytest.fail("timm was asked"))
+    before = backbone.network.conv_stem.weight.clone()
+    backbone.load()
+    assert not torch.equal(backbone.network.conv_stem.weight, before)
 
 
 def test_weights_that_only_timm_has_are_loaded(monkeypatch):
