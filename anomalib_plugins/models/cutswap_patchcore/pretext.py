@@ -100,7 +100,7 @@ class SwapPretext:
             network = copy.deepcopy(backbone.network).float()
             layers = [str(layer) for layer in self.layers]
             mean, std = backbone.pixel_mean.flatten().tolist(), backbone.pixel_std.flatten().tolist()
-            self._cam = LayerCam(network, layers, "feature-energy", self.margin, mean, std)
+            self._cam = LayerCam(network, layers, "feature-energy", self.margin, mean=mean, std=std)
 
     def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device, seed: int) -> None:
         """Find where patches may be anchored in every image of the training set.

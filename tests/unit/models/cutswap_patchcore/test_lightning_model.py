@@ -238,7 +238,7 @@ class Corner:
 
     target = "the corner"
 
-    def __init__(self, network, layers, target, margin):
+    def __init__(self, network, layers, target, margin, **_):
         self.network, self.count = network, len(layers)
 
     def __call__(self, images):
@@ -272,7 +272,7 @@ def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, m
     margins = []
 
     class Seen(Corner):
-        def __init__(self, network, layers, target, margin):
+        def __init__(self, network, layers, target, margin, **_):
             super().__init__(network, layers, target, margin)
             margins.append(margin)
 
