@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The decoder that segmentation and inpainting share."""
+"""The decoder that segmentation and inpainting share, and what brings an encoder's features to its widths."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,41 @@ import torch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.layers import conv_bn_relu, resize_to
+
+WIDTHS = (64, 128, 256, 512)
+
+
+def scaled_widths(width: float) -> tuple[int, ...]:
+    """Channels of the decoder's levels, finest first: those of the paper times ``width``, in multiples of eight.
+
+    Raises:
+        ValueError: If ``width`` is not above 0.
+    """
+    if not width > 0:
+        msg = f"width must be above 0, got {width}"
+        raise ValueError(msg)
+    return tuple(max(8, 8 * round(channels * width / 8)) for channels in WIDTHS)
+
+
+class Laterals(nn.ModuleList):
+    """Brings features of an encoder to the decoder's widths, each by a 1x1 convolution and batch normalisation.
+
+    Features that have their width already pass unchanged.
+
+    Args:
+        channels: Of s0, f1, f2, f3 and f4.
+        widths: Channels of the decoder's levels, finest first.
+    """
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__(
+            nn.Identity() if given == wanted else nn.Sequential(nn.Conv2d(given, wanted, 1), nn.BatchNorm2d(wanted))
+            for given, wanted in zip(channels, (widths[0], *widths), strict=True)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Change the channels of each ``(N, C, H, W)``."""
+        return [lateral(each) for lateral, each in zip(self, features, strict=True)]
 
 
 class BottleneckHead(nn.Module):
@@ -54,22 +89,24 @@ class Decoder(nn.Module):
     Args:
         out_channels: Channels of the prediction.
         context_channels: Channels of the reduced bottleneck that enters the second and third block; 0 for none.
+        widths: Channels of the levels, finest first.
     """
 
-    def __init__(self, out_channels: int, context_channels: int = 0) -> None:
+    def __init__(self, out_channels: int, context_channels: int = 0, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.up1 = conv_bn_relu(512, 256)
-        self.merge1 = nn.Sequential(conv_bn_relu(256 + 256, 256), conv_bn_relu(256, 256))
-        self.up2 = conv_bn_relu(256, 128)
-        self.merge2 = nn.Sequential(conv_bn_relu(128 + 128 + context_channels, 128), conv_bn_relu(128, 128))
-        self.up3 = conv_bn_relu(128, 64)
-        self.merge3 = nn.Sequential(conv_bn_relu(64 + 64 + context_channels, 64), conv_bn_relu(64, 64))
-        self.up4 = conv_bn_relu(64, 32)
-        self.merge4 = conv_bn_relu(32 + 64, 64)
+        w1, w2, w3, w4 = widths
+        self.up1 = conv_bn_relu(w4, w3)
+        self.merge1 = nn.Sequential(conv_bn_relu(w3 + w3, w3), conv_bn_relu(w3, w3))
+        self.up2 = conv_bn_relu(w3, w2)
+        self.merge2 = nn.Sequential(conv_bn_relu(w2 + w2 + context_channels, w2), conv_bn_relu(w2, w2))
+        self.up3 = conv_bn_relu(w2, w1)
+        self.merge3 = nn.Sequential(conv_bn_relu(w1 + w1 + context_channels, w1), conv_bn_relu(w1, w1))
+        self.up4 = conv_bn_relu(w1, w1 // 2)
+        self.merge4 = conv_bn_relu(w1 // 2 + w1, w1)
         self.predict = nn.Sequential(
-            conv_bn_relu(64, 32),
-            conv_bn_relu(32, 16),
-            nn.Conv2d(16, out_channels, 3, padding=1),
+            conv_bn_relu(w1, w1 // 2),
+            conv_bn_relu(w1 // 2, w1 // 4),
+            nn.Conv2d(w1 // 4, out_channels, 3, padding=1),
         )
 
     def forward(
@@ -82,7 +119,7 @@ class Decoder(nn.Module):
         """Decode.
 
         Args:
-            bottleneck: ``(N, 512, H/16, W/16)``.
+            bottleneck: ``(N, C, H/16, W/16)``.
             skips: s0, f1, f2 and f3 of the encoder.
             size: Height and width of the prediction, in pixels.
             context: Reduced bottleneck ``(N, context_channels, H/16, W/16)``, if the decoder was built for one.

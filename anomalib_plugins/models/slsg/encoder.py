@@ -1,26 +1,31 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The ResNet-18 that SLSG's two networks share."""
+"""The encoder that SLSG's two networks share: a ResNet-18 without max-pooling, or any network of timm."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
+from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.weights import load_backbone
+
 Stem = Literal["reference", "standard"]
+CHANNELS = (64, 64, 128, 256, 512)
 
 
 class Features(NamedTuple):
-    """What :class:`SlsgEncoder` sees in images ``(N, 3, H, W)``; sizes are rounded up.
+    """What an encoder sees in images ``(N, 3, H, W)``; sizes are rounded up.
 
     Attributes:
-        s0: Normalised stem, for the last skip only ``(N, 64, H/2, W/2)``.
-        f1: First stage ``(N, 64, H/2, W/2)``.
-        f2: Second stage ``(N, 128, H/4, W/4)``.
-        f3: Third stage ``(N, 256, H/8, W/8)``.
-        f4: Bottleneck, X in the paper ``(N, 512, H/16, W/16)``.
+        s0: Stem, for the last skip only ``(N, C, H/2, W/2)``.
+        f1: First stage ``(N, C, H/2, W/2)``.
+        f2: Second stage ``(N, C, H/4, W/4)``.
+        f3: Third stage ``(N, C, H/8, W/8)``.
+        f4: Bottleneck, X in the paper ``(N, C, H/16, W/16)``.
     """
 
     s0: Tensor
@@ -43,6 +48,10 @@ class SlsgEncoder(nn.Module):
         ValueError: If ``stem`` is unknown.
     """
 
+    channels = CHANNELS
+    mean = (0.485, 0.456, 0.406)
+    std = (0.229, 0.224, 0.225)
+
     def __init__(self, stem: Stem = "reference") -> None:
         super().__init__()
         if stem not in get_args(Stem):
@@ -56,6 +65,15 @@ class SlsgEncoder(nn.Module):
         self.layer2 = resnet.layer2
         self.layer3 = resnet.layer3
         self.layer4 = resnet.layer4
+
+    def load(self, weights: str | Path | None = None) -> None:
+        """Load weights.
+
+        Args:
+            weights: ImageNet weights or a checkpoint of Slsg; ``None`` takes torchvision's, from the caches or the
+                internet.
+        """
+        load_backbone(self, weights=weights, prefix="model.encoder.")
 
     def forward(self, images: Tensor) -> Features:
         """Extract features.
@@ -73,3 +91,39 @@ class SlsgEncoder(nn.Module):
         f3 = self.layer3(f2)
         f4 = self.layer4(f3)
         return Features(s0, f1, f2, f3, f4)
+
+
+class TimmEncoder(nn.Module):
+    """A network of timm, its stages of stride 2, 4, 8 and 16; the first one is s0 and f1.
+
+    Args:
+        name: What timm calls it, e.g. ``tf_efficientnet_lite0``.
+
+    Raises:
+        ValueError: If timm has no such network, or that has no such stages.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.backbone = Backbone(name, strides=(2, 4, 8, 16))
+        self.mean, self.std = (self.backbone.network.pretrained_cfg[name] for name in ("mean", "std"))
+        finest, *coarser = self.backbone.out_dims
+        self.channels = (finest, finest, *coarser)
+
+    def load(self, weights: str | Path | None = None) -> None:
+        """Load weights, as :meth:`SlsgEncoder.load` does."""
+        self.backbone.load(weights, prefix="model.encoder.backbone.network.")
+
+    def forward(self, images: Tensor) -> Features:
+        """Extract features.
+
+        Args:
+            images: ``(N, 3, H, W)``, normalised as the network's ImageNet weights expect.
+
+        Returns:
+            Features of all stages.
+        """
+        finest, *coarser = self.backbone.network.forward_intermediates(
+            images, indices=self.backbone.indices, stop_early=True, intermediates_only=True
+        )
+        return Features(finest, finest, *coarser)

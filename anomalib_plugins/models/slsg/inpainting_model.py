@@ -7,20 +7,25 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .decoder import BottleneckHead, Decoder
-from .encoder import Features
+from .decoder import WIDTHS, BottleneckHead, Decoder, Laterals
+from .encoder import CHANNELS, Features
 
 
 class InpaintingDecoder(nn.Module):
     """GPT-Net without its encoder: paints masked images, in the encoder's input space.
 
     Together with the encoder it is the generator: ``decoder(encoder(masked))``.
+
+    Args:
+        channels: Of the encoder's features.
+        widths: Channels of the decoder's levels, finest first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int] = CHANNELS, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.decoder = Decoder(out_channels=3)
-        self.aux_head = BottleneckHead(out_channels=3)
+        self.laterals = Laterals(channels, widths)
+        self.decoder = Decoder(out_channels=3, widths=widths)
+        self.aux_head = BottleneckHead(3, widths[-1], widths[0] // 2)
 
     def forward(self, features: Features, size: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Reconstruct.
@@ -32,7 +37,7 @@ class InpaintingDecoder(nn.Module):
         Returns:
             Reconstruction, and reconstruction from the bottleneck alone; both ``(N, 3, H, W)``, linear.
         """
-        *skips, bottleneck = features
+        *skips, bottleneck = self.laterals(features)
         size = size or [2 * side for side in features.s0.shape[-2:]]
         return self.decoder(bottleneck, skips, size), self.aux_head(bottleneck, size)[0]
 

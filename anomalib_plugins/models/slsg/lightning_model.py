@@ -20,7 +20,6 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
-from anomalib_plugins.components.weights import load_backbone
 from anomalib_plugins.models.base import options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.inpainting import InpaintingMask
@@ -48,8 +47,11 @@ class Slsg(PhasedModule, AnomalibModule):
 
     Args:
         image_size: Height and width the network works at, in pixels, each at least 32.
+        encoder: ``"resnet18"`` is the published one; or any other network of timm with stages of stride 2, 4, 8 and
+            16, e.g. ``"tf_efficientnet_lite0"``.
+        width: Scales the channels of decoder and SG block; 1 is published.
         pretrain: ``"gpt"`` runs the inpainting phase; ``"imagenet"`` and ``"none"`` skip it and keep the encoder's
-            ImageNet or random weights; a path takes the encoder of an Slsg checkpoint or a ResNet-18 weights file.
+            ImageNet or random weights; a path takes the encoder of an Slsg checkpoint or a weights file of ``encoder``.
         pre_trained: Start the encoder from ImageNet weights (implied by ``pretrain="imagenet"``).
         weights: File with ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads.
         freeze_encoder: Keep the encoder's parameters fixed in the segmentation phase, as the paper's code does.
@@ -66,7 +68,8 @@ class Slsg(PhasedModule, AnomalibModule):
             further in schedules of a few hundred steps.
         learning_rate: Of the segmentation phase, at its start; falls to zero along a half cosine. ``None`` is 0.04 for
             SGD and 0.001 for AdamW.
-        network: More arguments of :class:`SlsgModel` (ablations), e.g. ``{"use_gcn": False}``.
+        network: More arguments of :class:`SlsgModel` (ablations), e.g. ``{"use_gcn": False}``. ``stem`` is
+            ``"standard"`` for ImageNet weights without inpainting, else ``"reference"``.
         masking: More arguments of :class:`InpaintingMask`, e.g. ``{"mask_ratio": 0.6}``.
         simulation: More arguments of :class:`SimulatedAnomaly`, e.g. ``{"logical_probability": 0.3}``.
         loss: More arguments of :class:`SegmentationLoss`, e.g. ``{"use_aux": False}``.
@@ -87,6 +90,8 @@ class Slsg(PhasedModule, AnomalibModule):
     def __init__(
         self,
         image_size: Sequence[int] = (256, 256),
+        encoder: str = "resnet18",
+        width: float = 1.0,
         pretrain: str = "gpt",
         pre_trained: bool = False,
         weights: str | Path | None = None,
@@ -121,7 +126,10 @@ class Slsg(PhasedModule, AnomalibModule):
         if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
             raise ValueError(msg)
-        network = options_of(SlsgModel, network)
+        from_imagenet = pre_trained or weights is not None or pretrain == "imagenet"
+        network = options_of(SlsgModel, network, given=("encoder", "width"))
+        if from_imagenet and pretrain in {"imagenet", "none"}:
+            network = {"stem": "standard"} | network
         masking = options_of(InpaintingMask, masking)
         simulation = options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground", "preset"))
         loss = options_of(SegmentationLoss, loss)
@@ -146,22 +154,22 @@ class Slsg(PhasedModule, AnomalibModule):
             phases.insert(0, Phase(PRETEXT, pretrain_batch_size, epochs=pretrain_epochs))
         self.schedule = PhaseSchedule(phases, seed)
         with seeded(seed):
-            self.model = SlsgModel(**network)
-            self._load_encoder(pretrain, pre_trained, weights)
+            self.model = SlsgModel(encoder, width, **network)
+            self._load_encoder(pretrain, weights, from_imagenet)
             if self.runs_pretext:
-                self.decoder = InpaintingDecoder()
+                self.decoder = InpaintingDecoder(self.model.encoder.channels, self.model.widths)
                 self.discriminator = PatchDiscriminator()
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
-    def _load_encoder(self, pretrain: str, pre_trained: bool, weights: str | Path | None) -> None:
+    def _load_encoder(self, pretrain: str, weights: str | Path | None, from_imagenet: bool) -> None:
         if pretrain not in {"gpt", "imagenet", "none"}:
             if not Path(str(pretrain)).is_file():  # str: YAML's null comes as None
                 msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
                 raise FileNotFoundError(msg)
-            load_backbone(self.model.encoder, weights=pretrain, prefix="model.encoder.")
-        elif pre_trained or weights is not None or pretrain == "imagenet":
-            load_backbone(self.model.encoder, weights=weights)
+            self.model.encoder.load(pretrain)
+        elif from_imagenet:
+            self.model.encoder.load(weights)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take as many optimizer steps as the phase's batch size makes of this batch.
@@ -230,5 +238,8 @@ class Slsg(PhasedModule, AnomalibModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name no files in the checkpoint: it holds the weights, and is to load where those files are not."""
         super().on_save_checkpoint(checkpoint)
+        options = checkpoint["hyper_parameters"]
         if not self.runs_pretext:
-            checkpoint["hyper_parameters"]["pretrain"] = "none"
+            options["pretrain"] = "none"
+        # Said, as it would follow from the weights' origin, which a checkpoint does not name.
+        options["network"] = {**(options.get("network") or {}), "stem": self.model.stem}

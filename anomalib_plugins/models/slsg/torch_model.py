@@ -10,12 +10,9 @@ from torch import Tensor, nn
 from anomalib_plugins.components.inference import never_normal, top_k_score
 from anomalib_plugins.components.segmentation import anomaly_probability
 
-from .decoder import BottleneckHead, Decoder
-from .encoder import SlsgEncoder, Stem
+from .decoder import BottleneckHead, Decoder, Laterals, scaled_widths
+from .encoder import SlsgEncoder, Stem, TimmEncoder
 from .sg_block import AttnScale, SelfAttentiveGraphBlock, ValueConv
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class SkipRefinement(nn.Module):
@@ -61,7 +58,10 @@ class SlsgModel(nn.Module):
     In the paper only the rest learns to segment: freeze :attr:`encoder` with ``requires_grad_(False)``.
 
     Args:
-        stem: What the encoder's first stage reads, see :class:`SlsgEncoder`.
+        encoder: ``"resnet18"`` is the published one; or any other network of timm with stages of stride 2, 4, 8 and
+            16, e.g. ``"tf_efficientnet_lite0"``, which 1x1 convolutions join to the decoder.
+        width: Scales the channels of decoder and SG block; 1 is published.
+        stem: What the first stage of ``"resnet18"`` reads, see :class:`SlsgEncoder`.
         skip_refine: Large-kernel attention on the skips.
         bottleneck_skip: Feed the reduced bottleneck into the decoder's second and third block.
         use_attention: Attention part of the SG block.
@@ -74,7 +74,8 @@ class SlsgModel(nn.Module):
         top_k: The score of an image is the mean of so many largest pixels; all of them where it has fewer.
 
     Raises:
-        ValueError: If ``top_k`` is less than 1, or an option of the encoder or the SG block is unknown.
+        ValueError: If ``top_k`` is less than 1, ``width`` is not above 0, or an option of the encoder or the SG block
+            is unknown.
     """
 
     pixel_mean: Tensor
@@ -82,6 +83,8 @@ class SlsgModel(nn.Module):
 
     def __init__(
         self,
+        encoder: str = "resnet18",
+        width: float = 1.0,
         stem: Stem = "reference",
         skip_refine: bool = True,
         bottleneck_skip: bool = True,
@@ -98,12 +101,16 @@ class SlsgModel(nn.Module):
         if top_k < 1:
             msg = f"top_k must be at least 1 pixel, got {top_k}"
             raise ValueError(msg)
+        self.stem = stem
         self.bottleneck_skip = bottleneck_skip
         self.top_k = top_k
-        self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.encoder = SlsgEncoder(stem)
+        self.encoder = SlsgEncoder(stem) if encoder == "resnet18" else TimmEncoder(encoder)
+        self.widths = scaled_widths(width)
+        self.register_buffer("pixel_mean", torch.tensor(self.encoder.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.encoder.std).view(1, 3, 1, 1), persistent=False)
+        self.laterals = Laterals(self.encoder.channels, self.widths)
         self.sg_block = SelfAttentiveGraphBlock(
+            self.widths[-1],
             use_attention=use_attention,
             use_gcn=use_gcn,
             remove_pos_sim=remove_pos_sim,
@@ -112,12 +119,13 @@ class SlsgModel(nn.Module):
             attn_scale=attn_scale,
             value_conv=value_conv,
         )
-        self.refine = nn.ModuleList(SkipRefinement(c) if skip_refine else nn.Identity() for c in (64, 128, 256))
-        self.aux_head = BottleneckHead(out_channels=2)
-        self.decoder = Decoder(out_channels=2, context_channels=32 if bottleneck_skip else 0)
+        self.refine = nn.ModuleList(SkipRefinement(c) if skip_refine else nn.Identity() for c in self.widths[:3])
+        context = self.widths[0] // 2
+        self.aux_head = BottleneckHead(2, self.widths[-1], context)
+        self.decoder = Decoder(2, context if bottleneck_skip else 0, self.widths)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Bring images to ImageNet's statistics, the input of the encoder.
+        """Bring images to the statistics that the encoder's ImageNet weights expect.
 
         Args:
             images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
@@ -137,7 +145,7 @@ class SlsgModel(nn.Module):
             Logits, which include the second, and auxiliary logits from the bottleneck; both ``(N, 2, H, W)``.
         """
         size = images.shape[-2:]
-        s0, f1, f2, f3, f4 = self.encoder(self.normalize(images))
+        s0, f1, f2, f3, f4 = self.laterals(self.encoder(self.normalize(images)))
         bottleneck = self.sg_block(f4)
         aux_logits, context = self.aux_head(bottleneck, size)
         skips = [s0, *(refine(f) for refine, f in zip(self.refine, (f1, f2, f3), strict=True))]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.models import resnet18
 
-from anomalib_plugins.models.slsg.encoder import SlsgEncoder
+from anomalib_plugins.models.slsg.encoder import SlsgEncoder, TimmEncoder
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,19 @@ def test_bottleneck_has_a_sixteenth_of_the_images_sides():
 def test_an_unknown_stem_is_refused():
     with pytest.raises(ValueError, match=r"stem must be one of \('reference', 'standard'\), got 'resnet'"):
         SlsgEncoder(stem="resnet")
+
+
+def test_a_network_of_timm_gives_its_stages_of_stride_2_to_16(images):
+    encoder = TimmEncoder("tf_efficientnet_lite0").eval()
+    network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(0, 1, 2, 3)).eval()
+    network.load_state_dict(encoder.backbone.network.state_dict(), strict=False)
+    with torch.no_grad():
+        s0, *features = encoder(images)
+        assert_close(features, network(images))
+    assert s0 is features[0]
+    assert encoder.channels == tuple(each.shape[1] for each in (s0, *features))
+
+
+def test_a_network_without_a_stage_of_stride_2_is_refused():
+    with pytest.raises(ValueError, match="convnext_atto has no stages of strides 2, 4, 8, 16"):
+        TimmEncoder("convnext_atto")

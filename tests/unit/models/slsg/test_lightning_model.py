@@ -154,6 +154,43 @@ def test_encoder_starts_from_a_weights_file(tmp_path):
     assert_close(model.model.encoder.layer3[0].conv1.weight, resnet.layer3[0].conv1.weight, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("options", "stem"),
+    [
+        ({}, "reference"),
+        ({"pretrain": "none"}, "reference"),
+        ({"weights": "resnet18.pth"}, "reference"),
+        ({"pretrain": "imagenet", "weights": "resnet18.pth"}, "standard"),
+        ({"pretrain": "none", "weights": "resnet18.pth"}, "standard"),
+        ({"pretrain": "imagenet", "weights": "resnet18.pth", "network": {"stem": "reference"}}, "reference"),
+    ],
+    ids=str,
+)
+def test_stem_follows_the_weights(options, stem, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(resnet18().state_dict(), "resnet18.pth")
+    assert Slsg(**options).model.encoder.stem == stem
+
+
+def test_checkpoint_knows_its_stem(loader, tmp_path):
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
+    model = fit(Slsg(**SHORT, pretrain="imagenet", weights=tmp_path / "resnet18.pth"), loader)
+    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt").eval()
+    images = torch.rand(2, 3, *SIZE)
+    assert torch.equal(loaded.model(images).anomaly_map, model.eval().model(images).anomaly_map)
+
+
+def test_another_encoder_trains_and_its_checkpoint_loads(loader, tmp_path):
+    model = fit(Slsg(**SHORT, encoder="tf_efficientnet_lite0", width=0.125), loader)
+    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt")
+    assert_close(loaded.model.state_dict(), model.model.state_dict(), rtol=0, atol=0)
+    reused = Slsg(encoder="tf_efficientnet_lite0", width=0.25, pretrain=str(tmp_path / "slsg.ckpt"))
+    ours, theirs = (dict(each.model.encoder.named_parameters()) for each in (reused, model))
+    assert_close(ours, theirs, rtol=0, atol=0)
+
+
 def test_encoder_starts_from_a_checkpoint_of_slsg(tmp_path):
     first = Slsg(seed=1)
     torch.save({"state_dict": first.state_dict()}, tmp_path / "slsg.ckpt")

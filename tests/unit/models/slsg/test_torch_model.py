@@ -142,6 +142,28 @@ def test_normalisation_is_imagenets(model, images):
     assert_close(model.normalize(images), expected)
 
 
+def test_another_encoder_is_normalised_as_its_weights_expect(images):
+    model = SlsgModel("tf_efficientnet_lite0", width=0.125)
+    assert_close(model.normalize(images), 2 * images - 1)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tf_efficientnet_lite0"])
+def test_another_encoder_and_width_train_every_parameter_but_the_encoders(images, encoder):
+    model = SlsgModel(encoder, width=0.125)
+    model.encoder.requires_grad_(requires_grad=False)
+    logits, aux_logits = model(images)
+    assert logits.shape == aux_logits.shape == (2, 2, 64, 64)
+    (logits.square().mean() + aux_logits.square().mean()).backward()
+    assert {name for name, p in model.named_parameters() if p.grad is None} == {
+        f"encoder.{name}" for name, _ in model.encoder.named_parameters()
+    }
+
+
+def test_width_scales_the_decoder():
+    assert _on_meta(width=0.5).widths == (32, 64, 128, 256)
+    assert _count(_on_meta(width=0.5).decoder) == pytest.approx(_count(_on_meta().decoder) / 4, rel=0.01)
+
+
 @pytest.mark.parametrize("encoder_bn", [True, False])
 def test_a_frozen_encoder_gets_no_gradient_and_its_statistics_move_only_in_train_mode(images, encoder_bn):
     model = SlsgModel()
@@ -218,6 +240,7 @@ def test_one_broken_pixel_makes_its_image_the_most_anomalous_and_touches_no_othe
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"width": 0}, "width must be above 0, got 0"),
         ({"top_k": 0}, "top_k must be at least 1 pixel, got 0"),
         ({"stem": "pooled"}, "stem must be one of"),
         ({"k": 0}, "k and knn_dilation must be at least 1"),
