@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
-from anomalib_plugins.inspection.findings import Finding, findings, look_at
+from anomalib_plugins.inspection.findings import Files, Finding, findings, look_at
 from anomalib_plugins.inspection.folders import folder_faults
 from anomalib_plugins.inspection.photos import leave_out, makes_anomalies, photos_of, where
 
@@ -38,7 +38,9 @@ class DataCheck(Callback):
     a training poor or a test misleading is warned about: `anomalib_plugins.inspection.findings` has the list. A
     thousand images of 256 pixels take about two seconds, and none the second time.
 
-    When a run breaks off, the files are looked at again, and the error says which of them have changed meanwhile.
+    Checkpoints remember the photos they were trained on, by their content: testing or predicting on one of them is
+    warned about. When a run breaks off, the files are looked at again, and the error says which of them have changed
+    meanwhile.
 
     Args:
         on_bad_image: ``"raise"`` stops with one report; ``"skip"`` leaves bad images out and says how many.
@@ -53,6 +55,16 @@ class DataCheck(Callback):
             raise ValueError(msg)
         self.on_bad_image = on_bad_image
         self._checked: list[tuple[str, Any]] = []  # split and dataset
+        self._files = Files([], {}, {})
+        self._trained: set[str] = set()  # digests of the photos that the weights have seen
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes into a checkpoint."""
+        return {"trained": sorted(self._trained)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was in a checkpoint."""
+        self._trained = set(state_dict["trained"])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the splits of the datamodule.
@@ -65,14 +77,17 @@ class DataCheck(Callback):
             return
         splits = {name: getattr(datamodule, f"{name}_data", None) for name in SPLITS.get(stage, ())}
         self.check([(name, data) for name, data in splits.items() if data is not None])
+        if stage == TrainerFn.FITTING:
+            self._trained = set()
         if stage == TrainerFn.FITTING and splits["train"] is not None:
             check_training_split(splits["train"], getattr(pl_module, "learning_type", None))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check loaders that came without a datamodule."""
+        """Check loaders that came without a datamodule, and remember what is trained on."""
         del pl_module
         if getattr(trainer, "datamodule", None) is None:
             self.check(_datasets("train", trainer.train_dataloader))
+        self._trained |= {file.digest.hex() for photo, file in self._files.usable() if photo.split == "train"}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Refuse images that augmentations have made NaN or infinite, before the weights learn of it.
@@ -95,11 +110,22 @@ class DataCheck(Callback):
         del pl_module
         if getattr(trainer, "datamodule", None) is None:
             self.check(_datasets("test", trainer.test_dataloaders))
+        self._warn_of_trained()
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the images to predict on."""
         del pl_module
         self.check(_datasets("predict", trainer.predict_dataloaders))
+        self._warn_of_trained()
+
+    def _warn_of_trained(self) -> None:
+        """Say which of the photos the weights have seen."""
+        digests = {photo.path: file.digest.hex() for photo, file in self._files.usable()}
+        seen = {path: "" for path, digest in digests.items() if digest in self._trained}
+        if seen:
+            what = f"{len(seen)} of {len(digests)} images were trained on, so scores look better than on new ones"
+            way_out = "A datamodule without a seed splits anew in each command: give it one, e.g. --data.seed 0."
+            rank_zero_warn(str(Finding(what, seen, way_out)))
 
     def check(self, datasets: Sequence[tuple[str, Any]]) -> None:
         """Check the files of datasets; those that are no image datasets are passed over.
@@ -111,7 +137,7 @@ class DataCheck(Callback):
             DataCheckError: If there is something to refuse, and not bad images only that are to be skipped.
         """
         self._checked = list(datasets)
-        files = look_at(photos_of(datasets))
+        files = self._files = look_at(photos_of(datasets))
         found = findings(files)
         skip = self.on_bad_image == "skip"
         refused = [finding for finding in found if finding.refused and not (skip and finding.files == files.bad)]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from anomalib.data import InferenceBatch
+from anomalib.data import Folder, InferenceBatch
 from anomalib.deploy import OpenVINOInferencer
 from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback
@@ -182,6 +182,40 @@ def test_several_devices_write_every_photo_once_in_order(used, tmp_path):
     engine(tmp_path, devices=2, strategy="ddp_fork").predict(Dark(), data_path=folder, ckpt_path=used)
     table = pd.read_csv(next(tmp_path.rglob("predictions.csv")))
     assert list(table.image_path) == sorted(map(str, folder.iterdir()))
+
+
+def trained_on(call):
+    """What a test or a prediction says of photos that were trained on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(each.message) for each in caught if "were trained on" in str(each.message)]
+
+
+def test_photos_that_were_trained_on_are_named_in_test_and_prediction(used, original, tmp_path):
+    held_out = {"root": original, "normal_dir": "train/good", "abnormal_dir": "test/hole", "num_workers": 0}
+    first, other = (Folder(name="part", **held_out, test_split_ratio=0.5, seed=seed) for seed in (0, 1))
+    engine(tmp_path, max_epochs=1).fit(Dark(), datamodule=first)
+    checkpoint = tmp_path / "weights/model.ckpt"
+    assert not trained_on(lambda: engine(tmp_path).test(Dark(), datamodule=first, ckpt_path=checkpoint))
+    (said,) = trained_on(lambda: engine(tmp_path).test(Dark(), datamodule=other, ckpt_path=checkpoint))
+    both = set(first.train_data.samples.image_path) & set(other.test_data.samples.image_path)
+    assert both
+    assert f"{len(both)} of {len(other.test_data)} images were trained on" in said
+    assert set(re.findall(r"\S+\.png", said)) == both
+    good = original / "train/good"
+    (said,) = trained_on(lambda: engine(tmp_path).predict(Dark(), data_path=good, ckpt_path=used))
+    assert "6 of 6 images were trained on" in said
+
+
+def test_a_datamodule_without_a_seed_splits_alike_in_every_command(original, tmp_path):
+    held_out = {"root": original, "normal_dir": "train/good", "abnormal_dir": "test/hole", "num_workers": 0}
+    splits = []
+    for _ in range(4):
+        data = Folder(name="part", **held_out, test_split_ratio=0.5)
+        engine(tmp_path).test(Dark(), datamodule=data)
+        splits.append(sorted(data.test_data.samples.image_path))
+    assert splits[1:] == splits[:-1]
 
 
 def test_thresholds_of_a_checkpoint_are_those_of_predictions_and_of_the_exported_model(used, tmp_path, monkeypatch):
