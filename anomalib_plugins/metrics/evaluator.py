@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""An evaluator whose threshold-free metrics see what the model said, not what post-processing left of it."""
+"""Evaluator that computes threshold-free metrics on raw scores, before post-processing changes them."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,29 +17,28 @@ logger = logging.getLogger(__name__)
 THRESHOLDED_FIELDS = {"pred_label", "pred_mask"}
 
 CHANCE = 0.6
-"""Image AUROC below which a model does not tell good from bad; guessing has 0.5."""
+"""Image AUROC below which a model hardly separates good from bad images; random guessing reaches 0.5."""
 
 LEARNED_NOTHING = (
-    "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and look for what "
-    "is wrong with the photos: python -m anomalib_plugins check FOLDER"
+    "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and check the "
+    "photos: python -m anomalib_plugins check FOLDER"
 )
 
 
 class RawScoreEvaluator(Evaluator):
-    """Evaluator that updates threshold-free test metrics before post-processing, and the others after it.
+    """Evaluator that updates threshold-free test metrics before post-processing and all others after it.
 
-    anomalib's post-processor rewrites the scores of a test batch: it clamps them to ``[0, 1]`` around the validation
-    range, so scores beyond it become ties and AUROC, AP and AUPRO change. Metrics that read ``pred_label`` or
-    ``pred_mask`` need the post-processor; all others are updated by :attr:`raw_scores`, a callback that must stand in
-    front of it. A model arranges that with :func:`with_raw_scores`; any other model takes it through the engine:
+    anomalib's post-processor normalises the scores of a test batch and clamps them to ``[0, 1]``. Scores outside the
+    validation range become ties, which changes AUROC, AP and AUPRO. Metrics that read ``pred_label`` or ``pred_mask``
+    need the post-processor. All others are updated by the callback :attr:`raw_scores`, which must run before it: models
+    of this package order it with :func:`with_raw_scores`, for any other model pass it to the engine,
     ``Engine(callbacks=[evaluator.raw_scores])``.
 
-    Metrics that never met the fields they need (pixel metrics without masks) are left out of the results, with one
-    warning.
+    Metrics whose fields never occur, such as pixel metrics without masks, are left out of the results with a warning.
 
     Args:
-        val_metrics: Metrics of validation, where scores are raw and no labels are predicted.
-        test_metrics: Metrics of the test.
+        val_metrics: Validation metrics. Scores are raw there and labels are not predicted.
+        test_metrics: Test metrics.
         compute_on_cpu: Keep scores and maps in CPU memory when there is one device.
     """
 
@@ -54,17 +53,17 @@ class RawScoreEvaluator(Evaluator):
         self._raw_scores_attached = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check that raw scores will be seen; warn where post-processed ones have to do."""
+        """Check that :attr:`raw_scores` is among the callbacks and warn before a test without it."""
         super().setup(trainer, pl_module, stage)
         self._raw_scores_attached = self.raw_scores in trainer.callbacks
         if stage == "test" and not self._raw_scores_attached:
             logger.warning(
-                "AUROC, AP and AUPRO are computed on post-processed scores, where ranks can be lost. "
+                "AUROC, AP and AUPRO are computed on post-processed scores, where ties can replace ranks. "
                 "Pass Engine(callbacks=[evaluator.raw_scores]) to compute them on raw scores.",
             )
 
     def test_metrics_on(self, thresholded: bool) -> Iterator[AnomalibMetric]:
-        """Test metrics that need predicted labels or masks (``thresholded``), or those that do not."""
+        """Test metrics that need predicted labels or masks if ``thresholded``, else those that do not."""
         return (
             metric
             for metric in self.test_metrics
@@ -72,7 +71,7 @@ class RawScoreEvaluator(Evaluator):
         )
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
-        """Update what comes after post-processing."""
+        """Update the metrics that need post-processed predictions."""
         if not self._raw_scores_attached:
             super().on_test_batch_end(trainer, pl_module, outputs, batch, *numbers)
             return
@@ -80,27 +79,27 @@ class RawScoreEvaluator(Evaluator):
             metric.update(batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the metrics that have data; say once which ones have none, and if the model is no better than chance."""
+        """Log the metrics that have data; warn about those without, and about a model close to chance."""
         del pl_module
         for metric in self.test_metrics:
             if not metric.update_called:
                 continue
             self.log(metric.name, metric)
-            if trainer.barebones:  # logging is off there, results are not
+            if trainer.barebones:  # disables logging, but the results are still needed
                 trainer.callback_metrics[metric.name] = trainer.logged_metrics[metric.name] = metric.compute()
         missing = [metric.name for metric in self.test_metrics if not metric.update_called]
         if missing:
-            logger.warning("No ground truth or prediction for %s: left out of the results.", ", ".join(missing))
+            logger.warning("No ground truth or no prediction for %s: left out of the results.", ", ".join(missing))
         for metric in self.test_metrics:
             if metric.name == "image_AUROC" and metric.update_called and (value := float(metric.compute())) < CHANCE:
                 logger.warning(LEARNED_NOTHING, value)
 
 
 class RawScoreUpdate(Callback):
-    """Feeds a test batch to the threshold-free metrics of ``evaluator``; stands in front of the post-processor.
+    """Updates the threshold-free metrics of an evaluator; must run before the post-processor.
 
     Args:
-        evaluator: Owner of the metrics.
+        evaluator: Evaluator that owns the metrics.
     """
 
     def __init__(self, evaluator: RawScoreEvaluator) -> None:
@@ -114,22 +113,22 @@ class RawScoreUpdate(Callback):
 
 
 def with_raw_scores(callbacks: Iterable[Callback]) -> list[Callback]:
-    """Put the raw-score callback of every :class:`RawScoreEvaluator` in front of the others.
+    """Put the raw-score callback of every :class:`RawScoreEvaluator` before all other callbacks.
 
-    For a model's ``configure_callbacks``: ``return with_raw_scores(super().configure_callbacks())``.
+    Use it in a model's ``configure_callbacks``: ``return with_raw_scores(super().configure_callbacks())``.
 
     Args:
-        callbacks: Callbacks of a model in anomalib's order (pre-processor, post-processor, evaluator, visualizer).
+        callbacks: Callbacks of a model in anomalib's order: pre-processor, post-processor, evaluator, visualizer.
 
     Returns:
-        The same callbacks, preceded by one :class:`RawScoreUpdate` per such evaluator.
+        One :class:`RawScoreUpdate` per :class:`RawScoreEvaluator`, followed by ``callbacks``.
     """
     callbacks = list(callbacks)
     return [callback.raw_scores for callback in callbacks if isinstance(callback, RawScoreEvaluator)] + callbacks
 
 
 def threshold_free_metrics() -> list[AnomalibMetric]:
-    """Image AUROC and pixel AUROC, AUPRO and average precision: what needs no threshold and no validation set."""
+    """Image AUROC, and pixel AUROC, AUPRO and average precision: metrics that need no threshold or validation set."""
     pixel = {"fields": ("anomaly_map", "gt_mask"), "prefix": "pixel_", "strict": False}
     return [
         AUROC(fields=("pred_score", "gt_label"), prefix="image_", strict=False),
@@ -140,10 +139,10 @@ def threshold_free_metrics() -> list[AnomalibMetric]:
 
 
 def default_evaluator() -> RawScoreEvaluator:
-    """Evaluator with the threshold-free metrics on raw scores and image and pixel F1 of the predicted labels.
+    """Evaluator with threshold-free metrics on raw scores, and image and pixel F1 of the predicted labels and masks.
 
-    Logged as ``image_AUROC``, ``pixel_AUROC``, ``pixel_AUPRO``, ``pixel_AveragePrecision``, ``image_F1Score`` and
-    ``pixel_F1Score``.
+    The metrics are logged as ``image_AUROC``, ``pixel_AUROC``, ``pixel_AUPRO``, ``pixel_AveragePrecision``,
+    ``image_F1Score`` and ``pixel_F1Score``.
 
     Returns:
         A new evaluator with test metrics only.

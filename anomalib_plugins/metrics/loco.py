@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What MVTec LOCO AD's folders say about an image: its kind of anomaly and its defects; metrics for each kind."""
+"""Anomaly kinds and ground truth of MVTec LOCO AD, read from its folders, and metrics for each kind."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Defect(NamedTuple):
 
     Args:
         name: Name of the defect.
-        threshold: Area that is enough to have found it: pixels, or a share of its own area.
+        threshold: Area that counts as the whole defect when found: pixels, or a share of the defect's area.
         relative: Whether ``threshold`` is a share.
     """
 
@@ -33,16 +33,16 @@ class Defect(NamedTuple):
     relative: bool
 
     def saturation(self, area: int) -> int:
-        """Pixels of a region of ``area`` pixels that count as all of it; at least 1."""
+        """Number of pixels that count as the whole of a region of ``area`` pixels; at least 1."""
         return max(1, int(self.threshold * area) if self.relative else min(int(self.threshold), area))
 
 
 class Region(NamedTuple):
-    """One ground truth channel of an image, which is found as a whole.
+    """One ground truth channel of an image; all its pixels count as one region.
 
     Args:
-        mask: Its pixels, bool ``(H, W)``.
-        saturation: How many of them are enough.
+        mask: Pixels of the region, bool ``(H, W)``.
+        saturation: Number of pixels that count as the whole region when found.
     """
 
     mask: Tensor
@@ -50,38 +50,38 @@ class Region(NamedTuple):
 
 
 def kind_of(image_path: str | Path) -> Kind | None:
-    """Kind of the anomaly of a test image, by its folder; ``None`` if it is good.
+    """Kind of anomaly of a test image, taken from its folder; ``None`` if the image is good.
 
     Raises:
-        ValueError: If the image does not lie in one of the data set's folders.
+        ValueError: If the image is not in one of the data set's folders.
     """
     folder = Path(image_path).parent.name
     kinds: dict[str, Kind | None] = {"good": None, **{f"{kind}_anomalies": kind for kind in get_args(Kind)}}
     if folder not in kinds:
-        msg = f"{image_path} lies in a folder {folder!r}, those of MVTec LOCO AD are {list(kinds)}"
+        msg = f"{image_path} is in a folder {folder!r}; MVTec LOCO AD has {list(kinds)}"
         raise ValueError(msg)
     return kinds[folder]
 
 
 def of_kind(image_paths: Sequence[str], kind: Kind | None) -> list[int]:
-    """Indices of the good images and of those of one kind of anomaly, ``None`` for both kinds."""
+    """Indices of the good images and of the images with one kind of anomaly; ``None`` selects both kinds."""
     kinds = [kind_of(path) for path in image_paths]
     return [index for index, found in enumerate(kinds) if kind is None or found in {None, kind}]
 
 
 def read_defects(path: Path) -> dict[int, Defect]:
-    """Defects by the value of their pixels in ground truth channels.
+    """Read the defects of a category, by their pixel value in ground truth channels.
 
     Args:
         path: ``defects_config.json`` of a category.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If it is something else.
+        ValueError: If the file has another format.
     """
     if not path.is_file():
         msg = (
-            f"{path} is missing: sPRO takes saturation thresholds from it; the data set's archive has one per category"
+            f"{path} is missing: sPRO reads saturation thresholds from it; the data set's archive has one per category"
         )
         raise FileNotFoundError(msg)
     try:
@@ -92,15 +92,15 @@ def read_defects(path: Path) -> dict[int, Defect]:
             for entry in json.loads(path.read_text(encoding="utf-8"))
         }
     except (TypeError, KeyError, json.JSONDecodeError) as error:
-        msg = f"{path} must be a list of defects with their pixel_value and saturation_threshold: {error!r}"
+        msg = f"{path} must be a list of defects, each with pixel_value and saturation_threshold: {error!r}"
         raise ValueError(msg) from error
 
 
 def read_regions(image_path: str | Path) -> list[Region]:
-    """Ground truth channels of a test image: ``ground_truth/<kind>/<image>/*.png``, at their own size.
+    """Read the ground truth channels of a test image, ``ground_truth/<kind>/<image>/*.png``, at their original size.
 
-    The path of the image is all it takes: anomalib's items keep one of several masks, and its batches none where the
-    first image is good. Channels without a pixel have nothing to find and are left out.
+    They are read from files because anomalib's items keep only one of several masks, and its batches keep none if the
+    first image is good. Empty channels are left out.
 
     Args:
         image_path: ``<category>/test/<kind>/<image>.png``.
@@ -109,8 +109,8 @@ def read_regions(image_path: str | Path) -> list[Region]:
         One region per channel; none for a good image.
 
     Raises:
-        FileNotFoundError: If an anomalous image has no channels, or the category no ``defects_config.json``.
-        ValueError: If a channel holds none or several of the configured values.
+        FileNotFoundError: If an anomalous image has no channels or its category has no ``defects_config.json``.
+        ValueError: If a channel holds several values, or one that ``defects_config.json`` does not list.
     """
     path = Path(image_path)
     if kind_of(path) is None:
@@ -118,7 +118,7 @@ def read_regions(image_path: str | Path) -> list[Region]:
     category, folder = path.parents[2], path.parents[2] / "ground_truth" / path.parent.name / path.stem
     channels = sorted(folder.glob("*.png"))
     if not channels:
-        msg = f"no ground truth of {path}: expected one PNG per defect in {folder}"
+        msg = f"no ground truth for {path}: expected one PNG per defect in {folder}"
         raise FileNotFoundError(msg)
     defects = read_defects(category / "defects_config.json")
     regions = []
@@ -126,7 +126,7 @@ def read_regions(image_path: str | Path) -> list[Region]:
         pixels = pil_to_tensor(Image.open(channel))[0]
         values = pixels.flatten().bincount()[1:].nonzero().add(1).flatten().tolist()
         if values and (len(values) > 1 or values[0] not in defects):
-            msg = f"{channel} holds the values {values}, expected one of {sorted(defects)} as in defects_config.json"
+            msg = f"{channel} holds the values {values}, expected one of {sorted(defects)} from defects_config.json"
             raise ValueError(msg)
         if values:
             mask = pixels != 0
@@ -145,10 +145,10 @@ class _KindAUROC(_AUROC):
 
 
 class KindAUROC(AnomalibMetric, _KindAUROC):
-    """Image AUROC of good images and one kind of MVTec LOCO AD's anomalies; logged as ``<kind>_image_AUROC``.
+    """Image AUROC on good images and one kind of MVTec LOCO AD's anomalies; logged as ``<kind>_image_AUROC``.
 
     Args:
-        kind: ``structural`` or ``logical``; ``None`` is both.
+        kind: Kind of anomaly, ``structural`` or ``logical``; ``None`` uses both.
         **kwargs: Arguments of anomalib's metrics: ``fields``, ``prefix``, ``strict``.
     """
 

@@ -1,11 +1,11 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Threshold-free metrics that use nothing of a score but its rank.
+"""Threshold-free metrics that depend only on the rank of scores.
 
-torchmetrics' curves send every batch that leaves ``[0, 1]`` through a sigmoid: large distances become ties, and batches
-on both sides of the limit are no longer comparable. Here scores have any finite or infinite value, NaN counts as the
-most anomalous score, and what is undefined (one class missing) is NaN instead of 0.
+torchmetrics' curves apply a sigmoid to every batch with a score outside ``[0, 1]``: large distances become ties, and
+transformed batches are not comparable with others. Here scores may be any number, infinity included; NaN counts as the
+most anomalous score, and a metric is NaN instead of 0 where it is undefined because one class is missing.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def confusion_curve(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         target: Ground truth of the same shape, non-zero where anomalous.
 
     Returns:
-        False positives and true positives, both float64 ``(T + 1,)``, starting at 0, for ``T`` distinct scores.
+        False positives and true positives for ``T`` distinct scores, both float64 ``(T + 1,)`` and starting at 0.
 
     Raises:
         ValueError: If the shapes differ.
@@ -51,7 +51,7 @@ def auroc(scores: Tensor, target: Tensor) -> Tensor:
         target: Ground truth of the same shape, non-zero where anomalous.
 
     Returns:
-        Scalar in ``[0, 1]``, NaN when one class is missing.
+        Scalar in ``[0, 1]``; NaN if one class is missing.
 
     Example:
         >>> auroc(torch.tensor([-3.0, 50.0, 51.0, 900.0]), torch.tensor([0, 1, 0, 1]))
@@ -65,15 +65,15 @@ def auroc(scores: Tensor, target: Tensor) -> Tensor:
 def average_precision(scores: Tensor, target: Tensor) -> Tensor:
     """Average precision: precision weighted by the steps in recall, without interpolation.
 
-    This is the AP of the literature and of scikit-learn. The trapezoidal area under the precision-recall curve
-    (anomalib's ``AUPR``) joins operating points that no threshold reaches and is not the same number.
+    This is AP as in the literature and scikit-learn. The trapezoidal area under the precision-recall curve (anomalib's
+    ``AUPR``) interpolates between operating points and differs from it.
 
     Args:
         scores: Anomaly scores of any shape; higher is more anomalous.
         target: Ground truth of the same shape, non-zero where anomalous.
 
     Returns:
-        Scalar in ``[0, 1]``, NaN when nothing is anomalous.
+        Scalar in ``[0, 1]``; NaN if nothing is anomalous.
 
     Example:
         >>> average_precision(torch.tensor([-3.0, 50.0, 51.0, 900.0]), torch.tensor([0, 1, 0, 1]))
@@ -85,12 +85,12 @@ def average_precision(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def nan_is_anomalous(scores: Tensor) -> Tensor:
-    """Give NaN the rank of ``+inf``: a score that could not be computed must never pass as normal."""
+    """Replace NaN by ``+inf``: a score that could not be computed must never count as normal."""
     return scores.masked_fill(scores.isnan(), torch.inf)
 
 
 class _RankMetric(Metric):
-    """Keeps all scores (of any shape) and targets until the metric is computed."""
+    """Metric that stores all scores and targets until it is computed."""
 
     is_differentiable = False
     higher_is_better = True
@@ -104,7 +104,12 @@ class _RankMetric(Metric):
         self.add_state("target", default=[], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, target: Tensor) -> None:
-        """Store one batch: scores of any range, and a target of as many elements, non-zero where anomalous."""
+        """Store one batch.
+
+        Args:
+            scores: Anomaly scores of any shape and range.
+            target: Ground truth with as many elements, non-zero where anomalous.
+        """
         self.scores.append(nan_is_anomalous(scores).flatten())
         self.target.append(target.flatten() != 0)
 
@@ -128,17 +133,17 @@ class AveragePrecision(AnomalibMetric, _AveragePrecision):
 
 
 class AUPRO(host.AUPRO):
-    """anomalib's per-region overlap up to a false positive rate of 0.3, NaN-safe; undefined without defects."""
+    """anomalib's per-region overlap up to a false positive rate of 0.3, for scores with NaN; NaN without defects."""
 
     def compute_pro(self, cca: Tensor, preds: Tensor) -> tuple[Tensor, Tensor]:
-        """Curve of anomalib's AUPRO where NaN is the most anomalous score.
+        """Compute the curve of anomalib's AUPRO with NaN as the most anomalous score.
 
         Args:
             cca: Region labels ``(N, H, W)``, 0 outside defects.
             preds: Anomaly maps ``(N, H, W)``.
 
         Returns:
-            False positive rate and mean overlap, both 1-d; the overlap is NaN when there is no region.
+            False positive rate and mean overlap, both 1-d; the overlap is NaN if there is no region.
         """
         fpr, pro = super().compute_pro(cca, nan_is_anomalous(preds))
         return fpr, pro if cca.any() else torch.full_like(pro, torch.nan)

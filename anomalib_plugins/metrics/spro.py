@@ -18,23 +18,24 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from .loco import Kind, KindAUROC, Region, of_kind, read_regions
 
-SAMPLE = 2**24  # full-size pixels among which thresholds are chosen: 64 MiB
+SAMPLE = 2**24  # full-size pixels that thresholds are chosen from: 64 MiB
 
 
 def spro_curve(images: Iterable[tuple[Tensor, list[Region]]], thresholds: Tensor) -> tuple[Tensor, Tensor]:
-    """False positive rate and mean saturated overlap at each threshold, over all images.
+    """Compute false positive rate and mean saturated overlap over all images at each threshold.
 
-    A region of saturation ``s`` with ``n`` pixels found has the overlap ``min(n / s, 1)`` (Bergmann et al., 2022,
-    `doi:10.1007/s11263-022-01578-9 <https://doi.org/10.1007/s11263-022-01578-9>`_). False positives are pixels outside
-    all regions of their image.
+    The overlap of a region with saturation ``s`` is ``min(n / s, 1)`` where ``n`` of its pixels are found (Bergmann et
+    al., 2022, `doi:10.1007/s11263-022-01578-9 <https://doi.org/10.1007/s11263-022-01578-9>`_). False positives are
+    found pixels outside all regions of their image.
 
     Args:
-        images: Anomaly map ``(H, W)`` without NaN and regions of that size, image by image.
-        thresholds: Ascending scores ``(T,)``; a pixel is found where its score is at least the threshold.
+        images: Pairs of an anomaly map ``(H, W)`` without NaN and its regions of the same size, one per image.
+        thresholds: Ascending scores ``(T,)``; a pixel is found if its score is at least the threshold.
 
     Returns:
-        False positive rate and overlap, both float64 ``(T + 2,)`` and ascending: nothing found, the thresholds from the
-        largest on, everything found. The overlap is NaN without regions, the rate where all pixels are defective.
+        False positive rate and overlap, both float64 ``(T + 2,)`` and ascending: first nothing is found, then come the
+        thresholds from the largest to the smallest, last everything is found. The overlap is NaN if there are no
+        regions, the rate if all pixels are defective.
     """
     false_positives = torch.zeros(len(thresholds) + 1, dtype=torch.float64)
     overlap = torch.zeros_like(false_positives)
@@ -51,21 +52,21 @@ def spro_curve(images: Iterable[tuple[Tensor, list[Region]]], thresholds: Tensor
 
 
 def _found(scores: Tensor, thresholds: Tensor) -> Tensor:
-    """How many pixels are found at each threshold, from the largest on, and without one: float64 ``(T + 1,)``."""
+    """Number of pixels found at each threshold, largest threshold first, then of all pixels: float64 ``(T + 1,)``."""
     missed = np.searchsorted(np.sort(scores.numpy()), thresholds.numpy()[::-1])
     return len(scores) - F.pad(torch.from_numpy(missed).double(), (0, 1))
 
 
 def area_up_to(limit: float, fpr: Tensor, overlap: Tensor) -> Tensor:
-    """Area under a curve up to a false positive rate, divided by that rate.
+    """Compute the area under a curve up to a false positive rate, divided by that rate.
 
     Args:
         limit: Largest false positive rate, in ``(0, 1]``.
         fpr: Ascending false positive rates ``(T,)`` from 0 to 1.
-        overlap: Overlap at each of them.
+        overlap: Overlap at each rate, ``(T,)``. The curve is linear between its points.
 
     Returns:
-        Scalar in ``[0, 1]``; the curve is linear between its points.
+        Scalar in ``[0, 1]``.
 
     Example:
         >>> area_up_to(0.5, torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
@@ -79,13 +80,17 @@ def area_up_to(limit: float, fpr: Tensor, overlap: Tensor) -> Tensor:
 
 
 def choose_thresholds(scores: Tensor, count: int) -> Tensor:
-    """At most ``count`` of the scores, ascending, the closer the higher; all of them where there are no more.
+    """Choose at most ``count`` of the scores as thresholds, more densely among the high ones.
 
-    The ``i``-th highest stands at rank ``(i / count)^2``: half of them in the upper quarter.
+    The ``i``-th highest threshold has rank ``(i / count)^2`` among the scores, so half of the thresholds lie in the
+    upper quarter. If there are at most ``count`` scores, all of them are used.
 
     Args:
         scores: Scores ``(P,)`` without NaN.
-        count: How many thresholds are wanted.
+        count: Largest number of thresholds.
+
+    Returns:
+        Distinct scores, ascending.
     """
     ranked = np.sort(scores.numpy())
     if len(ranked) > count:
@@ -115,20 +120,20 @@ class _SPRO(Metric):
         self.fpr_limit = fpr_limit
         self.thresholds = thresholds
         self.add_state("maps", default=[], dist_reduce_fx="cat")
-        # Bytes, each path ended by a 0: processes of a distributed run can exchange nothing but tensors.
+        # Bytes with a 0 after each path: processes of a distributed run can only exchange tensors.
         self.add_state("paths", default=[], dist_reduce_fx="cat")
 
     def update(self, maps: Tensor, image_path: Sequence[str]) -> None:
-        """Keep the maps ``(N, h, w)`` or ``(N, 1, h, w)`` of the images that count."""
+        """Store the maps ``(N, h, w)`` or ``(N, 1, h, w)`` of the good images and those of the chosen kind."""
         maps = maps.flatten(0, -3).float()
         keep = of_kind(image_path, self.kind)
-        # Finite, so that no 0 * inf of the interpolation turns a pixel into NaN; NaN is as anomalous as can be.
+        # NaN counts as the most anomalous. Maps must be finite: 0 * inf in the interpolation would give NaN.
         self.maps.append(maps[keep].nan_to_num(nan=torch.finfo(maps.dtype).max))
         names = b"".join(os.fsencode(image_path[index]) + b"\0" for index in keep)
         self.paths.append(torch.tensor(list(names), dtype=torch.uint8, device=maps.device))
 
     def compute(self) -> Tensor:
-        """Read the ground truth, image by image, and return the area; NaN where there is no region."""
+        """Read the ground truth image by image and compute the area; NaN if there is no region."""
         maps, paths = dim_zero_cat(self.maps), dim_zero_cat(self.paths)
         names = [os.fsdecode(name) for name in bytes(paths.tolist()).split(b"\0")[:-1]]
         thresholds = choose_thresholds(_sample(full_size(maps.cpu(), names), len(names)), self.thresholds)
@@ -137,16 +142,16 @@ class _SPRO(Metric):
 
 
 def full_size(maps: Tensor, image_paths: Sequence[str]) -> Iterator[Tensor]:
-    """Maps ``(N, h, w)``, one at a time, bilinearly resized to their images' ``(H, W)``."""
+    """Resize maps ``(N, h, w)`` bilinearly to the size ``(H, W)`` of their images, one at a time."""
     for scores, path in zip(maps, image_paths, strict=True):
-        with Image.open(path) as image:  # reads no more than the header
+        with Image.open(path) as image:  # reads only the header
             width, height = image.size
         yield F.interpolate(scores[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
 
 
 def _sample(images: Iterable[Tensor], count: int) -> Tensor:
-    """Evenly spaced scores of ``count`` maps; all of them where they are no more than :data:`SAMPLE`."""
-    # One block: small tensors between large ones that come and go would leave gigabytes of holes.
+    """Draw evenly spaced scores from ``count`` maps, or take all if there are at most :data:`SAMPLE`."""
+    # One block: many small tensors among large short-lived ones would fragment gigabytes of memory.
     sample, end = torch.empty(SAMPLE), 0
     for scores in images:
         step = -(-scores.numel() * count // SAMPLE)
@@ -159,34 +164,36 @@ def _sample(images: Iterable[Tensor], count: int) -> Tensor:
 class SPRO(AnomalibMetric, _SPRO):
     """Area under the curve of saturated per-region overlap, for MVTec LOCO AD (Bergmann et al., 2022).
 
-    Each ground truth channel is saturated at the area that ``defects_config.json`` of its category states. The path of
-    the test image leads to both, so the data must lie as unpacked. Maps are resized to their images, bilinearly.
+    Each ground truth channel saturates at the area given in its category's ``defects_config.json``. Both are found from
+    the path of the test image, so the data set must keep its original folders. Maps are resized bilinearly to the size
+    of their images.
 
-    It holds the maps at the model's size, 4 bytes a pixel (131 MB for 500 of 256 x 256), and to compute the metric a
-    sample of at most 2^24 full-size scores; ground truth and whole full-size maps exist for one image at a time.
-    The curve is exact at ``thresholds`` scores, dense among the highest, and linear between them.
+    Maps are stored at the model's size with 4 bytes per pixel: 131 MB for 500 maps of 256 x 256. Computing the metric
+    takes a sample of at most 2^24 full-size scores, and ground truth and full-size map of one image at a time. The
+    curve is exact at ``thresholds`` scores, which are densest among the highest scores, and linear in between.
 
     Args:
-        kind: Count good images and ``structural`` or ``logical`` anomalies; ``None`` is both together. The data set's
-            mean is the mean of the two kinds.
+        kind: Kind of anomaly to count beside the good images, ``structural`` or ``logical``; ``None`` counts both
+            together. The data set's overall score is the mean of the two kinds.
         fpr_limit: Largest false positive rate, in ``(0, 1]``; the area is divided by it.
-        thresholds: How many scores the curve is computed at, at most.
+        thresholds: Largest number of scores at which the curve is computed.
         **kwargs: Arguments of anomalib's metrics: ``fields``, ``prefix``, ``strict``.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If a number is out of range.
     """
 
     default_fields = ("anomaly_map", "image_path")
 
 
 def loco_metrics() -> list[AnomalibMetric]:
-    """Image AUROC and sPRO of structural and of logical anomalies.
+    """Image AUROC and sPRO for structural and for logical anomalies.
 
-    Logged as ``structural_image_AUROC``, ``logical_image_AUROC``, ``structural_pixel_SPRO`` and ``logical_pixel_SPRO``.
+    The metrics are logged as ``structural_image_AUROC``, ``logical_image_AUROC``, ``structural_pixel_SPRO`` and
+    ``logical_pixel_SPRO``.
 
     Returns:
-        New metrics for :class:`RawScoreEvaluator`, beside those over both kinds.
+        New metrics for :class:`RawScoreEvaluator`, to be used beside those over both kinds.
     """
     kinds: tuple[Kind, ...] = ("structural", "logical")
     return [

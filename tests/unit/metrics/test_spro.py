@@ -260,19 +260,19 @@ def test_area_is_linear_between_points() -> None:
 
 def test_folders_of_other_data_are_refused() -> None:
     assert kind_of("a/test/good/0.png") is None
-    with pytest.raises(ValueError, match=r"folder 'scratch', those of MVTec LOCO AD are \['good', 'structural_anoma"):
+    with pytest.raises(ValueError, match=r"folder 'scratch'; MVTec LOCO AD has \['good', 'structural_anoma"):
         kind_of("a/test/scratch/0.png")
 
 
 def test_missing_ground_truth_is_named(category: Path) -> None:
     image = add_image(category, "logical_anomalies", "7", [])
-    with pytest.raises(FileNotFoundError, match=r"no ground truth of .*7\.png: expected one PNG per defect in"):
+    with pytest.raises(FileNotFoundError, match=r"no ground truth for .*7\.png: expected one PNG per defect in"):
         read_regions(image)
 
 
 def test_missing_thresholds_are_named(images: list[str], category: Path) -> None:
     (category / "defects_config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"defects_config\.json is missing: sPRO takes saturation"):
+    with pytest.raises(FileNotFoundError, match=r"defects_config\.json is missing: sPRO reads saturation"):
         read_regions(images[2])
 
 
@@ -280,7 +280,7 @@ def test_missing_thresholds_are_named(images: list[str], category: Path) -> None
 def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "defects_config.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="must be a list of defects with their pixel_value"):
+    with pytest.raises(ValueError, match="must be a list of defects, each with pixel_value"):
         read_defects(path)
 
 
