@@ -1,10 +1,11 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Train and test models side by side: one row per model, category and seed, on disk as soon as it is measured.
+"""Train and test models side by side, with one result per model, category and seed.
 
-Runs what `anomalib benchmark --config FILE` runs, or every category of a folder in MVTec AD's layout with --root. Jobs
-that have a row in --output are skipped: after an interruption, give the same command again.
+Use --config to run a configuration of `anomalib benchmark`, or --root to run every category of a folder in MVTec AD's
+layout. Each result is written as soon as it is measured. Jobs with a result in --output are skipped, so after an
+interruption run the same command again.
 """
 
 import argparse
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from anomalib_plugins.benchmark.config import BenchmarkGenerator
     from anomalib_plugins.benchmark.runner import ResumingRunner
 
-# With --root: the same backbone for all, and the small coreset that a CPU affords.
+# With --root: the same backbone for all models, and a coreset small enough for a CPU.
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "Padim": {"backbone": "resnet18"},
     "Patchcore": {"backbone": "resnet18", "coreset_sampling_ratio": 0.001},
@@ -37,47 +38,52 @@ OF_A_FOLDER = ("categories", "models", "model_args", "batch_size", "workers", "t
 
 
 def parser() -> argparse.ArgumentParser:
-    """Command line of the program."""
+    """Build the command line parser."""
     cli = argparse.ArgumentParser(prog="python -m anomalib_plugins benchmark", description=__doc__)
-    what = cli.add_argument_group("what to run: a configuration, or models on the categories of a folder")
-    what.add_argument("--config", nargs="+", type=Path, metavar="FILE", help="configurations of anomalib's benchmark")
+    what = cli.add_argument_group("what to run: configurations, or models on the categories of a folder")
+    what.add_argument("--config", nargs="+", type=Path, metavar="FILE", help="configurations of `anomalib benchmark`")
     what.add_argument("--root", type=Path, help="folder of categories in MVTec AD's layout")
-    what.add_argument("--categories", nargs="+", metavar="NAME", help="categories to run (default: all of the root)")
+    what.add_argument("--categories", nargs="+", metavar="NAME", help="categories to run (default: all in --root)")
     add_model_options(what, default=["Slsg", "Draem", "Padim", "Patchcore"])
     what.add_argument("--batch-size", type=int, default=8, metavar="N", help="images per training batch")
     what.add_argument("--workers", type=int, default=0, metavar="N", help="data loading processes")
-    what.add_argument("--textures", type=Path, metavar="DIR", help="texture images for models that paste them (Draem)")
-    _add_setup(cli.add_argument_group("how to run it, where the models or the configuration do not say"))
+    what.add_argument("--textures", type=Path, metavar="DIR", help="folder of texture images for Draem")
+    _add_setup(cli.add_argument_group("how to run it, instead of the models' and the configuration's own settings"))
     _add_cluster(cli.add_argument_group("several jobs at once, on a Ray cluster (pip install 'anomalib_plugins[ray]')"))
-    _add_places(cli.add_argument_group("where to"))
-    table = cli.add_argument_group("run nothing, make a table")
-    table.add_argument("--table", type=Path, metavar="CSV", help="print the table of a results file")
-    table.add_argument("--update", type=Path, metavar="FILE", help="and write it between the markers of this file")
+    _add_places(cli.add_argument_group("what to write"))
+    table = cli.add_argument_group("print a table and run nothing")
+    table.add_argument("--table", type=Path, metavar="CSV", help="results file to print as a table")
+    table.add_argument("--update", type=Path, metavar="FILE", help="document to write it to, between its markers")
     return cli
 
 
 def _add_setup(group: Any) -> None:
     add = group.add_argument
-    add("--seeds", nargs="+", type=int, metavar="N", help="instead of the configuration's")
+    add("--seeds", nargs="+", type=int, metavar="N", help="seeds to run (default: the configuration's)")
     add("--image-size", type=int, metavar="PIXELS", help="side of the square images (default: each model's own)")
-    add("--max-minutes", type=float, metavar="M", help="wall time of every iterative model's training, at most")
-    add("--max-epochs", type=int, metavar="N", help="epochs of every iterative model's training, at most")
-    add("--max-steps", type=int, metavar="N", help="steps of every iterative model's training, at most")
-    add("--accelerator", help="cpu, cuda, ... (default: the configuration's)")
-    add("--precision", default="32-true", help="arithmetic of training and test, e.g. bf16-mixed")
+    add("--max-minutes", type=float, metavar="M", help="longest training time of an iterative model")
+    add("--max-epochs", type=int, metavar="N", help="largest number of training epochs of an iterative model")
+    add("--max-steps", type=int, metavar="N", help="largest number of training steps of an iterative model")
+    add("--accelerator", help="Lightning accelerator, e.g. cpu or cuda (default: the configuration's)")
+    add("--precision", default="32-true", help="precision of training and test, e.g. bf16-mixed (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads of torch")
-    add("--weights-cache", type=Path, metavar="DIR", help="hf/ and torch/ to take pre-trained weights from, offline")
+    add(
+        "--weights-cache",
+        type=Path,
+        metavar="DIR",
+        help="folder whose hf/ and torch/ hold pre-trained weights; nothing is downloaded",
+    )
 
 
 def _add_cluster(group: Any) -> None:
     add = group.add_argument
-    add("--ray", nargs="?", const="local", metavar="ADDRESS", help="of the cluster; without one, on this machine")
-    add("--cpus-per-job", type=float, default=1, metavar="N", help="CPU cores of a job (default: %(default)s)")
+    add("--ray", nargs="?", const="local", metavar="ADDRESS", help="address of the cluster (default: start one here)")
+    add("--cpus-per-job", type=float, default=1, metavar="N", help="CPU cores per job (default: %(default)s)")
     add(
         "--gpus-per-job",
         type=float,
         metavar="N",
-        help="GPUs of a job, 0.5 for two on one (default: 1 with --accelerator cuda, else 0)",
+        help="GPUs per job; with 0.5 two jobs share one (default: 1 with --accelerator cuda, else 0)",
     )
 
 
@@ -88,16 +94,16 @@ def _add_places(group: Any) -> None:
         "--no-predictions",
         dest="predictions",
         action="store_false",
-        help="do not keep scores and maps of every test image beside the results (at most 0.2 MB an image)",
+        help="do not save scores and maps of the test images beside the results (at most 0.2 MB per image)",
     )
-    add("--heatmaps", type=Path, metavar="DIR", help="write a contact sheet per job")
-    add("--checkpoints", type=Path, metavar="DIR", help="write a checkpoint per job")
+    add("--heatmaps", type=Path, metavar="DIR", help="folder for a contact sheet per job")
+    add("--checkpoints", type=Path, metavar="DIR", help="folder for a checkpoint per job")
     add(
         "--checkpoint-every",
         type=float,
         default=10.0,
         metavar="M",
-        help="minutes of training that an interruption costs at most (default: %(default)s)",
+        help="minutes of training between the checkpoints that an interrupted job resumes from (default: %(default)s)",
     )
 
 
@@ -105,10 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        argv: Command line after the command. ``None`` takes the process's own.
+        argv: Arguments after ``benchmark``. ``None`` uses ``sys.argv``.
 
     Returns:
-        0, or 1 when a job failed.
+        0, or 1 if a job failed.
     """
     cli = parser()
     args = cli.parse_args(argv)
@@ -121,9 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if complaint := _complaint(cli, args):
         cli.error(complaint)
     if args.checkpoint_every <= 0:
-        cli.error(f"--checkpoint-every takes minutes, above 0: got {args.checkpoint_every:g}")
+        cli.error(f"--checkpoint-every must be more than 0 minutes, got {args.checkpoint_every:g}")
     args.unfinished = args.output.with_name(f"{args.output.stem}_unfinished")
-    if args.weights_cache:  # before the libraries are imported: they read these once
+    if args.weights_cache:  # before importing the libraries, which read these variables once
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
         )
@@ -136,14 +142,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complaint(cli: argparse.ArgumentParser, args: argparse.Namespace) -> str | None:
-    """What is wrong with the options, before the libraries are imported."""
+    """Error message for wrong options, found before the libraries are imported."""
     if args.update:
-        return "--update writes the table of a results file: name it with --table"
+        return "--update needs --table with the results file"
     if bool(args.config) == bool(args.root):
-        return "say what to run: either --config FILE or --root FOLDER"
+        return "give either --config FILE or --root FOLDER"
     ignored = [name for name in OF_A_FOLDER if args.config and getattr(args, name) != cli.get_default(name)]
     if ignored:
-        return f"--{ignored[0].replace('_', '-')} goes with --root: the configuration says it itself"
+        return f"--{ignored[0].replace('_', '-')} works only with --root: set it in the configuration"
     if args.root and not args.root.is_dir():
         return f"--root must be a folder of categories, got {args.root}"
     if args.ray and find_spec("ray") is None:
@@ -152,7 +158,7 @@ def _complaint(cli: argparse.ArgumentParser, args: argparse.Namespace) -> str | 
 
 
 def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The configuration that the options for a folder stand for."""
+    """Build the configuration for the options of --root."""
     choices, arguments = read_model_options(args)
     textures = {"Draem": {"dtd_dir": str(args.textures)}} if args.textures else {}
     models = [
@@ -179,12 +185,12 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan_of(configs: list[dict[str, Any]], args: argparse.Namespace) -> list[tuple["BenchmarkGenerator", Any]]:
-    """What makes the jobs and from what, for every configuration on each of its accelerators.
+    """Pair a job generator with a configuration section, for every configuration and each of its accelerators.
 
     Raises:
-        ValueError: If no jobs can be made of one of them.
+        ValueError: If a configuration is invalid.
     """
-    with everything_into(args.output.with_suffix(".log")):  # the libraries warn of each other's future
+    with everything_into(args.output.with_suffix(".log")):  # the libraries emit deprecation warnings
         from anomalib_plugins.benchmark.config import BenchmarkGenerator, refuse_unknown
         from anomalib_plugins.benchmark.setup import Setup
 
@@ -200,7 +206,7 @@ def plan_of(configs: list[dict[str, Any]], args: argparse.Namespace) -> list[tup
 
 
 def run(plan: list[tuple["BenchmarkGenerator", Any]], args: argparse.Namespace) -> int:
-    """Run all jobs of a plan; returns 1 if one failed."""
+    """Run all jobs of a plan and return 1 if one failed, else 0."""
     failures = [failure for generator, section in plan if (failure := _failure(_runner(generator, args), section))]
     if rows := results.read(args.output):
         print(tables.table(rows))
@@ -209,7 +215,7 @@ def run(plan: list[tuple["BenchmarkGenerator", Any]], args: argparse.Namespace) 
 
 
 def _failure(runner: "ResumingRunner", section: Any) -> str:
-    """Run the jobs of a part of the plan; returns which of them failed, in words."""
+    """Run the jobs of one section and return a message that names those that failed, or an empty text."""
     from anomalib_plugins.benchmark.runner import FailedJobsError
 
     try:
@@ -220,7 +226,7 @@ def _failure(runner: "ResumingRunner", section: Any) -> str:
 
 
 def _runner(generator: "BenchmarkGenerator", args: argparse.Namespace) -> "ResumingRunner":
-    """Runs here, or on a cluster."""
+    """Create the runner: on this machine, or on a Ray cluster with --ray."""
     if not args.ray:
         from anomalib_plugins.benchmark.runner import ResumingRunner
 

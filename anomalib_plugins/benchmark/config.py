@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""From a configuration of anomalib's benchmark to jobs."""
+"""Jobs from a configuration of anomalib's benchmark."""
 
 import copy
 import inspect
@@ -18,7 +18,7 @@ from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, without_folders, wrapped
 from anomalib_plugins.components.names import did_you_mean
 
-# Arguments that are columns of their own, or say where data are and how they are read.
+# Arguments that have a column of their own, or only say where the data are and how they are loaded.
 NOT_IN_MODEL = {"seed"}
 NOT_IN_DATASET = {"category", "root", "seed", "train_batch_size", "eval_batch_size", "num_workers"}
 
@@ -26,12 +26,11 @@ Config = dict[str, Any]
 
 
 class BenchmarkGenerator(JobGenerator):
-    """Makes jobs of the section ``benchmark`` of a configuration, grids included, but builds no model yet.
+    """Creates jobs from the section ``benchmark`` of a configuration, grids included. Builds no model.
 
     Args:
-        setup: What all jobs share.
-        seeds: Run with each of these instead of the configuration's ``seed``, and give it to models that take a
-            ``seed``.
+        setup: Settings of all jobs.
+        seeds: Seeds to run instead of the configuration's ``seed``. They are passed to models that take a ``seed``.
     """
 
     def __init__(self, setup: Setup, seeds: Sequence[int] | None = None) -> None:
@@ -46,17 +45,17 @@ class BenchmarkGenerator(JobGenerator):
     def generate_jobs(
         self, args: Config | None = None, previous_stage_result: Any = None
     ) -> Generator[Job, None, None]:
-        """Jobs in the order they run: category by category, so that tables are complete as early as possible.
+        """Yield the jobs in running order: category by category, so that tables fill row by row.
 
-        Models and data sets are called by their class, ``FewShot MVTecAD``, followed by those arguments in which the
-        ones of a class differ, ``Patchcore num_neighbors=3``; a key ``label`` beside ``class_path`` replaces all that.
+        Models and data sets are named after their class, e.g. ``FewShot MVTecAD``. If a class occurs with different
+        arguments, these follow: ``Patchcore num_neighbors=3``. A key ``label`` beside ``class_path`` replaces the name.
 
         Args:
-            args: ``seed``, ``model`` and ``data``, any of them or of their arguments a ``grid`` of several.
+            args: Mapping with ``seed``, ``model`` and ``data``. Each of them and of their arguments may be a ``grid``.
             previous_stage_result: Not used.
 
         Raises:
-            ValueError: If a part is missing, or there is one that nothing reads.
+            ValueError: If a key is missing or unknown.
         """
         del previous_stage_result
         runs = [copy.deepcopy(run) for run in get_iterator_from_grid_dict(self._checked(args or {}))]
@@ -71,12 +70,12 @@ class BenchmarkGenerator(JobGenerator):
         yield from sorted(jobs, key=lambda job: (seeds.index(job.seed), places.index((job.dataset, job.category))))
 
     def _checked(self, args: Config) -> Config:
-        """The arguments with the seeds to run, all parts there."""
+        """Check that all keys are there and replace the seeds if others were chosen."""
         if self.seeds:
             args = {**args, "seed": {"grid": list(self.seeds)}}
         wanted = {"seed", "model", "data"}
         if set(args) != wanted:
-            msg = f"the section 'benchmark' of a configuration has {sorted(wanted)}, got {sorted(args)}"
+            msg = f"the section 'benchmark' of a configuration needs the keys {sorted(wanted)}, got {sorted(args)}"
             raise ValueError(msg)
         for part in ("model", "data"):
             for config in args[part].get("grid", [args[part]]):
@@ -86,7 +85,7 @@ class BenchmarkGenerator(JobGenerator):
         return args
 
     def _seeded(self, run: Config) -> Config:
-        """The model's configuration, with the job's seed where seeds were chosen and the model takes one."""
+        """Configuration of the model, with the job's seed if seeds were chosen and the model takes one."""
         model = run["model"]
         if not (self.seeds and "seed" in _parameters(anomalib.models, model)):
             return model
@@ -94,13 +93,13 @@ class BenchmarkGenerator(JobGenerator):
 
 
 def refuse_unknown(jobs: Iterable[Job]) -> None:
-    """Stop before the first job if one of them names a class that anomalib does not know.
+    """Refuse jobs whose model or datamodule anomalib does not know, before the first one runs.
 
     Args:
-        jobs: What is to run. Dotted paths are left to Python.
+        jobs: Jobs to check. Dotted paths are not checked.
 
     Raises:
-        ValueError: With the nearest name that it knows.
+        ValueError: If a name is unknown. The message suggests the nearest known one.
     """
     for job in jobs:
         for name, known in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
@@ -110,11 +109,11 @@ def refuse_unknown(jobs: Iterable[Job]) -> None:
 
 
 def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
-    """Short names that tell configurations apart.
+    """Name configurations by their class and the arguments in which configurations of that class differ.
 
     Args:
-        configs: Mappings with ``class_path``, ``init_args`` and perhaps ``label``.
-        ignored: Arguments that no name mentions.
+        configs: Mappings with ``class_path``, ``init_args`` and optionally ``label``, which replaces the name.
+        ignored: Arguments that are left out of names.
     """
     names = [config.get("label") or _class_names(config) for config in configs]
     arguments = [_plain_arguments(config, ignored) for config in configs]
@@ -129,7 +128,7 @@ def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
 
 
 def category_of(data: Config) -> str:
-    """Category of a datamodule: as configured, or its default; the name of a folder; else that of the class."""
+    """Category of a datamodule: the configured one, its default, its argument ``name``, or the name of its class."""
     data = wrapped(data)
     arguments = data.get("init_args", {})
     default = _parameters(anomalib.data, data).get("category")
@@ -138,18 +137,18 @@ def category_of(data: Config) -> str:
 
 
 def _class_names(config: Config) -> str:
-    """Name of the class, followed by that of a wrapped datamodule."""
+    """Name of the class, followed by the name of a wrapped datamodule's class."""
     inner = config.get("init_args", {}).get("datamodule")
     return " ".join([class_of(config), *([_class_names(inner)] if isinstance(inner, dict) else [])])
 
 
 def _plain_arguments(config: Config, ignored: Container[str]) -> Config:
-    """Arguments at all depths, by dotted name."""
+    """Nested arguments by dotted name, without the ignored ones."""
     flat = flatten_dict(config.get("init_args", {}))
     return {key: value for key, value in flat.items() if key.rpartition(".")[2] not in ignored}
 
 
 def _parameters(module: Any, config: Config) -> dict[str, inspect.Parameter]:
-    """Parameters of a class that anomalib knows by its short name; none of one that it does not know."""
+    """Parameters of a class that anomalib knows by its short name; empty for any other class."""
     cls = getattr(module, class_of(config), None)
     return dict(inspect.signature(cls).parameters) if cls else {}

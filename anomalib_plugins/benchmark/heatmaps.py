@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def spread(indices: list[int], count: int) -> list[int]:
-    """At most ``count`` of ``indices``, evenly spaced from the first to the last."""
+    """Choose at most ``count`` of ``indices``, evenly spaced from the first to the last."""
     if len(indices) <= count:
         return indices
     return [indices[round(step * (len(indices) - 1) / max(count - 1, 1))] for step in range(count)]
 
 
 def choose(labels: list[int], good: int, anomalous: int) -> list[int]:
-    """Indices of ``good`` normal and ``anomalous`` defective images, evenly spaced through the test set.
+    """Choose good and defective images, evenly spaced through the test set, and return their indices.
 
     Args:
-        labels: 0 for a good image, 1 for a defective one.
-        good: How many good ones to show.
-        anomalous: How many defective ones to show.
+        labels: Labels of the images: 0 is good, 1 is defective.
+        good: Largest number of good images.
+        anomalous: Largest number of defective images.
     """
     return [
         index
@@ -39,7 +39,7 @@ def choose(labels: list[int], good: int, anomalous: int) -> list[int]:
 
 @torch.no_grad()
 def predict(model: "AnomalibModule", item: "ImageItem") -> tuple[Tensor, float]:
-    """Raw anomaly map ``(H, W)`` and score of one image of a dataset, before post-processing."""
+    """Predict the raw anomaly map ``(H, W)`` and score of one image of a dataset, before post-processing."""
     image = item.image[None].to(model.device)
     output = model.model(model.pre_processor(image) if model.pre_processor else image)
     score = output.anomaly_map.amax() if output.pred_score is None else output.pred_score
@@ -49,14 +49,14 @@ def predict(model: "AnomalibModule", item: "ImageItem") -> tuple[Tensor, float]:
 def save_sheet(
     model: "AnomalibModule", dataset: "AnomalibDataset", path: Path, good: int = 3, anomalous: int = 9
 ) -> None:
-    """Draw the sheet, all heatmaps on one scale, and write it to ``path``.
+    """Draw the contact sheet, with all heatmaps on the same scale, and write it to a file.
 
     Args:
-        model: A trained model.
-        dataset: Test images with labels, and masks where there are any.
+        model: Trained model.
+        dataset: Test images with labels and optional masks.
         path: Image file to write.
-        good: How many good images to show.
-        anomalous: How many defective images to show.
+        good: Largest number of good images to show.
+        anomalous: Largest number of defective images to show.
     """
     model.eval()
     chosen = choose([int(label) for label in dataset.samples.label_index], good, anomalous)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One job of a benchmark: build a model, train it, test it, all through anomalib's engine."""
+"""Job of a benchmark: builds, trains and tests a model with anomalib's engine."""
 
 import hashlib
 import logging
@@ -45,11 +45,11 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """What a finished job leaves.
+    """Outcome of a finished job.
 
     Attributes:
-        row: Its row of the results.
-        predictions: What it predicted, if that is kept.
+        row: Row of the results file.
+        predictions: Predictions on the test images, if they are saved.
     """
 
     row: dict[str, Any]
@@ -63,15 +63,15 @@ class Job(HostJob):
     Args:
         label: Name of the model in tables, e.g. ``Patchcore-1%``.
         dataset: Name of the data set in tables.
-        category: Its category.
-        seed: Seed of everything, set before the model is built.
-        model: ``class_path`` and ``init_args``, as in a configuration file.
-        data: The same of the datamodule.
-        setup: What all jobs share.
-        report: Is told in a few words how far the job is.
+        category: Category of the data set.
+        seed: Seed of all random generators, set before the model is built.
+        model: Configuration of the model, with ``class_path`` and ``init_args`` as in a configuration file.
+        data: Configuration of the datamodule, in the same form.
+        setup: Settings of all jobs.
+        report: Function that is called with a short text about the job's progress.
     """
 
-    name: ClassVar[str] = "benchmark"  # the section of a configuration file
+    name: ClassVar[str] = "benchmark"  # section of a configuration file
 
     label: str
     dataset: str
@@ -84,17 +84,17 @@ class Job(HostJob):
 
     @property
     def title(self) -> str:
-        """What the job is called in messages."""
+        """Name of the job in messages."""
         return " ".join(dict.fromkeys([self.label, self.dataset, self.category])) + f", seed {self.seed}"
 
     @property
     def model_name(self) -> str:
-        """Class of the model."""
+        """Name of the model's class."""
         return class_of(self.model)
 
     @property
     def number(self) -> str:
-        """Tells a job from any with another result: model, data, their arguments, seed, but not names nor schedule."""
+        """Identifier made from all that decides the result except the schedule: model, data, arguments, seed, setup."""
         data = {**self.data, "init_args": dict(self.data.get("init_args", {}))}
         data["init_args"].pop("num_workers", None)
         setup = [self.setup.accelerator, self.setup.image_size, self.setup.precision]
@@ -103,11 +103,11 @@ class Job(HostJob):
 
     @property
     def is_loco(self) -> bool:
-        """Whether the data are MVTec LOCO AD, which has metrics of its own."""
+        """Whether the data set is MVTec LOCO AD, which has metrics of its own."""
         return class_of(wrapped(self.data)) == "MVTecLOCO"
 
     def settings(self) -> dict[str, Any]:
-        """Columns of the results that are known before the job has run."""
+        """Columns of the results that are known before the job runs."""
         return {
             "model": self.label,
             "dataset": self.dataset,
@@ -121,7 +121,7 @@ class Job(HostJob):
         }
 
     def build(self) -> AnomalibModule:
-        """Seed everything, then build the model, with metrics on raw scores and at the common image size, if any."""
+        """Seed everything and build the model, with metrics on raw scores and the image size of the setup, if any."""
         seed_everything(self.seed, workers=True, verbose=False)
         model = get_model(dict(self.model), evaluator=False, visualizer=False)
         loco = [SPRO(prefix="pixel_", strict=False), *loco_metrics()] if self.is_loco else []
@@ -131,7 +131,7 @@ class Job(HostJob):
         return model
 
     def build_data(self) -> AnomalibDataModule:
-        """Build the datamodule, with the batch size that the model insists on."""
+        """Build the datamodule, with the model's own batch size if it accepts no other."""
         data = get_datamodule(dict(self.data))
         if self.model_name in OWN_BATCH_SIZE:
             data.train_batch_size = OWN_BATCH_SIZE[self.model_name]
@@ -141,7 +141,7 @@ class Job(HostJob):
         """Train and test the model.
 
         Args:
-            task_id: Number of the device, if it is not left to Lightning.
+            task_id: Index of the device. ``None`` leaves the choice to Lightning.
         """
         with tables_of_lists() if self.is_loco else nullcontext():
             return self._run(task_id)
@@ -196,19 +196,19 @@ class Job(HostJob):
 
     @property
     def unfinished(self) -> Path | None:
-        """Folder of the checkpoints that this job goes on from, if any are kept."""
+        """Folder of the checkpoints that this job resumes from, if any are written."""
         folder = self.setup.unfinished
         return folder and folder / file_stem(self.label, self.category, self.seed, self.setup.schedule, self.number)
 
     def _checkpoint(self) -> Path | None:
-        """The newest checkpoint of an interrupted run of this job."""
+        """Newest checkpoint of an interrupted run of this job, if there is one."""
         found = list(self.unfinished.glob("*.ckpt")) if self.unfinished else []
         return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def _checkpoint_callbacks(self, model: AnomalibModule, folder: str) -> list[Callback]:
-        """Save every few minutes; never where one pass fills a memory, which no checkpoint holds half of."""
+        """Checkpoint every few minutes, except for memory banks: a checkpoint cannot hold half of their only pass."""
         if self.unfinished is None or is_one_pass(model):
-            return [ModelCheckpoint(folder, save_top_k=0)]  # keeps the engine from adding one that saves
+            return [ModelCheckpoint(folder, save_top_k=0)]  # keeps the engine from adding a callback that saves
         return [SafeCheckpoints(), TimedCheckpoint(self.unfinished, self.setup.checkpoint_every)]
 
     def _save_pictures_and_weights(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> None:
@@ -219,7 +219,7 @@ class Job(HostJob):
             save_sheet(model, data.test_data, self.setup.heatmaps / f"{name}.png")
 
     def _speed(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> dict[str, str]:
-        """Image size and speed; a model that cannot be timed keeps its accuracy."""
+        """Measure image size and speed. If timing fails, only the image size is returned, and accuracy is kept."""
         if self.report:
             self.report("timing")
         trainer = engine.trainer
@@ -237,14 +237,14 @@ class Job(HostJob):
                     **speed_and_size(model, trainer.precision_plugin.convert_input(image), data.eval_batch_size),
                 }
         except Exception:
-            logger.exception("%s: could not be timed", self.title)
+            logger.exception("%s: timing failed", self.title)
             return size
 
     @staticmethod
     def collect(results: list[Outcome]) -> list[dict[str, Any]]:
-        """Rows of all jobs."""
+        """Collect the rows of all jobs."""
         return [each.row for each in results]
 
     @staticmethod
     def save(results: list[dict[str, Any]]) -> None:
-        """Nothing: the runner has written every row as it came."""
+        """Do nothing: the runner writes each row when its job ends."""

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A line about the machine and the software that produced a number."""
+"""Names of the machine and versions of the software that produced a result."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -13,17 +13,17 @@ PACKAGES = ("anomalib-plugins", "anomalib", "torch", "timm", "openvino")
 
 
 def machine(device: torch.device) -> str:
-    """Name of the GPU that was used, or of the CPU with the number of threads torch uses."""
+    """Name of the GPU, or name of the CPU and number of torch's threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Model name of the processor, as far as the system tells.
+    """Model name of the processor, or Python's shorter name for it on systems other than Linux.
 
     Args:
-        cpuinfo: The file Linux keeps it in; elsewhere Python's own, shorter name has to do.
+        cpuinfo: File in which Linux describes the processor.
     """
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -31,7 +31,7 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def versions() -> str:
-    """Versions of what takes part, of the packages that are installed."""
+    """Names and versions of the installed packages that affect results."""
     return ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name)))
 
 

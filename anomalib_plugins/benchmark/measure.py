@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Size and speed of a trained model, and the memory that its job took."""
+"""Size and speed of a trained model, and peak memory of its job."""
 
 import ctypes
 import gc
@@ -23,9 +23,9 @@ MIN_CALLS, MAX_CALLS, MAX_SECONDS = 3, 20, 2.0
 
 
 def seconds_per_call(model: "AnomalibModule", images: Tensor) -> float:
-    """Median time of a prediction: pre-processing, network and post-processing.
+    """Measure the median time of a prediction: pre-processing, network and post-processing.
 
-    One call before is not counted, then there are 3 to 20 within about two seconds.
+    One uncounted call is followed by 3 to 20 timed calls within about two seconds.
 
     Args:
         model: Trained model in evaluation mode.
@@ -43,16 +43,16 @@ def seconds_per_call(model: "AnomalibModule", images: Tensor) -> float:
 
 @torch.inference_mode()
 def speed_and_size(model: "AnomalibModule", image: Tensor, batch: int) -> dict[str, str]:
-    """Columns of a results file about the trained model.
+    """Measure the columns of a results file about speed and size of a trained model.
 
     Args:
         model: Trained model.
-        image: One image ``(1, 3, H, W)`` on the model's device, as large as the model resizes to.
-        batch: Images in a batch of the throughput.
+        image: One image ``(1, 3, H, W)`` on the model's device, in the size that the model resizes to.
+        batch: Batch size for ``images_per_second``.
 
     Returns:
-        ``latency_ms`` of one image, ``images_per_second`` in batches, ``parameters`` and ``gmacs``, the
-        multiply-accumulates of one image in billions, of the network alone.
+        ``latency_ms`` of one image, ``images_per_second`` in batches, and of the network alone ``parameters`` and
+        ``gmacs``, the multiply-accumulates for one image in billions.
     """
     model.eval()
     images = image.expand(batch, -1, -1, -1).contiguous()
@@ -66,31 +66,31 @@ def speed_and_size(model: "AnomalibModule", image: Tensor, batch: int) -> dict[s
 
 
 class PeakMemory:
-    """Largest memory since its construction.
+    """Peak memory since construction.
 
-    On a GPU what tensors took of it; elsewhere the resident memory of the whole process, libraries included, which only
-    Linux tells for a part of a process's life.
+    On a GPU it is the memory of tensors, elsewhere the resident memory of the whole process including libraries. Only
+    Linux can reset the latter.
 
     Args:
-        proc: Folder in which the system describes this process.
+        proc: Folder in which Linux describes this process.
     """
 
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
         self.proc = proc
-        gc.collect()  # of the jobs before
-        if torch.cuda.is_initialized():  # before, there is no peak, and resetting it raises
+        gc.collect()  # objects of earlier jobs
+        if torch.cuda.is_initialized():  # otherwise there is no peak, and resetting it raises
             for device in range(torch.cuda.device_count()):
                 torch.cuda.reset_peak_memory_stats(device)
         if (proc / "clear_refs").exists():
             if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-                libc.malloc_trim(0)  # what they freed goes back to the system
-            (proc / "clear_refs").write_text("5", encoding="ascii")  # the kernel's code for: forget the peak
+                libc.malloc_trim(0)  # returns freed memory to the system
+            (proc / "clear_refs").write_text("5", encoding="ascii")  # tells the kernel to reset the peak
 
     def megabytes(self, device: torch.device) -> str:
-        """The peak in MB (10^6 bytes), empty where the system does not tell.
+        """Peak memory in MB (10^6 bytes); empty on a CPU of a system other than Linux.
 
         Args:
-            device: Where the model was.
+            device: Device of the model.
         """
         if device.type == "cuda":
             return f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"

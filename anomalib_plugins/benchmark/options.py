@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How the benchmarks are told which models to run."""
+"""Command line options that choose the models of a benchmark."""
 
 import argparse
 from pathlib import Path
@@ -15,7 +15,7 @@ class Choice(NamedTuple):
 
     Attributes:
         label: Name of the row, e.g. ``Patchcore-1%``.
-        model: Name anomalib finds the model by.
+        model: Name under which anomalib finds the model.
     """
 
     label: str
@@ -23,45 +23,45 @@ class Choice(NamedTuple):
 
 
 def add_model_options(cli: argparse.ArgumentParser | argparse._ArgumentGroup, default: list[str]) -> None:
-    """Let a program choose models, variants of them, and their arguments.
+    """Add the options ``--models`` and ``--model-args``.
 
     Args:
         cli: Parser of the program, or a group of its options.
-        default: Models it runs by itself.
+        default: Models to run by default.
     """
     cli.add_argument(
         "--models",
         nargs="+",
         default=default,
         metavar="[LABEL=]NAME",
-        help="names anomalib knows; a label tells variants apart, e.g. Patchcore-1%%=Patchcore",
+        help="names of models; labels distinguish variants of one, e.g. Patchcore-1%%=Patchcore",
     )
     cli.add_argument(
-        "--model-args", type=Path, metavar="FILE", help="YAML or JSON file: constructor arguments by label"
+        "--model-args", type=Path, metavar="FILE", help="YAML or JSON file with constructor arguments by label"
     )
 
 
 def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str, dict[str, Any]]]:
-    """The chosen models in their order, and constructor arguments by label.
+    """Read the chosen models in their order, and constructor arguments by label.
 
-    One file of arguments can serve many runs: those of models that are not run now are left out.
+    The file of arguments may name further models, so one file can serve many runs.
 
     Raises:
-        ValueError: If the file of arguments is no mapping of mappings, there are arguments for what is neither a label
-            nor a model, or two models share a label.
+        ValueError: If the file of arguments is not a mapping of mappings, if one of its keys is neither a label nor a
+            model, or if two models share a label.
     """
     choices = [Choice(label, name or label) for label, _, name in (model.partition("=") for model in args.models)]
     labels = [choice.label for choice in choices]
     if len(set(labels)) < len(labels):
-        msg = f"every model needs a label of its own, e.g. A=Slsg B=Slsg; got {labels}"
+        msg = f"every model needs its own label, e.g. A=Slsg B=Slsg; got {labels}"
         raise ValueError(msg)
     arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
     if not isinstance(arguments, dict) or not all(isinstance(each, dict) for each in arguments.values()):
-        msg = f"{args.model_args} must say, for each label, which arguments: `Slsg: {{steps: 100}}`; got {arguments!r}"
+        msg = f"{args.model_args} must hold arguments by label, e.g. `Slsg: {{steps: 100}}`; got {arguments!r}"
         raise ValueError(msg)
     unknown = _no_models(set(arguments) - set(labels))
     if unknown:
-        msg = f"arguments for {unknown}, but the models are called {labels}"
+        msg = f"{args.model_args} has arguments for {unknown}, but the models are called {labels}"
         raise ValueError(msg)
     return choices, {label: arguments[label] for label in labels if label in arguments}
 

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a job predicted for each test image, in a file beside the results, for curves and pictures."""
+"""Predictions of a job on each test image, saved beside the results for curves and pictures."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,22 +23,21 @@ LARGEST = 2.0**15  # half of float16's range: rounding up stays finite
 
 @dataclass(frozen=True)
 class Predictions:
-    """Raw predictions of one job on the ``N`` images of a test set, in the order of the test.
+    """Raw predictions of one job on the ``N`` images of a test set, in test order.
 
-    The file is an ``.npz`` with one array per field, readable with ``numpy.load(path, allow_pickle=False)``; ``maps``
-    and ``masks`` are missing where there are none. Maps are stored as float16, divided by a further array ``map_scale``
-    (float32, a power of two) so that scores of any size fit: ``maps * map_scale`` is what the model said.
-    :func:`load` multiplies. At 256 x 256 pixels an image takes at most 0.2 MB.
+    The file is an ``.npz`` with one array per field, readable with ``numpy.load(path, allow_pickle=False)``. Fields
+    that are ``None`` are missing. Maps are stored as float16 after division by ``map_scale`` (float32, a power of two),
+    a further array of the file, so that scores of any magnitude fit; :func:`load` multiplies them by it. An image takes
+    at most 0.2 MB at 256 x 256 pixels.
 
     Args:
-        scores: Image scores as the model gave them, before post-processing, float32 ``(N,)``; NaN is as
-            anomalous as can be.
-        labels: Whether an image is defective, bool ``(N,)``.
-        paths: Image files, strings ``(N,)``, absolute, as they were where the job ran.
-        maps: Raw anomaly maps, float32 ``(N, H, W)`` with ``H, W <= 256``; means of the model's pixels where its maps
-            are larger. Rounded to 11 bits.
-        masks: Defective pixels, bool ``(N, H, W)``; a pixel counts where any of those it stands for does. ``None``
-            where the data set has no masks.
+        scores: Raw image scores, before post-processing, float32 ``(N,)``; NaN is the most anomalous.
+        labels: True for defective images, bool ``(N,)``.
+        paths: Absolute paths of the images on the machine that ran the job, strings ``(N,)``.
+        maps: Raw anomaly maps, float32 ``(N, H, W)`` with ``H, W <= 256``, rounded to 11 bits. Larger maps are reduced
+            by averaging.
+        masks: Defective pixels, bool ``(N, H, W)``. Larger masks are reduced by maximum. ``None`` if the data set has
+            no masks.
     """
 
     scores: npt.NDArray[np.float32]
@@ -48,26 +47,26 @@ class Predictions:
     masks: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Check that all fields are about the same images.
+        """Check that all fields have the same length and maps and masks the same size.
 
         Raises:
-            ValueError: If their lengths or sizes differ.
+            ValueError: If they differ.
         """
         shapes = {name: np.shape(value) for name, value in vars(self).items() if value is not None}
         if len({shape[0] for shape in shapes.values()}) > 1:
             msg = f"every field needs one entry per image, got {shapes}"
             raise ValueError(msg)
         if self.maps is not None and self.masks is not None and self.maps.shape != self.masks.shape:
-            msg = f"maps and masks need one size, got {shapes}"
+            msg = f"maps and masks must have the same size, got {shapes}"
             raise ValueError(msg)
 
 
 def path_of(results: Path, row: Mapping[str, Any]) -> Path:
-    """Where the predictions of a row of a results file are: in the folder ``<name of the file>_predictions`` beside it.
+    """Path of the predictions that belong to a row, in the folder ``<results>_predictions`` beside the results file.
 
     Args:
-        results: The results file.
-        row: A row of it; rows without ``job`` were written before predictions were kept.
+        results: Results file.
+        row: Row of the results file. Rows without ``job`` come from versions that saved no predictions.
     """
     name = file_stem(*(row[key] for key in ("model", "dataset", "category", "seed")))
     number = hashlib.sha256(f"{row['job']} {row['schedule']}".encode()).hexdigest()[:8]
@@ -75,12 +74,12 @@ def path_of(results: Path, row: Mapping[str, Any]) -> Path:
 
 
 def shrink_maps(maps: Tensor) -> Tensor:
-    """Maps ``(N, H, W)`` of at most 256 pixels a side: each the mean of the pixels it stands for."""
+    """Reduce maps ``(N, H, W)`` to at most 256 pixels per side by averaging."""
     return F.adaptive_avg_pool2d(maps[:, None].float(), _size(maps))[:, 0]
 
 
 def shrink_masks(masks: Tensor) -> Tensor:
-    """Masks ``(N, H, W)`` of at most 256 pixels a side, bool: true where any of the pixels it stands for is not 0."""
+    """Reduce masks ``(N, H, W)`` to bool masks of at most 256 pixels per side by maximum."""
     return F.adaptive_max_pool2d((masks[:, None] != 0).float(), _size(masks))[:, 0] > 0
 
 
@@ -91,11 +90,11 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 
 def save(path: Path, predictions: Predictions) -> None:
-    """Write the file in one piece: after a crash there is the whole file or none.
+    """Write predictions to a file. A crash leaves the whole file or none.
 
     Args:
-        path: ``.npz`` file; its folder is made.
-        predictions: What to write.
+        path: ``.npz`` file; its folder is created.
+        predictions: Predictions to write.
     """
     arrays: dict[str, Any] = {name: value for name, value in vars(predictions).items() if value is not None}
     if predictions.maps is not None:
@@ -107,19 +106,19 @@ def save(path: Path, predictions: Predictions) -> None:
 
 
 def load(path: Path) -> Predictions:
-    """Read the file that :func:`save` wrote.
+    """Read predictions that :func:`save` wrote.
 
     Args:
         path: ``.npz`` file.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If something other than predictions is in it.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file holds something other than predictions.
     """
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     if not {"scores", "labels", "paths"} <= arrays.keys():
-        msg = f"{path} holds {sorted(arrays)}, which are no predictions of a benchmark"
+        msg = f"{path} is not a file of benchmark predictions: it holds {sorted(arrays)}"
         raise ValueError(msg)
     if "maps" in arrays:
         arrays["maps"] = arrays["maps"].astype(np.float32) * arrays.pop("map_scale")

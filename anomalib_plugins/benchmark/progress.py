@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a person sees of a running benchmark, and the file that takes everything else."""
+"""Progress of a running benchmark on the terminal, and the log file for all other output."""
 
 import contextlib
 import logging
@@ -14,11 +14,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 
 class View:
-    """One line per finished job; below them, in a terminal, how far the running ones and all jobs are.
+    """Progress view: one line per finished job and, in a terminal, progress bars for the running jobs and the total.
 
     Args:
         total: Number of jobs to run.
-        console: Where to write; the process's standard error, as it is now, by default.
+        console: Console to write to. ``None`` uses the current standard error.
     """
 
     def __init__(self, total: int, console: Console | None = None) -> None:
@@ -30,7 +30,7 @@ class View:
         self._all = self._progress.add_task(f"0 of {total} jobs", total=total)
 
     def __enter__(self) -> "View":
-        """Begin to draw."""
+        """Start drawing."""
         self._progress.start()
         return self
 
@@ -39,23 +39,23 @@ class View:
         self._progress.stop()
 
     def begin(self, title: str) -> tuple[TaskID, Callable[[str], None]]:
-        """Show that a job runs.
+        """Show a job as running.
 
         Args:
-            title: What it is called.
+            title: Name of the job.
 
         Returns:
-            Its number for :meth:`end`, and a function that is told how far it is.
+            Identifier for :meth:`end`, and a function that shows a text as the job's stage.
         """
         task = self._progress.add_task(title, total=None)
         return task, lambda stage: self._progress.update(task, description=f"{title}: {stage}")
 
     def end(self, line: str, task: TaskID | None = None) -> None:
-        """Leave a line about a job, and take it away if it was shown.
+        """Print the outcome of a job and remove its progress bar.
 
         Args:
-            line: What became of it.
-            task: Number of the job.
+            line: Outcome of the job.
+            task: Identifier from :meth:`begin`, if the job was shown as running.
         """
         self._done += 1
         if task is not None:
@@ -64,16 +64,16 @@ class View:
         self.say(f"[{self._done}/{self._total}] {line}")
 
     def say(self, line: str) -> None:
-        """Write a line above what is drawn."""
+        """Print a line above the progress bars."""
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
 def everything_into(log: Path) -> Generator[None, None, None]:
-    """Append to a file what is printed, logged or warned meanwhile, progress bars of others included.
+    """Redirect all prints, log messages and warnings to the end of a file, progress bars of libraries included.
 
     Args:
-        log: File; its folder is made.
+        log: Log file; its folder is created.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     existing = [logging.getLogger(name) for name in logging.root.manager.loggerDict]

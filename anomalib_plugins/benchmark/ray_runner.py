@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Runs the jobs of a benchmark on the machines of a Ray cluster."""
+"""Runner for the jobs of a benchmark on a Ray cluster."""
 
 import logging
 import os
@@ -21,24 +21,24 @@ PASSED_ON = ("HF_HOME", "TORCH_HOME", "HF_HUB_OFFLINE")
 
 
 def run_job(job: Job) -> Outcome:
-    """Run a job; what Ray does on another machine."""
+    """Run a job; Ray calls this function on another machine."""
     return job.run()
 
 
 class RayRunner(ResumingRunner):
-    """Runs as many jobs at once as a Ray cluster has room for, and keeps each result as it comes in.
+    """Runs as many jobs in parallel as a Ray cluster has room for, and saves each result as it arrives.
 
-    Results and predictions are written here; heatmaps and checkpoints where the job runs. A job whose process dies (out
-    of memory, a machine that leaves) starts again elsewhere; one that raises has failed. Every machine needs this
-    package, and the data under the same path.
+    Results and predictions are written on this machine, heatmaps and checkpoints on the machine that runs the job. A
+    job whose process dies, e.g. because memory or its machine is lost, is started again elsewhere. A job that raises an
+    exception has failed. Every machine needs this package, and the data under the same path.
 
     Args:
-        generator: Makes the jobs.
+        generator: Generator of the jobs.
         output: Results file.
-        address: Of a running cluster, ``auto`` finds that of this machine; ``None`` starts one here.
-        cpus: CPU cores that a job takes.
-        gpus: GPUs that a job takes; with ``0.5`` two share one.
-        retries: How often a job starts again when its process died.
+        address: Address of a running cluster; ``auto`` finds the cluster of this machine, ``None`` starts one here.
+        cpus: CPU cores per job.
+        gpus: GPUs per job; with ``0.5`` two jobs share one.
+        retries: Number of times a job is started again after its process died.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class RayRunner(ResumingRunner):
         self.cpus, self.gpus, self.retries = cpus, gpus, retries
 
     def outcomes(self, jobs: list[Job], view: View) -> Iterator[tuple[Job, Outcome | Exception]]:
-        """Run the jobs.
+        """Run jobs in parallel.
 
         Args:
-            jobs: What to run.
-            view: Is kept informed.
+            jobs: Jobs to run.
+            view: Progress view to update.
 
         Yields:
-            Each job and what it left, or why it left nothing, in the order they end.
+            Each job with its outcome, or with its exception if it failed, in the order in which jobs end.
         """
         with everything_into(self.log):
             own = not ray.is_initialized()
@@ -84,7 +84,7 @@ class RayRunner(ResumingRunner):
                 ray.shutdown()
 
     def _result(self, reference: "ray.ObjectRef", job: Job) -> Outcome | Exception:
-        """What a job left; an exception as it was raised there."""
+        """Get the outcome of a job, or the exception that it raised."""
         try:
             return ray.get(reference)
         except Exception as error:
@@ -93,10 +93,10 @@ class RayRunner(ResumingRunner):
             return getattr(error, "cause", None) or error
 
     def _refuse_too_large(self) -> None:
-        """Raise if no machine of the cluster can ever run a job, which Ray would wait for in silence."""
+        """Raise an error if no machine of the cluster can ever run a job; Ray would wait for one forever."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus}
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(machine.get(name, 0) >= count for name, count in wanted.items()) for machine in machines):
             found = [{name: machine.get(name, 0) for name in wanted} for machine in machines]
-            msg = f"a job takes {wanted}, which no machine of the cluster has: {found}"
+            msg = f"a job needs {wanted}, which no machine of the cluster has: {found}"
             raise ValueError(msg)

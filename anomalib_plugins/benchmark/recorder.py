@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Callbacks that watch a job from within its training and test."""
+"""Callbacks that record progress, checkpoints and predictions of a job."""
 
 import os
 import time
@@ -17,15 +17,15 @@ from anomalib_plugins.benchmark.predictions import Predictions, shrink_maps, shr
 
 
 class Progress(Callback):
-    """Counts training batches, times training and says how far the job is; a resumed job counts on.
+    """Counts training batches, times training and reports progress. A resumed job continues both counts.
 
-    ``trainer.global_step`` counts optimizer steps instead, of which a GAN makes two a batch.
+    ``trainer.global_step`` would count optimizer steps, of which a GAN takes two per batch.
 
     Args:
-        report: Called with a few words after every batch.
+        report: Function that is called with a short text after every batch.
 
     Attributes:
-        count: Batches.
+        count: Number of training batches.
     """
 
     def __init__(self, report: Callable[[str], None] | None = None) -> None:
@@ -35,26 +35,26 @@ class Progress(Callback):
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Wall time and CPU time since construction, and those of the runs that this one continues."""
+        """Wall time and CPU time since construction, including the runs that this one resumes."""
         wall, cpu = (before + now - start for before, now, start in zip(self._before, _now(), self._start, strict=True))
         return wall, cpu
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches and seconds so far."""
+        """Number of batches and seconds so far."""
         return {"count": self.count, "seconds": list(self.seconds)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from a checkpoint."""
+        """Continue the counts of a checkpoint."""
         self.count, self._before = state_dict["count"], tuple(state_dict["seconds"])
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Count one batch."""
+        """Count and report one batch."""
         del args, kwargs
         self.count += 1
         self._report(f"training, epoch {trainer.current_epoch + 1}, batch {self.count}")
 
     def on_test_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Say that training is over."""
+        """Report that the test is running."""
         del trainer, args, kwargs
         self._report("testing")
 
@@ -65,8 +65,8 @@ class TimedCheckpoint(ModelCheckpoint):
     Lightning's ``train_time_interval`` has no effect on models that step their optimizers themselves.
 
     Args:
-        folder: Where the checkpoint goes.
-        minutes: Time between two checkpoints.
+        folder: Folder of the checkpoint.
+        minutes: Minutes between two checkpoints.
     """
 
     def __init__(self, folder: Path, minutes: float) -> None:
@@ -87,7 +87,7 @@ def _now() -> tuple[float, float]:
 
 
 class Recorder(Callback):
-    """Keeps what a model says about each test image; stands in front of the post-processor, which would change it."""
+    """Records raw predictions on each test image; must run before the post-processor, which changes them."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[np.ndarray]] = {}
@@ -95,12 +95,12 @@ class Recorder(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: int
     ) -> None:
-        """Keep one batch, on the CPU and with small maps."""
+        """Store one batch on the CPU, with reduced maps."""
         del trainer, pl_module, outputs
         maps, scores = batch.anomaly_map, batch.pred_score
-        if scores is None:  # the post-processor would take the largest of the map
+        if scores is None:  # the post-processor would use the maximum of the map
             scores = maps.flatten(1).amax(dim=1)
-        # Padim's scores are a column.
+        # Padim's scores have shape (N, 1).
         part = {"scores": scores.float().flatten(), "labels": batch.gt_label.bool()}
         if maps is not None:
             part["maps"] = shrink_maps(maps.reshape(len(scores), *maps.shape[-2:]))
@@ -111,5 +111,5 @@ class Recorder(Callback):
         self._parts.setdefault("paths", []).append(np.array([str(Path(path).absolute()) for path in batch.image_path]))
 
     def predictions(self) -> Predictions:
-        """Everything since the construction."""
+        """Predictions recorded since construction."""
         return Predictions(**{name: np.concatenate(parts) for name, parts in self._parts.items()})

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Results of a benchmark: a CSV file with a row per job, on disk as soon as the job is finished."""
+"""Results file of a benchmark: CSV with one row per job."""
 
 import csv
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ Row = dict[str, str]
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of a results file; none if there is no such file yet.
+    """Read the rows of a results file; none if the file does not exist yet.
 
     Args:
-        path: File with at least the columns of `REQUIRED`. Others of `COLUMNS` that it lacks are empty in every row.
+        path: File with at least the columns of `REQUIRED`. Other missing columns of `COLUMNS` are empty in every row.
 
     Raises:
         ValueError: If a required column is missing.
@@ -49,12 +49,12 @@ def read(path: Path) -> list[Row]:
 
 
 def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
-    """Add one row. The file is replaced in one step: after a crash it has the row or it has not, and never half of it.
+    """Add one row to a results file. The file is replaced in one step, so a crash never leaves half a row.
 
     Args:
-        path: Results file, made if there is none. One program at a time may write to it.
-        row: Values by column; further columns than `COLUMNS` are added at the end.
-        order: Values of ``job``: rows of these jobs come last, in this order, whichever was first to end.
+        path: Results file, created if it does not exist. Only one program at a time may write to it.
+        row: Values by column. Columns that are not in `COLUMNS` are added at the end.
+        order: Values of ``job`` in their order. Rows of these jobs come last and in this order, whichever ended first.
     """
     rows: list[dict[str, Any]] = [*read(path), row]
     rows.sort(key=lambda each: order.index(each["job"]) if each["job"] in order else -1)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Runs the jobs of a benchmark, and keeps what each leaves the moment it is there."""
+"""Runner for the jobs of a benchmark, which saves each result at once."""
 
 import logging
 import shutil
@@ -22,18 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 class FailedJobsError(RuntimeError):
-    """Some jobs failed; the others are in the results."""
+    """Raised if some jobs failed. The results of the others are saved."""
 
 
 class ResumingRunner(Runner):
-    """Runs jobs one after the other, those that the results file has no row of.
+    """Runs one after the other all jobs that have no row in the results file.
 
-    After a kill run the same command again: the job that was running goes on from its last checkpoint, which is removed
-    when its row is written. What jobs print and log goes to a file beside the results, ``results.log`` for
-    ``results.csv``.
+    An interrupted job resumes from its last checkpoint when the same command runs again. The checkpoint is removed once
+    the job's row is written. Output of jobs goes to a log file beside the results, ``results.log`` for ``results.csv``.
 
     Args:
-        generator: Makes the jobs.
+        generator: Generator of the jobs.
         output: Results file.
     """
 
@@ -43,7 +42,7 @@ class ResumingRunner(Runner):
 
     @property
     def log(self) -> Path:
-        """File for what jobs print."""
+        """Log file for the output of jobs."""
         return self.output.with_suffix(".log")
 
     def run(self, args: dict[str, Any], prev_stage_results: Any = None) -> list[results.Row]:
@@ -57,7 +56,7 @@ class ResumingRunner(Runner):
             All rows of the results file.
 
         Raises:
-            FailedJobsError: At the end, if jobs failed; it names them.
+            FailedJobsError: If jobs failed. It is raised after the last job and names those that failed.
         """
         jobs = list(self.generator(args, prev_stage_results))
         done = {(row["job"], row["schedule"]) for row in results.read(self.output)}
@@ -81,14 +80,14 @@ class ResumingRunner(Runner):
         return results.read(self.output)
 
     def outcomes(self, jobs: list[Job], view: View) -> Iterator[tuple[Job, Outcome | Exception]]:
-        """Run the jobs.
+        """Run jobs one after the other.
 
         Args:
-            jobs: What to run.
-            view: Is kept informed.
+            jobs: Jobs to run.
+            view: Progress view to update.
 
         Yields:
-            Each job and what it left, or why it left nothing.
+            Each job with its outcome, or with its exception if it failed.
         """
         for job in jobs:
             task, report = view.begin(job.title)
@@ -100,21 +99,21 @@ class ResumingRunner(Runner):
                     logger.exception("%s failed", job.title)
                     outcome = error
             yield job, outcome
-            view.end(line(job, outcome), task)  # when it has been kept
+            view.end(line(job, outcome), task)  # after the outcome is saved
 
     def _keep(self, outcome: Outcome, order: list[str]) -> None:
-        """Write the predictions, then the row: where there is a row there is everything."""
+        """Write the predictions, then the row, so that a row always has its predictions."""
         if outcome.predictions is not None:
             predictions.save(predictions.path_of(self.output, outcome.row), outcome.predictions)
         results.append(self.output, outcome.row, order)
 
 
 def line(job: Job, outcome: Outcome | Exception) -> str:
-    """What became of a job, in a line.
+    """Describe the outcome of a job in one line.
 
     Args:
-        job: The job.
-        outcome: What it left.
+        job: Job that ended.
+        outcome: Outcome of the job, or its exception.
     """
     if isinstance(outcome, Exception):
         error = outcome if str(outcome) or outcome.__cause__ is None else outcome.__cause__

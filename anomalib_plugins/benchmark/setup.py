@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What the jobs of a benchmark share, and how arguments are written down."""
+"""Settings that all jobs of a benchmark share, and helpers that write arguments as text."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 MEMORY_SCHEDULE = "one pass"
-# Schedules that anomalib's models have in their configurations and not in themselves.
+# Schedules that anomalib sets in the configurations of its models but not in the models.
 OWN_SCHEDULE = {"Draem": {"max_epochs": 700}, "Cfa": {"max_epochs": 30}, "EfficientAd": {"max_steps": 70_000}}
-OWN_BATCH_SIZE = {"EfficientAd": 1}  # it refuses any other
+OWN_BATCH_SIZE = {"EfficientAd": 1}  # refuses any other
 
 
-# Names that metrics are logged under, by their column.
+# Logged names of metrics, by column.
 METRIC_NAMES = {
     "image_auroc": "image_AUROC",
     "pixel_auroc": "pixel_AUROC",
@@ -36,21 +36,21 @@ LOCO_NAMES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What all jobs share beside the configuration file.
+    """Settings of all jobs that are not part of the configuration file.
 
     Args:
-        accelerator: Lightning's name of the device, e.g. ``cpu``.
-        image_size: Side of the square that images are resized to, in pixels. ``None`` is each model's own.
-        precision: Lightning's name of the arithmetic of training and test, e.g. ``bf16-mixed``.
-        max_minutes: Wall time an iterative model trains for at most. ``None`` is the model's own schedule.
-        max_epochs: Epochs of an iterative model at most. ``None`` is the model's own schedule.
-        max_steps: Training steps of an iterative model at most. ``None`` is the model's own schedule.
-        threads: CPU threads of torch. ``None`` leaves it to torch.
-        predictions: Keep what was predicted for each image.
-        heatmaps: Folder for contact sheets.
-        checkpoints: Folder for checkpoints.
-        checkpoint_every: Minutes of training between two checkpoints that an interrupted job goes on from.
-        unfinished: Folder for these, removed job by job. ``None`` writes none.
+        accelerator: Lightning's name of the accelerator, e.g. ``cpu``.
+        image_size: Side of the square that images are resized to, in pixels. ``None`` uses each model's own size.
+        precision: Lightning's name of the precision of training and test, e.g. ``bf16-mixed``.
+        max_minutes: Longest training time of an iterative model. ``None`` uses the model's own schedule.
+        max_epochs: Largest number of epochs of an iterative model. ``None`` uses the model's own schedule.
+        max_steps: Largest number of training steps of an iterative model. ``None`` uses the model's own schedule.
+        threads: CPU threads of torch. ``None`` uses torch's default.
+        predictions: Whether to save predictions on each test image.
+        heatmaps: Folder for contact sheets. ``None`` writes none.
+        checkpoints: Folder for checkpoints of trained models. ``None`` writes none.
+        checkpoint_every: Minutes of training between two checkpoints that an interrupted job resumes from.
+        unfinished: Folder for these checkpoints. Each is removed when its job ends. ``None`` writes none.
     """
 
     accelerator: str = "auto"
@@ -68,12 +68,12 @@ class Setup:
 
     @property
     def schedule(self) -> str:
-        """How long an iterative model trains, in words."""
+        """Training limit of iterative models in words."""
         limits = ((self.max_minutes, "min"), (self.max_epochs, "epochs"), (self.max_steps, "steps"))
         return " or ".join(f"{value:g} {unit}" for value, unit in limits if value) or "own schedule"
 
     def limits(self, model: str) -> dict[str, Any]:
-        """Trainer arguments of an iterative model, by the name of its class."""
+        """Trainer arguments that limit training of an iterative model, given the name of its class."""
         own = OWN_SCHEDULE.get(model, {})
         duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
         counts = {name: value for name in ("max_epochs", "max_steps") if (value := getattr(self, name))}
@@ -81,35 +81,35 @@ class Setup:
 
 
 def file_stem(*parts: Any) -> str:
-    """Name of a file about a job, without ending: its parts joined, odd characters replaced."""
+    """Join parts into a file name without extension, with special characters replaced."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(map(str, parts)))
 
 
 def tables_of_lists() -> AbstractContextManager[None]:
-    """Let anomalib 2.7 read MVTec LOCO AD: it puts lists of masks where pandas 3 by default takes strings alone."""
+    """Let anomalib 2.7 read MVTec LOCO AD: it stores lists of masks in a column that pandas 3 limits to strings."""
     if int(pd.__version__.partition(".")[0]) < 3:
         return nullcontext()
-    return pd.option_context("future.infer_string", False)  # noqa: FBT003  # names and values in turn
+    return pd.option_context("future.infer_string", False)  # noqa: FBT003  # names and values alternate
 
 
 def class_of(config: dict[str, Any]) -> str:
-    """Name of a class in a configuration, without its module."""
+    """Name of the class in a configuration, without its module."""
     return config["class_path"].rpartition(".")[2]
 
 
 def wrapped(data: dict[str, Any]) -> dict[str, Any]:
-    """Configuration of the datamodule within all that are wrapped around it."""
+    """Configuration of the innermost datamodule, which others may wrap."""
     inner = data.get("init_args", {}).get("datamodule")
     return wrapped(inner) if isinstance(inner, dict) else data
 
 
 def as_text(value: Any) -> str:
-    """JSON of plain values. Of paths only the name is kept: results are meant to be shared."""
+    """Convert plain values to JSON. Paths lose their folders because results are meant to be shared."""
     return json.dumps(without_folders(value), sort_keys=True)
 
 
 def without_folders(value: Any) -> Any:
-    """The same value, at all depths without the folders that files lie in."""
+    """Replace every path in a nested value by its file name."""
     if isinstance(value, dict):
         return {str(key): without_folders(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Markdown tables made of results, and the places in documents where they stand."""
+"""Markdown tables of results, printed or written between markers of a document."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,21 +13,23 @@ START, END = "<!-- compare: start{} -->", "<!-- compare: end{} -->"
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown table of mean results over seeds: a row per category and their mean, a column per model.
+    """Format results as a Markdown table, with a row per category, a row of means and a column per model.
+
+    Each schedule and image size of a model has its own column. Cells are means over seeds, followed by the standard
+    deviation if there are several; in the last row it is the deviation of the means over categories. A dash means not
+    run, "n/a" means undefined.
 
     Args:
         rows: Rows of a results file.
 
     Returns:
-        The table and a line that says how it was measured. Models on another schedule or image size are columns of
-        their own; what was not run is a dash, what is undefined is "n/a". Of several seeds the standard deviation
-        follows the mean; that of the last row is of the means over categories.
+        Table, followed by a line about metrics, seeds, machine and versions.
 
     Raises:
         ValueError: If there are no rows.
     """
     if not rows:
-        msg = "no results to make a table of: run a benchmark first"
+        msg = "no results for a table: run a benchmark first"
         raise ValueError(msg)
     columns: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -59,9 +61,9 @@ def _at(place: tuple[str, str], rows: Iterable[Row]) -> list[Row]:
 
 
 def _cell(categories: list[list[Row]]) -> str:
-    """Means over categories and seeds; a dash unless every category was run.
+    """Format means over categories and seeds; a dash unless every category was run.
 
-    The deviation is that of the seeds which every category was run with.
+    The standard deviation uses only seeds with which every category was run.
     """
     if not all(categories):
         return "-"
@@ -80,13 +82,13 @@ def _statistic(categories: list[list[Row]], metric: str) -> str:
 
 
 def update(document: Path, text: str, name: str) -> None:
-    """Replace what stands between the markers of a document.
+    """Replace the text between two markers of a document.
 
     Args:
-        document: A text file with the lines ``<!-- compare: start NAME -->`` and ``<!-- compare: end NAME -->``, or,
-            where one table is enough, the two without a name.
-        text: The new content between them.
-        name: Which table it is: the name of the results file without its ending.
+        document: Text file with the lines ``<!-- compare: start NAME -->`` and ``<!-- compare: end NAME -->``. A
+            document with a single table may omit the name.
+        text: New text between the markers.
+        name: Name of the table: the name of the results file without its extension.
 
     Raises:
         ValueError: If a marker is missing.
@@ -100,5 +102,5 @@ def update(document: Path, text: str, name: str) -> None:
             document.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
             return
     start, end = START.format(f" {name}"), END.format(f" {name}")
-    msg = f"{document} has no place for the table: put the lines {start} and {end} where it belongs"
+    msg = f"{document} has no markers for the table: add the lines {start} and {end} where it belongs"
     raise ValueError(msg)

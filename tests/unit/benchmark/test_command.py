@@ -179,13 +179,13 @@ def test_what_a_configuration_says_itself_is_not_silently_ignored(
 ) -> None:
     with pytest.raises(SystemExit):
         command.main(["--config", "a.yaml", *option])
-    assert f"{option[0]} goes with --root" in capsys.readouterr().err
+    assert f"{option[0]} works only with --root" in capsys.readouterr().err
 
 
 def test_a_document_is_updated_from_a_results_file_alone(root: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         command.main(["--root", str(root), "--update", "README.md"])
-    assert "name it with --table" in capsys.readouterr().err
+    assert "--update needs --table" in capsys.readouterr().err
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -102,7 +102,7 @@ def test_jobs_with_another_setup_are_other_jobs_but_not_those_with_another_numbe
 
 @pytest.mark.parametrize("section", [{}, {"seed": 0, "model": {}}, {"seed": 0, "model": {}, "data": {}, "trainer": {}}])
 def test_parts_that_miss_or_that_nothing_reads_are_refused(section: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"has \['data', 'model', 'seed'\], got"):
+    with pytest.raises(ValueError, match=r"needs the keys \['data', 'model', 'seed'\], got"):
         list(BenchmarkGenerator(Setup()).generate_jobs(section))
 
 

@@ -46,10 +46,10 @@ def test_arguments_of_no_model_are_refused(tmp_path: Path):
 def test_a_file_that_is_no_mapping_of_arguments_is_refused_with_what_it_should_be(tmp_path: Path, content: str):
     file = tmp_path / "args.yaml"
     file.write_text(content)
-    with pytest.raises(ValueError, match=r"args.yaml must say, for each label, which arguments: `Slsg: {steps: 100}`"):
+    with pytest.raises(ValueError, match=r"args.yaml must hold arguments by label, e.g. `Slsg: {steps: 100}`"):
         read("--models", "Slsg", "--model-args", str(file))
 
 
 def test_two_rows_of_one_label_are_refused():
-    with pytest.raises(ValueError, match="label of its own"):
+    with pytest.raises(ValueError, match="its own label"):
         read("--models", "Slsg", "Slsg")

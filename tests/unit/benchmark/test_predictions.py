@@ -64,14 +64,14 @@ def test_a_crash_while_writing_leaves_no_file(tmp_path: Path, monkeypatch: pytes
 
 def test_other_archives_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other.npz holds \['weights'\], which are no predictions"):
+    with pytest.raises(ValueError, match=r"other.npz is not a file of benchmark predictions: it holds \['weights'\]"):
         load(tmp_path / "other.npz")
 
 
 def test_fields_of_different_images_are_refused() -> None:
     with pytest.raises(ValueError, match="one entry per image"):
         Predictions(np.zeros(2, np.float32), np.zeros(3, bool), PATHS)
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="the same size"):
         Predictions(np.zeros(2, np.float32), np.zeros(2, bool), PATHS, np.zeros((2, 4, 4)), np.zeros((2, 4, 5), bool))
 
 

@@ -87,5 +87,5 @@ def test_the_table_is_that_of_one_process_though_a_worker_is_killed_and_a_job_fa
     assert len({row["image_auroc"] + row["pixel_ap"] for row in rows[0]}) > 1  # seeds differ
     paths = [predictions.path_of(path, results.read(path)[0]) for path in (serial, spread)]
     assert (predictions.load(paths[0]).maps == predictions.load(paths[1]).maps).all()
-    with pytest.raises(ValueError, match=r"takes \{'CPU': 64, 'GPU': 0\}, which no machine of the cluster has"):
+    with pytest.raises(ValueError, match=r"needs \{'CPU': 64, 'GPU': 0\}, which no machine of the cluster has"):
         RayRunner(Given(jobs), root.parent / "large.csv", cpus=64).run({})

@@ -89,6 +89,6 @@ def test_a_document_holds_several_tables_by_name(tmp_path: Path) -> None:
 def test_a_document_without_markers_is_refused_and_kept(content: str, tmp_path: Path) -> None:
     document = tmp_path / "README.md"
     document.write_text(content)
-    with pytest.raises(ValueError, match="has no place for the table: put the lines <!-- compare: start a -->"):
+    with pytest.raises(ValueError, match="has no markers for the table: add the lines <!-- compare: start a -->"):
         tables.update(document, "text", "a")
     assert document.read_text() == content
