@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Parts that several methods share; import them from their modules."""
+"""Components shared by several methods; import them from their modules."""

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Few points that stand for many: greedy k-centre, exact, with one look at all points for hundreds of picks."""
+"""Greedy k-centre coreset: exact, with one pass over all points for hundreds of picks."""
 
 import numpy as np
 import torch
@@ -9,34 +9,34 @@ from torch import Tensor
 from tqdm import tqdm
 
 CANDIDATES = 1024
-BLOCK = 1 << 24  # distances held at a time, 64 MB
+BLOCK = 1 << 24  # distances in memory at a time: 64 MB
 
 
 def greedy_coreset(
     points: Tensor, count: int, seed: int = 0, candidates: int = CANDIDATES, progress: bool = True
 ) -> Tensor:
-    """Pick points so that each next one is the farthest from those already picked (Gonzalez, 1985).
+    """Pick points one by one, each the farthest from those already picked (Gonzalez, 1985).
 
-    The plain algorithm looks at all points for each pick. This one looks at them once for many: distances to the picks
-    only shrink, so the farthest points of the last look compete among themselves for as long as the best of them is at
-    least as far as the farthest point left out was. The picks are those of the plain algorithm, but for rounding and
-    for the order of points that are equally far. It needs a copy of the points and about 100 MB.
+    The plain algorithm computes the distances of all points after each pick. Since distances to the picks only shrink,
+    this one makes several picks per pass over all points: it picks among the farthest points of the last pass as long
+    as the best of them is at least as far as the farthest other point was. Apart from rounding and the order of equally
+    far points, the picks are those of the plain algorithm. It takes a copy of the points and about 100 MB.
 
     Args:
-        points: ``(N, C)``, on any device.
-        count: How many to pick, at most N. Points that are equal to picked ones are picked last.
-        seed: Draws the first pick.
-        candidates: Farthest points that compete between two looks; changes the time, not the picks.
-        progress: Show a progress bar.
+        points: Points ``(N, C)``, on any device.
+        count: Number of points to pick, at most N. Duplicates of picked points are picked last.
+        seed: Seed of the first pick.
+        candidates: Number of farthest points that are compared between two passes; affects the time, not the picks.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Numbers of the picked points in the order of picking ``(count,)``, on the points' device.
+        Indices of the picked points in picking order ``(count,)``, on the points' device.
 
     Raises:
-        ValueError: If ``points`` is no matrix of finite numbers, or ``count`` is not in ``[1, N]``.
+        ValueError: If ``points`` is not a matrix of finite numbers, or ``count`` is not in ``[1, N]``.
     """
     if points.ndim != 2 or not 1 <= count <= len(points):
-        msg = f"cannot pick {count} of points of shape {tuple(points.shape)}: wanted (N, C) and a count in [1, N]"
+        msg = f"cannot pick {count} of points of shape {tuple(points.shape)}: expected (N, C) and a count in [1, N]"
         raise ValueError(msg)
     first = int(torch.randint(len(points), (), generator=torch.Generator().manual_seed(seed)))
     bar = tqdm(total=count, initial=1, desc="Selecting the coreset", disable=not progress)
@@ -51,25 +51,25 @@ def greedy_coreset(
 
 
 class _Search:
-    """Knows every point's squared distance to the nearest pick; -1 for picks, which are never picked again.
+    """Squared distances of all points to their nearest pick; -1 for picks, which are never picked again.
 
     Args:
-        points: ``(N, C)``.
-        first: Number of the first pick.
+        points: Points ``(N, C)``.
+        first: Index of the first pick.
     """
 
     def __init__(self, points: Tensor, first: int) -> None:
-        # |x|^2 - 2 x y + |y|^2 rounds like the norms, which are smallest about the mean.
+        # The rounding error of |x|^2 - 2 x y + |y|^2 grows with the norms, which are smallest around the mean.
         self.points = points - points.mean(dim=0)
         self.norms = self.points.square().sum(dim=1)
         if not torch.isfinite(self.norms.sum()):
-            msg = "the points hold a NaN or an infinity"
+            msg = "the points contain a NaN or an infinity"
             raise ValueError(msg)
         self.distances = torch.full_like(self.norms, torch.inf)
         self.look([first])
 
     def look(self, picks: list[int]) -> None:
-        """Bring all distances up to date."""
+        """Update all distances after new picks."""
         centres, norms = self.points[picks], self.norms[picks]
         rows = max(1, BLOCK // len(picks))
         for part, own, distances in zip(
@@ -80,10 +80,10 @@ class _Search:
         self.distances[picks] = -1
 
     def farthest(self, candidates: int, count: int) -> list[int]:
-        """The next picks in order, at least one and at most ``count``: as many as the candidates alone can decide."""
+        """Make the next picks, at least one and at most ``count``: as many as the candidates alone determine."""
         top = self.distances.topk(min(candidates + 1, len(self.distances)))
         bound = float(top.values[candidates]) if len(top.values) > candidates else -np.inf
-        numbers = top.indices[:candidates].sort().values  # of equally far points the first is picked
+        numbers = top.indices[:candidates].sort().values  # so that the first of equally far points is picked
         rows, norms = self.points[numbers], self.norms[numbers]
         between = torch.addmm(norms, rows, rows.T, alpha=-2).add_(norms[:, None]).clamp_(min=0).cpu().numpy()
         left = self.distances[numbers].cpu().numpy()

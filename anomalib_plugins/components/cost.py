@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Count the parameters and operations of a network."""
+"""Parameters and operations of networks."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Variant(NamedTuple):
-    """A network whose size is published, or worth knowing.
+    """Network whose size is to be measured, with published values if there are any.
 
     Args:
-        name: What the paper calls it.
-        build: Returns the network.
+        name: Name of the network in the paper.
+        build: Function that builds the network.
         image_size: Side of the square input, in pixels.
-        parameters: Published number of parameters, ``None`` where there is none.
-        macs: Published multiply-accumulates for one image, ``None`` where there are none.
+        parameters: Published number of parameters, if any.
+        macs: Published multiply-accumulates for one image, if any.
     """
 
     name: str
@@ -33,8 +33,8 @@ class Cost(NamedTuple):
     """Measured size of a network.
 
     Args:
-        parameters: Elements of all parameters, frozen ones included, buffers not.
-        macs: Multiply-accumulates of convolutions and matrix products, for one image.
+        parameters: Number of parameters, including frozen ones but no buffers.
+        macs: Multiply-accumulates of convolutions and matrix products for one image.
     """
 
     parameters: int
@@ -42,23 +42,23 @@ class Cost(NamedTuple):
 
 
 def measure(variant: Variant) -> Cost:
-    """Build a variant and run one image through it, on the CPU.
+    """Build a network and measure it with one image on the CPU, in evaluation mode.
 
     Args:
-        variant: The network; it is put into evaluation mode.
+        variant: Network to measure.
     """
     with torch.inference_mode():
         return count(variant.build().eval(), torch.empty(1, 3, variant.image_size, variant.image_size))
 
 
 def count(network: nn.Module, image: Tensor) -> Cost:
-    """Run one image through a network and count.
+    """Count the parameters of a network and its operations for one image.
 
     Args:
-        network: The network, in evaluation mode.
-        image: Its input ``(1, C, H, W)``.
+        network: Network in evaluation mode.
+        image: Input of the network ``(1, C, H, W)``.
     """
     with FlopCounterMode(display=False) as counter:
         network(image)
-    # The counter counts a multiplication and an addition as two.
+    # FlopCounterMode counts a multiply-accumulate as two operations.
     return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whether scores have moved since validation. Without torch."""
+"""Drift of scores since validation. Needs no torch."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from anomalib_plugins.components.normal_scores import NormalScores
 
 
 class Drift(NamedTuple):
-    """Scores that have moved.
+    """Result of a test that found drift.
 
     Args:
-        before: Median of the good parts' scores.
-        now: Median of the parts that were judged.
-        parts: How many were judged.
-        p_value: Probability of such a difference where nothing has moved.
+        before: Median score of good parts in validation.
+        now: Median score of the tested parts.
+        parts: Number of tested parts.
+        p_value: Probability of such a difference without drift.
         defects: Whether the model calls all of these parts defects.
     """
 
@@ -35,30 +35,30 @@ class Drift(NamedTuple):
         which = (
             f"The last {self.parts} parts have all been called defects. Unless they are, the scores of good parts have"
             if self.defects
-            else "The scores of parts that the model takes for good have"
+            else "The scores of parts that the model calls good have"
         )
         return (
             f"{which} moved: their median is {self.now:.4g} in the last {self.parts} parts, {self.before:.4g} in "
-            f"validation (p = {self.p_value:.1g}). Has the light, the camera or the product changed? If so, neither "
-            "thresholds nor scores mean what they did: train, or at least validate, with photos of today"
+            f"validation (p = {self.p_value:.1g}). Has the light, the camera or the product changed? If so, thresholds "
+            "and scores are no longer valid: train, or at least validate, with new photos"
         )
 
 
 class DriftMonitor:
-    """Tells when the scores of parts that a model takes for good no longer look like those of validation.
+    """Detects when the scores of parts that a model calls good no longer match those of validation.
 
-    Every ``window`` of such parts is compared with the good parts by the two-sample test of Kolmogorov and Smirnov, in
-    its exact form. Where nothing has moved, a window is called moved with a probability of at most ``false_warnings``;
-    scores that are equal, as those an exported model clips, lower it. Parts called defects are left out, for they may
-    be defects; but where ``window`` parts in a row are, that is told too.
+    Every ``window`` parts called good are compared with the good parts of validation by the exact two-sample
+    Kolmogorov-Smirnov test. Without drift it reports drift with a probability of at most ``false_warnings`` per window,
+    and less if scores are equal, e.g. clipped by an exported model. Parts called defects are left out because they may
+    be defects, but ``window`` of them in a row are compared with all good parts of validation.
 
     Args:
-        normal: Scores of good parts, on the scale of the scores to come.
-        window: Parts to a test. Smaller ones are faster, larger ones see smaller moves.
-        false_warnings: Probability of a false warning, for each window.
+        normal: Scores of good parts, on the same scale as the scores to monitor.
+        window: Number of parts per test. Small windows react faster, large ones detect smaller changes.
+        false_warnings: Probability of a false warning per window.
 
     Raises:
-        ValueError: If ``window`` is below 2, ``false_warnings`` outside ``(0, 1)``, or no good part is below the
+        ValueError: If ``window`` is below 2, ``false_warnings`` is outside ``(0, 1)``, or no good part is below the
             model's threshold.
 
     Example:
@@ -71,10 +71,10 @@ class DriftMonitor:
 
     def __init__(self, normal: NormalScores, window: int = 32, false_warnings: float = 0.001) -> None:
         refuse_monitor_options(window, false_warnings)
-        # Without the threshold itself, which may be one of them: the others are then a sample of what is below it.
+        # Strictly below: the threshold may itself be one of the scores, and parts called good are below it.
         self.reference = normal.scores[normal.scores < normal.threshold]
         if not len(self.reference):
-            msg = f"none of {len(normal.scores)} good parts is below the threshold: there is nothing to compare with"
+            msg = f"none of {len(normal.scores)} good parts is below the threshold, so no scores can be compared"
             raise ValueError(msg)
         self.normal = normal
         self.window = window
@@ -83,13 +83,13 @@ class DriftMonitor:
         self._defects: list[float] = []  # in a row
 
     def update(self, scores: ArrayLike) -> Drift | None:
-        """Take scores of parts as they come.
+        """Add scores and test every window that they complete.
 
         Args:
-            scores: Of one part or several; those that are not finite say nothing.
+            scores: Scores of one or several parts. NaN and infinity are ignored.
 
         Returns:
-            The last window that has moved, if one has.
+            Drift in the last of the completed windows that has any, else ``None``.
         """
         found = None
         for score in np.asarray(scores, dtype=np.float64).ravel().tolist():
@@ -104,10 +104,12 @@ class DriftMonitor:
         return found
 
     def finish(self) -> Drift | None:
-        """Look at the parts since the last test, which may be few.
+        """Test the parts since the last test, even if they do not fill a window.
+
+        Parts called defects are tested only if they fill a window.
 
         Returns:
-            As of :meth:`update`; parts called defects are told of only where they fill a window.
+            Drift if the test finds any, else ``None``.
         """
         good, defects = self._good, self._defects
         if len(defects) == self.window:
@@ -124,14 +126,14 @@ class DriftMonitor:
 
 
 def refuse_monitor_options(window: int, false_warnings: float) -> None:
-    """Refuse options that no monitor can work with.
+    """Check the options of :class:`DriftMonitor`.
 
     Args:
-        window: Parts to a test.
-        false_warnings: Probability of a false warning.
+        window: Number of parts per test.
+        false_warnings: Probability of a false warning per window.
 
     Raises:
-        ValueError: If one is out of range.
+        ValueError: If an option is out of range.
     """
     if window < 2:
         msg = f"window must be at least 2 parts, got {window}"

@@ -1,35 +1,35 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nearest neighbours among many vectors without looking at all of them, by faiss."""
+"""Approximate nearest-neighbour search with faiss."""
 
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-PROBES = 8  # cells that are looked at
-POINTS = 39  # vectors a cell needs, by faiss's own account
+PROBES = 8  # cells searched per query
+POINTS = 39  # vectors per cell that faiss asks for
 
 
 def check_faiss() -> None:
-    """Make sure that faiss is there.
+    """Check that faiss is installed.
 
     Raises:
-        ModuleNotFoundError: If it is not.
+        ModuleNotFoundError: If it is not installed.
     """
     if find_spec("faiss") is None:
-        msg = "search='faiss' needs faiss: pip install 'anomalib_plugins[faiss]', or take search='exact'"
+        msg = "search='faiss' needs faiss: pip install 'anomalib_plugins[faiss]', or use search='exact'"
         raise ModuleNotFoundError(msg)
 
 
 class FaissSearch:
-    """Vectors in cells, of which a search looks at the eight nearest (IVF, Sivic and Zisserman, 2003).
+    """Inverted-file index that searches only the eight nearest cells (IVF; Sivic and Zisserman, 2003).
 
-    On the CPU. It nearly always finds the nearest vector, else one about as near.
+    It runs on the CPU and nearly always finds the nearest vector, otherwise one about as near.
 
     Args:
-        vectors: ``(M, C)``.
+        vectors: Vectors to search ``(M, C)``.
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -44,7 +44,7 @@ class FaissSearch:
         self.index.add(numbers)
 
     def nearest(self, queries: Tensor) -> Tensor:
-        """Number of the vector near each query ``(Q,)``, on the queries' device, for ``(Q, C)``."""
+        """Find a near vector for each query ``(Q, C)`` and return their indices ``(Q,)`` on the queries' device."""
         _, numbers = self.index.search(queries.float().cpu().contiguous().numpy(), 1)
-        # Cells may be empty: where nothing is found any vector has to do, and the score is too large rather than small.
+        # Cells may be empty. If nothing is found, vector 0 stands in: the score is then too high, never too low.
         return torch.from_numpy(numbers[:, 0]).clamp(min=0).to(queries.device)

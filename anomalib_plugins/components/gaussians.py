@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A Gaussian of normal features for each place of the image: how far from its centre is a patch?"""
+"""Gaussians of normal features at each position of the image, and Mahalanobis distances to them."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,20 +10,20 @@ import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
-REGULARISATION = 0.01 + 1e-5  # variance added to each feature, as anomalib does
-FAR = 3.0  # times the distance that the largest vector could have: no patch counts as farther
-BROKEN = 4.0  # what a broken image scores, times the same
-CHUNK = 1 << 24  # numbers of covariances inverted at a time, 64 MB
-STRIPS, HALF_STRIPS = 10, 4  # that a triangle is kept in: more hold fewer zeros, but are slower, most so in bfloat16
+REGULARISATION = 0.01 + 1e-5  # variance added to each feature, as in anomalib
+FAR = 3.0  # upper limit of distances, relative to the largest possible distance of the largest training vector
+BROKEN = 4.0  # score of broken images, relative to the same
+CHUNK = 1 << 24  # elements of covariances inverted at a time: 64 MB
+STRIPS, HALF_STRIPS = 10, 4  # strips per triangle: more store fewer zeros but are slower, above all in bfloat16
 
 
 class Strip(NamedTuple):
-    """Some rows of the lower triangles of all places, as far as they reach.
+    """Rows ``start`` to ``stop`` of the lower triangles of all positions, without the zeros on their right.
 
     Attributes:
         start: First row.
-        stop: Row after the last, and the number of columns.
-        values: The rows, transposed ``(L, stop, stop - start)``.
+        stop: Row after the last, which is also the number of columns.
+        values: Transposed rows ``(L, stop, stop - start)``.
     """
 
     start: int
@@ -32,13 +32,15 @@ class Strip(NamedTuple):
 
 
 class PatchGaussians(DynamicBufferMixin, nn.Module):
-    """Mean and covariance of normal patches at every place, and PaDiM's Mahalanobis distances (Defard et al., 2021).
+    """Mean and covariance of normal patches at every position, and PaDiM's Mahalanobis distances (Defard et al., 2021).
 
-    They are gathered batch by batch in one array of little more than half of ``L * C * C`` numbers, whatever the number
-    of images, which becomes the result: at 256 x 256 px 90 MB with 100 features, 2.7 GB with 550.
+    Statistics of all batches accumulate in one array of little more than ``L * C * C / 2`` numbers, which is then
+    converted to the result in place. Its size does not depend on the number of images: at 256 x 256 px it is 90 MB with
+    100 features and 2.7 GB with 550.
 
     Args:
-        half: Keep the result in bfloat16, little more than half as large, which turns distances by some thousandths.
+        half: Whether to store the result in bfloat16. It is then little more than half as large, and distances change
+            by a few thousandths.
     """
 
     mean: Tensor
@@ -51,13 +53,13 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         self.register_buffer("mean", torch.empty(0, 0))  # (L, C)
         self.register_buffer(
             "whitening", torch.empty(0, dtype=self.dtype)
-        )  # strips of the inverse Cholesky factors, end to end
+        )  # strips of the inverse Cholesky factors, concatenated
         self.register_buffer("reach", torch.ones(()))  # norm of the largest vector
-        self.count = 0  # images gathered so far
-        self._sum: Tensor | None = None  # of the vectors less the first batch's mean (L, C)
+        self.count = 0  # images added so far
+        self._sum: Tensor | None = None  # sum of the vectors minus the first batch's mean (L, C)
 
     def clear(self) -> None:
-        """Forget all images."""
+        """Discard all added images."""
         self.count, self._sum = 0, None
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -65,16 +67,16 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         found, wanted = self.whitening.numel(), self._size(*self.mean.shape)
         if self.whitening.ndim != 1 or found != wanted:
             args[-1].append(
-                f"{prefix}whitening holds {found} numbers, wanted {wanted} in {self.strips} strips: it is of another "
-                "version or another precision (`half`); train again, or give the model the option it was trained with"
+                f"{prefix}whitening holds {found} numbers, expected {wanted} in {self.strips} strips: it comes from "
+                "another version or precision (`half`); train again, or use the option that the model was trained with"
             )
 
     def _size(self, places: int, channels: int) -> int:
-        """How many numbers the strips of all places hold."""
+        """Number of elements in the strips of all positions."""
         return places * sum(stop * (stop - start) for start, stop in _rows(channels, self.strips))
 
     def _strips(self) -> Iterator[Strip]:
-        """What :attr:`whitening` holds, as views."""
+        """Yield the strips of :attr:`whitening` as views."""
         places, channels = self.mean.shape
         begin = 0
         for start, stop in _rows(channels, self.strips):
@@ -84,10 +86,10 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
 
     @torch.no_grad()
     def add(self, embedding: Tensor) -> None:
-        """Gather images.
+        """Add images to the statistics.
 
         Args:
-            embedding: ``(N, C, h, w)``, of the same size each time.
+            embedding: Embeddings ``(N, C, h, w)``, of the same size in every call.
         """
         with torch.autocast(embedding.device.type, enabled=False):
             flat = embedding.float().flatten(2)  # (N, C, L)
@@ -98,7 +100,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
                 self.whitening = flat.new_zeros(self._size(places, channels))
                 self._sum = torch.zeros_like(self.mean)
                 self.reach = largest
-            # Less about the mean: the squares of large numbers would swallow small variances.
+            # Centred, because small variances would be lost in the squares of large numbers.
             vectors = _by_place(flat) - self.mean[:, None]  # (L, N, C)
             self._sum += vectors.sum(dim=1)
             for start, stop, values in self._strips():
@@ -108,7 +110,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Turn what was gathered into means and inverse Cholesky factors of the covariances, in place."""
+        """Convert the statistics in place to means and inverse Cholesky factors of the covariances."""
         mean = self._true_mean()
         identity = torch.eye(mean.shape[1], device=mean.device)
         for here, factor in self._factors():
@@ -122,7 +124,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
 
     @torch.no_grad()
     def finish_as_inverses(self) -> tuple[Tensor, Tensor]:
-        """Means ``(L, C)`` and inverse covariances ``(L, C, C)`` of what was gathered, which is forgotten."""
+        """Return means ``(L, C)`` and inverse covariances ``(L, C, C)``, and discard the statistics."""
         mean = self._true_mean()
         inverses = mean.new_empty(*mean.shape, mean.shape[1])
         for here, factor in self._factors():
@@ -131,12 +133,12 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         return mean, inverses
 
     def _true_mean(self) -> Tensor:
-        """Of all images, while :attr:`mean` is still that of the first batch ``(L, C)``."""
+        """Mean of all images ``(L, C)``, while :attr:`mean` is still the mean of the first batch."""
         assert self._sum is not None
         return self.mean + self._sum / self.count
 
     def _factors(self) -> Iterator[tuple[slice, Tensor]]:
-        """Some places, and the Cholesky factors of their covariances ``(l, C, C)``."""
+        """Yield slices of positions with the Cholesky factors of their covariances ``(l, C, C)``."""
         assert self._sum is not None
         shift = self._sum / self.count
         places, channels = shift.shape
@@ -144,33 +146,39 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         rows = max(1, CHUNK // identity.numel())
         for begin in range(0, places, rows):
             here = slice(begin, min(begin + rows, places))
-            products = shift.new_zeros(here.stop - begin, channels, channels)  # only the lower triangle is filled, read
+            products = shift.new_zeros(here.stop - begin, channels, channels)  # only the lower triangle is used
             for start, stop, values in self._strips():
                 products[:, start:stop, :stop] = values[here].transpose(1, 2)
             with torch.autocast(shift.device.type, enabled=False):
                 products.baddbmm_(shift[here, :, None], shift[here, None, :], alpha=-self.count)
-                # One image has no variance; dividing by 0 would make it NaN.
+                # A single image has no variance, and dividing by 0 would give NaN.
                 covariance = products.div_(max(self.count - 1, 1)).add_(identity, alpha=REGULARISATION)
                 yield here, torch.linalg.cholesky(covariance)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Mahalanobis distances of embeddings ``(N, C, h, w)`` to their places' means ``(N, 1, h, w)``, at most `far`.
+        """Compute Mahalanobis distances of embeddings to the means of their positions.
+
+        Args:
+            embedding: Embeddings ``(N, C, h, w)``.
+
+        Returns:
+            Distances ``(N, 1, h, w)``, at most :attr:`far`.
 
         Raises:
-            RuntimeError: If there are no Gaussians, or they are of images of another size.
+            RuntimeError: If there are no Gaussians, or the images have another size than in training.
         """
         if self.whitening.numel() == 0 or self.count:
             msg = "there are no Gaussians: train the model first, or load a checkpoint of a finished training"
             raise RuntimeError(msg)
         height, width = embedding.shape[2:]
         if height * width != len(self.mean):
-            msg = f"trained with {len(self.mean)} places an image, got {height} x {width}: resize as in training"
+            msg = f"trained with {len(self.mean)} positions per image, got {height} x {width}: resize as in training"
             raise RuntimeError(msg)
         with torch.autocast(embedding.device.type, enabled=False):
             vectors = _by_place(embedding.float().flatten(2)) - self.mean[:, None]  # (L, N, C)
-            # A sum of squares, not a difference of products: no rounding makes it negative.
+            # A sum of squares, unlike a difference of products, cannot become negative by rounding.
             squares = torch.zeros_like(vectors[..., 0])  # (L, N)
-            # Not every runtime multiplies bfloat16; those that do choose so themselves.
+            # Exported graphs stay in float32: some runtimes cannot multiply bfloat16, others choose it themselves.
             vectors = vectors if torch.compiler.is_compiling() else vectors.to(self.dtype)
             for _, stop, values in self._strips():
                 white = torch.bmm(vectors[..., :stop], values.to(vectors.dtype))
@@ -179,21 +187,21 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
 
     @property
     def far(self) -> Tensor:
-        """Largest distance that is told from larger ones; a scalar."""
+        """Upper limit of distances, a scalar."""
         return FAR / REGULARISATION**0.5 * self.reach
 
     @property
     def broken(self) -> Tensor:
-        """Score for images with NaN or infinity; a scalar, above every other score and of their order."""
+        """Score of images with NaN or infinity, a scalar: above every other score, but of the same magnitude."""
         return BROKEN / REGULARISATION**0.5 * self.reach
 
 
 def _rows(channels: int, strips: int) -> list[tuple[int, int]]:
-    """First row and the one after the last, of each strip of a triangle of so many rows."""
+    """First row and row after the last of each strip of a triangle with ``channels`` rows."""
     count = -(-channels // strips)
     return [(start, min(start + count, channels)) for start in range(0, channels, max(count, 1))]
 
 
 def _by_place(flat: Tensor) -> Tensor:
-    """``(N, C, L)`` to ``(L, N, C)``, through ``(N, L, C)``: copying straight to it takes four times as long."""
+    """Permute ``(N, C, L)`` to ``(L, N, C)`` by way of ``(N, L, C)``; a direct copy takes four times as long."""
     return flat.transpose(1, 2).contiguous().transpose(0, 1)

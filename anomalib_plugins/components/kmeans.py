@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""K-means of numbers: in one dimension clusters are intervals, so the best ones can be searched for directly."""
+"""K-means of numbers. Clusters in one dimension are intervals, so the best ones can be searched for directly."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_CLUSTERS = 64
-CUTS = 192  # places to cut a row that are tried at a time
-REACH = 2  # how many of them to each side of the best the second round covers
+CUTS = 192  # positions where a row may be cut, per round
+REACH = 2  # positions on each side of the best cuts that the second round covers
 
 
 Numbers = NDArray[np.floating]
@@ -23,8 +23,8 @@ class KMeans1d(NamedTuple):
     """Clusters of each row of numbers, in ascending order.
 
     Attributes:
-        centroids: ``(..., k)``, ascending.
-        thresholds: Smallest number of each cluster but the first ``(..., k - 1)``, ascending.
+        centroids: Means of the clusters ``(..., k)``, ascending.
+        thresholds: Smallest number of each cluster except the first ``(..., k - 1)``, ascending.
         inertia: Sum of squared distances to the centroids ``(...)``, float64.
     """
 
@@ -33,7 +33,7 @@ class KMeans1d(NamedTuple):
     inertia: Tensor
 
     def assign(self, values: Tensor) -> Tensor:
-        """Cluster of each number ``(..., P)``: 0 for the smallest centroid to ``k - 1`` for the largest, uint8."""
+        """Assign each number ``(..., P)`` to its cluster, from 0 for the smallest centroid to ``k - 1``, as uint8."""
         ranks = torch.zeros(values.shape, dtype=torch.uint8, device=values.device)
         for threshold in self.thresholds.to(values.device).unbind(dim=-1):
             ranks += values >= threshold[..., None]
@@ -43,24 +43,24 @@ class KMeans1d(NamedTuple):
 def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
     """Cluster each row of numbers around ``k`` means, without randomness.
 
-    Dynamic programming finds the best of all ways to cut a sorted row at 192 places, half of them equally far apart
-    and half with equally many numbers between them (Wang and Song, 2011, https://doi.org/10.32614/RJ-2011-015), then
-    the best at 192 places near those. Lloyd's iterations on the numbers themselves move the cuts to where no number is
-    nearer to another centroid. Rows of at most 192 numbers may be cut everywhere: their clusters are the best there
-    are. On saliency maps of 65,536 numbers the inertia was at most 8 millionths above the least.
+    Dynamic programming finds the best cuts of a sorted row among 192 positions, half of them equally far apart and half
+    with equally many numbers in between (Wang and Song, 2011, https://doi.org/10.32614/RJ-2011-015), then the best cuts
+    among 192 positions near those. Lloyd's iterations then move the cuts until every number belongs to its nearest
+    centroid. Rows of at most 192 numbers may be cut anywhere, which makes their clusters optimal. On saliency maps of
+    65,536 numbers, inertia was at most 8 millionths above the optimum.
 
-    A row with fewer than ``k`` different numbers leaves the clusters of the lowest ranks empty, with the centroid of
-    the first that is not. The top cluster always has numbers: all, if they are equal.
+    If a row has fewer than ``k`` distinct numbers, the lowest clusters are empty and have the centroid of the first
+    non-empty one. The highest cluster is never empty.
 
     Args:
-        values: Rows of numbers ``(..., P)``, on any device; the work is done on the CPU.
-        k: Number of clusters, 1 to 64.
+        values: Rows of numbers ``(..., P)``, on any device. They are clustered on the CPU.
+        k: Number of clusters, from 1 to 64.
 
     Returns:
         Centroids, thresholds and inertia of each row, on the device of ``values``.
 
     Raises:
-        ValueError: If ``k`` is out of range or there are no numbers, or some that are not finite.
+        ValueError: If ``k`` is out of range, there are no numbers, or some are not finite.
 
     Example:
         >>> kmeans_1d(torch.tensor([0.0, 1.0, 10.0, 12.0]), k=2).centroids
@@ -83,9 +83,9 @@ def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
 
 
 def _cluster(ordered: Numbers, k: int) -> tuple[Numbers, Numbers, Numbers]:
-    """``kmeans_1d`` of one row ``(P,)`` in ascending order."""
+    """Cluster one row ``(P,)`` in ascending order, see :func:`kmeans_1d`."""
     if not np.isfinite(ordered[[0, -1]]).all():  # NaN sorts last
-        msg = "the numbers to cluster hold a NaN or an infinity"
+        msg = "the numbers to cluster contain a NaN or an infinity"
         raise ValueError(msg)
     sums = _PrefixSums(ordered)
     places = _spread_places(ordered)
@@ -94,13 +94,13 @@ def _cluster(ordered: Numbers, k: int) -> tuple[Numbers, Numbers, Numbers]:
         places = _near_places(ordered, places, chosen[1:-1])
         chosen = _best_cuts(sums.costs(places), k)
     cuts = _lloyd(ordered, sums, places[chosen])
-    # Empty clusters are the first ones, so the next one that is not empty lies above.
+    # Empty clusters come first, so each takes the centroid of the next non-empty cluster above.
     centroids = np.minimum.accumulate(sums.means(cuts, empty=np.inf)[::-1])[::-1]
     return centroids.astype(ordered.dtype), ordered[cuts[1:-1]], sums.inertia(cuts)
 
 
 class _PrefixSums:
-    """Sums of the first ``p`` of the numbers ``(P,)`` and of their squares, less their mean for precision."""
+    """Prefix sums of numbers ``(P,)`` and their squares, centred for precision."""
 
     def __init__(self, ordered: Numbers) -> None:
         numbers = ordered.astype(np.float64)
@@ -110,17 +110,17 @@ class _PrefixSums:
         self.second = _running_sum(np.square(numbers, out=numbers))
 
     def means(self, cuts: Positions, empty: Numbers | float) -> Numbers:
-        """Means of the numbers between neighbouring cuts ``(k + 1,)``: ``(k,)``; ``empty`` where there are none."""
+        """Means ``(k,)`` of the numbers between neighbouring cuts ``(k + 1,)``; ``empty`` where there are none."""
         count = np.diff(cuts)
         return np.where(count > 0, self.centre + np.diff(self.first[cuts]) / np.maximum(count, 1), empty)
 
     def inertia(self, cuts: Positions) -> Numbers:
-        """Squared distances of all numbers to the mean between the cuts on both sides, summed: ``(1,)``."""
+        """Sum of squared distances of all numbers to the mean of their cluster ``(1,)``."""
         squares = np.diff(self.second[cuts]) - np.diff(self.first[cuts]) ** 2 / np.maximum(np.diff(cuts), 1)
         return np.maximum(squares, 0).sum(keepdims=True)
 
     def costs(self, places: Positions) -> Numbers:
-        """Inertia of one cluster that ends at place ``j`` and starts at place ``i`` ``(j, i)``; infinite if empty."""
+        """Inertia of the cluster from place ``i`` to place ``j``, as a matrix ``(j, i)``; infinite if it is empty."""
         count, costs, squares = (
             np.subtract.outer(each, each)
             for each in (places.astype(np.float64), self.first[places], self.second[places])
@@ -135,14 +135,14 @@ class _PrefixSums:
 
 
 def _running_sum(numbers: Numbers) -> Numbers:
-    """Sums of the first 0, 1, ... P of the numbers: ``(P + 1,)``."""
+    """Sums ``(P + 1,)`` of the first 0, 1, ... P numbers."""
     sums = np.zeros(len(numbers) + 1)
     torch.cumsum(torch.from_numpy(numbers), 0, out=torch.from_numpy(sums[1:]))  # four times as fast as NumPy's
     return sums
 
 
 def _spread_places(ordered: Numbers) -> Positions:
-    """Where a row ``(P,)`` may be cut: positions from 0 to P, never between equal numbers."""
+    """Positions from 0 to P where a row ``(P,)`` may be cut, never between equal numbers."""
     if len(ordered) <= CUTS:
         return _places(ordered, ordered)
     share = np.linspace(0, 1, CUTS // 2, dtype=ordered.dtype)
@@ -151,7 +151,7 @@ def _spread_places(ordered: Numbers) -> Positions:
 
 
 def _near_places(ordered: Numbers, places: Positions, chosen: Positions) -> Positions:
-    """The same, now the ``chosen`` ones of the places and others near them."""
+    """Positions where a row may be cut in the second round: the chosen ones and others near them."""
     low, high = places[np.maximum(chosen - REACH, 0)], places[np.minimum(chosen + REACH, len(places) - 1)]
     near = np.linspace(low, high, CUTS // len(chosen)).astype(np.intp)
     positions = np.concatenate((places[chosen], near.ravel()))
@@ -159,16 +159,16 @@ def _near_places(ordered: Numbers, places: Positions, chosen: Positions) -> Posi
 
 
 def _places(ordered: Numbers, values: Numbers) -> Positions:
-    """Positions of the first number that is not below each value, each once, with 0 and P."""
+    """Distinct positions of the first number that is not below each value, with 0 and P."""
     return np.unique(np.concatenate(([0], np.searchsorted(ordered, values), [len(ordered)])))
 
 
 def _best_cuts(costs: Numbers, k: int) -> Positions:
-    """Places ``(k + 1,)`` that bound the ``k`` clusters of the least total cost, by dynamic programming.
+    """Find the places ``(k + 1,)`` that bound the ``k`` clusters of least total cost, by dynamic programming.
 
     Only the first clusters may be empty.
     """
-    best, choices = costs[:, 0].copy(), []  # of one cluster from the first place to each
+    best, choices = costs[:, 0].copy(), []  # cost of a single cluster from the first place to each place
     best[0] = 0
     for _ in range(k - 1):
         total = best + costs
@@ -182,7 +182,7 @@ def _best_cuts(costs: Numbers, k: int) -> Positions:
 
 
 def _lloyd(ordered: Numbers, sums: _PrefixSums, cuts: Positions, iterations: int = 100) -> Positions:
-    """Move the inner cuts ``(k + 1,)`` half way between the means on both sides until they rest."""
+    """Move the inner cuts ``(k + 1,)`` halfway between the means on both sides until they no longer change."""
     means: Numbers | float = -np.inf
     for _ in range(iterations):
         means = sums.means(cuts, empty=means)

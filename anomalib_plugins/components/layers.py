@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Small network blocks shared by the methods."""
+"""Network blocks shared by several methods."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from torch.nn import functional as F
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True) -> nn.Sequential:
-    """Convolution, batch normalisation and ReLU that keep height and width.
+    """Create a block of convolution, batch normalisation and ReLU that keeps height and width.
 
     Args:
         in_channels: Channels of the input ``(N, C, H, W)``.
         out_channels: Channels of the output.
         kernel_size: Odd side of the kernel, in pixels.
-        bias: Whether the convolution has one, which the normalisation takes out again.
+        bias: Whether the convolution has a bias. Batch normalisation cancels it.
 
     Returns:
-        The three layers in a row.
+        The three layers in sequence.
 
     Raises:
-        ValueError: If ``kernel_size`` is even: no symmetric padding would keep the size.
+        ValueError: If ``kernel_size`` is even, so that no symmetric padding keeps the size.
     """
     if kernel_size % 2 == 0:
         msg = f"kernel_size must be odd to keep the image size, got {kernel_size}"
@@ -35,16 +35,16 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias
 
 
 def resize_to(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize bilinearly with the corner pixels aligned.
+    """Resize bilinearly with aligned corners.
 
-    A target size instead of a factor of two lets a U-Net meet its skips at any image size. Aligned corners are exact
-    where a stride-2 layer halved an odd size: ``2n + 1`` pixels come from, and go back to, ``n + 1``.
+    With a target size instead of a factor of two, a U-Net matches its skip connections at any image size. Aligned
+    corners invert a stride-2 layer on odd sizes exactly, from ``n + 1`` back to ``2n + 1`` pixels.
 
     Args:
-        features: ``(N, C, H, W)``.
-        size: Wanted height and width, in pixels.
+        features: Feature maps ``(N, C, H, W)``.
+        size: Target height and width, in pixels.
 
     Returns:
-        ``(N, C, *size)``.
+        Resized feature maps ``(N, C, *size)``.
     """
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=True)

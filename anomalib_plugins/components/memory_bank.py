@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A memory of normal patches: how far is a patch from the nearest it has seen?"""
+"""Memory bank of normal patches, and distances to the nearest of them."""
 
 from typing import Any, Literal, get_args
 
@@ -14,27 +14,28 @@ from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
 
 Search = Literal["exact", "faiss"]
 
-CHUNK = 1 << 24  # distances held at a time, 64 MB
-AGAIN = 16  # of so many patches one is searched exactly after a search that may miss
-FAR = 3.0  # times the largest vector: no patch counts as farther
-BROKEN = 4.0  # times the largest vector: what a broken image scores
+CHUNK = 1 << 24  # distances in memory at a time: 64 MB
+AGAIN = 16  # 1 / AGAIN of the patches is searched again exactly after an approximate search
+FAR = 3.0  # upper limit of distances, relative to the norm of the largest vector
+BROKEN = 4.0  # score of broken images, relative to the norm of the largest vector
 
 
 class MemoryBank(DynamicBufferMixin, nn.Module):
     """Vectors of normal patches, and PatchCore's exact distances and image scores (Roth et al., 2022).
 
-    It is empty until :meth:`fill` or until it is loaded. The vectors are kept less their mean: distances stay the same,
-    but lose less where they are computed in bfloat16.
+    The bank is empty until :meth:`fill` is called or a state is loaded. Vectors are stored minus their mean, which
+    leaves distances unchanged but more precise in bfloat16.
 
     Args:
-        channels: Length of a vector C.
-        num_neighbors: How many neighbours of a patch's nearest vector weigh its score; 1 weighs nothing.
-        search: ``"faiss"`` does not look at all vectors, which is faster in banks of ten thousands and misses some
-            nearest ones, but not of the patches that look farthest; exported graphs are always ``"exact"``.
+        channels: Length C of a vector.
+        num_neighbors: Number of neighbours of the nearest vector that weight the image score; 1 disables the weight.
+        search: Search for nearest vectors, ``"exact"`` or ``"faiss"``. The latter is faster in banks of tens of
+            thousands of vectors but misses some nearest ones, though not for the patches that seem farthest. Exported
+            graphs always use ``"exact"``.
 
     Raises:
-        ValueError: If ``num_neighbors`` is below 1, or the search is unknown.
-        ModuleNotFoundError: If faiss is wanted and not installed.
+        ValueError: If ``num_neighbors`` is below 1 or ``search`` is unknown.
+        ModuleNotFoundError: If ``search`` is ``"faiss"`` and faiss is not installed.
     """
 
     vectors: Tensor
@@ -54,32 +55,32 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             msg = f"num_neighbors must be at least 1, got {num_neighbors}"
             raise ValueError(msg)
         self.num_neighbors, self.search = num_neighbors, search
-        self._index: FaissSearch | None = None  # made when it is first needed
-        self.register_buffer("vectors", torch.empty(0, channels))  # (M, C), less their mean
-        self.register_buffer("centre", torch.zeros(channels))  # that mean
-        self.register_buffer("norms", torch.empty(0))  # squared, of the vectors (M,)
+        self._index: FaissSearch | None = None  # created when first needed
+        self.register_buffer("vectors", torch.empty(0, channels))  # vectors minus their mean (M, C)
+        self.register_buffer("centre", torch.zeros(channels))  # mean of the vectors (C,)
+        self.register_buffer("norms", torch.empty(0))  # squared norms of the vectors (M,)
         self.register_buffer("neighbors", torch.empty(0, 0, dtype=torch.long))  # of each vector, itself first (M, K)
-        self.register_buffer("reach", torch.ones(()))  # norm of the largest vector before the mean went off
+        self.register_buffer("reach", torch.ones(()))  # largest norm of the vectors with their mean
 
     @torch.no_grad()
     def fill(self, patches: Tensor, count: int, seed: int = 0, progress: bool = True) -> None:
-        """Keep the patches that stand best for all.
+        """Fill the bank with a coreset of patches.
 
         Args:
-            patches: ``(P, C)``; not changed.
-            count: How many to keep.
-            seed: Draws the first of them.
-            progress: Show a progress bar.
+            patches: Patches ``(P, C)``; not modified.
+            count: Number of patches to keep.
+            seed: Seed of the first pick.
+            progress: Whether to show a progress bar.
         """
         self.keep(patches[greedy_coreset(patches, count, seed, progress=progress)])
 
     @torch.no_grad()
     def keep(self, patches: Tensor) -> None:
-        """Keep all patches ``(M, C)``."""
+        """Fill the bank with all patches ``(M, C)``."""
         chosen, count = patches.float(), len(patches)
         self._index = None
         reach = chosen.norm(dim=1).amax()
-        self.reach = reach if reach > 0 else torch.ones_like(reach)  # black images through bare convolutions
+        self.reach = reach if reach > 0 else torch.ones_like(reach)  # 0 for black images and layers without bias
         self.centre = chosen.mean(dim=0)
         self.vectors = chosen - self.centre
         self.norms = self.vectors.square().sum(dim=1)
@@ -93,22 +94,22 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         self._index = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the index, which follows from the vectors."""
+        """State without the faiss index, which can be rebuilt from the vectors."""
         return {**self.__dict__, "_index": None}
 
     def _squared(self, queries: Tensor) -> Tensor:
-        """Squared distances of centred queries ``(Q, C)``, less the queries' own squared norms ``(Q, M)``."""
+        """Squared distances ``(Q, M)`` of centred queries ``(Q, C)``, minus the queries' squared norms."""
         return torch.addmm(self.norms, queries, self.vectors.T, alpha=-2)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Find the nearest vector of each patch.
 
         Args:
-            patches: ``(N, P, C)``.
+            patches: Patches of each image ``(N, P, C)``.
 
         Returns:
-            Distances of the patches to their nearest vectors ``(N, P)``, and scores of the images ``(N,)``: the largest
-            distance, less where the nearest vector is no typical one. Neither exceeds :attr:`far`.
+            Distances of the patches to their nearest vectors ``(N, P)``, and image scores ``(N,)``: the largest
+            distance, reduced by the weight of the nearest vector's neighbours. Neither exceeds :attr:`far`.
 
         Raises:
             RuntimeError: If the bank is empty.
@@ -121,13 +122,13 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             index = self._nearest(queries.flatten(0, 1)).unflatten(0, patches.shape[:2])
             if self.search == "faiss" and not torch.compiler.is_compiling():
                 index = self._searched_again(queries, index)
-            # Not from the product, which is a difference of large numbers: in bfloat16, the default of OpenVINO on some
-            # processors, it still finds the nearest vector but not how near that is.
+            # The product in _squared is a difference of large numbers. In bfloat16, OpenVINO's default on some
+            # processors, it is precise enough to find the nearest vector but not to give its distance.
             distances = (queries - self.vectors[index]).square().sum(dim=2).sqrt().minimum(self.far)
             return distances, self._image_scores(queries, distances, index)
 
     def _nearest(self, queries: Tensor) -> Tensor:
-        """Numbers of the nearest vectors ``(Q,)``; in parts, but for an exported graph, which runtimes schedule."""
+        """Indices of the nearest vectors ``(Q,)``, found in chunks except in exported graphs."""
         if torch.compiler.is_compiling():
             return self._squared(queries).argmin(dim=1)
         if self.search == "faiss":
@@ -137,9 +138,9 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         return torch.cat([self._squared(part).argmin(dim=1) for part in queries.split(rows)])
 
     def _searched_again(self, queries: Tensor, index: Tensor) -> Tensor:
-        """Replace the vectors that were found for an image's farthest patches by the nearest of all.
+        """Search again exactly for the farthest patches of each image.
 
-        What a search misses looks farther than it is, and the farthest patch scores the image.
+        Patches whose nearest vector was missed seem farther than they are, and the farthest decides the image score.
         """
         found = (queries - self.vectors[index]).square().sum(dim=2)
         worst = found.topk(-(-found.shape[1] // AGAIN), dim=1).indices  # (N, k)
@@ -147,7 +148,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         return index.scatter(1, worst, self._squared(rows.flatten(0, 1)).argmin(dim=1).unflatten(0, worst.shape))
 
     def _image_scores(self, queries: Tensor, distances: Tensor, index: Tensor) -> Tensor:
-        """Largest distance of each image, times one less the softmax of the distances to the vector's neighbours."""
+        """Compute image scores: the largest distance, times 1 minus its softmax among those to the neighbours."""
         score, worst = distances.max(dim=1)  # (N,)
         if self.num_neighbors == 1:
             return score
@@ -159,10 +160,10 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
 
     @property
     def far(self) -> Tensor:
-        """Largest distance that is told from larger ones, so that :attr:`broken` lies above all; a scalar."""
+        """Upper limit of distances, a scalar, so that :attr:`broken` is above all of them."""
         return FAR * self.reach
 
     @property
     def broken(self) -> Tensor:
-        """Score for images with NaN or infinity; a scalar, above every other score and of their order."""
+        """Score of images with NaN or infinity, a scalar: above every other score, but of the same magnitude."""
         return BROKEN * self.reach

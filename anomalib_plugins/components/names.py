@@ -1,21 +1,21 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Names that are not known."""
+"""Suggestions for unknown names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """What to add to the message about an unknown name.
+    """Suggest the nearest known name, to be appended to an error message.
 
     Args:
-        name: The unknown one.
-        known: Those that are.
+        name: Unknown name.
+        known: Known names.
 
     Returns:
-        ``"; did you mean 'NEAREST'?"``, or nothing where none is near.
+        ``"; did you mean 'NEAREST'?"``, or an empty text if no known name is similar.
 
     Example:
         >>> did_you_mean("Slgs", ["Slsg", "Pouta"])

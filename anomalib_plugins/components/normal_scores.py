@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Scores of good parts, and how often a score is a false alarm. Without torch."""
+"""Scores of good parts, and false alarm rates derived from them. Needs no torch."""
 
 import json
 import math
@@ -15,14 +15,14 @@ from anomalib_plugins.components.files import whole_file
 
 
 class NormalScores:
-    """Scores of good parts that a model has not been trained on.
+    """Scores of good parts that a model was not trained on.
 
-    What they say of the next good part holds exactly, for any model and any number of them, if that part is like them
-    (split conformal prediction; Vovk et al., Algorithmic Learning in a Random World, 2005).
+    Rates derived from them are exact for any model and any number of parts, provided that new good parts come from the
+    same distribution (split conformal prediction; Vovk et al., Algorithmic Learning in a Random World, 2005).
 
     Args:
-        scores: Any scale; higher is more anomalous.
-        threshold: What is above it, the model calls a defect.
+        scores: Scores on any scale; higher is more anomalous.
+        threshold: Score above which the model calls a part a defect.
 
     Raises:
         ValueError: If there are no scores, or any is NaN or infinite.
@@ -37,16 +37,16 @@ class NormalScores:
             raise ValueError(msg)
 
     def false_alarm_rate(self, scores: ArrayLike) -> NDArray[np.float64]:
-        """Share of good parts that score as high or higher: what a score means, whatever the model's scale.
+        """Compute the share of good parts that score as high or higher (a conformal p-value).
 
-        A good part's rate is at most ``a`` with a probability of at most ``a``. The lowest rate is ``1 / (N + 1)``:
-        fewer good parts know nothing of rarer alarms.
+        The rate of a good part is at most ``a`` with a probability of at most ``a``, whatever the scale of the model.
+        The lowest rate is ``1 / (N + 1)``, since ``N`` good parts cannot resolve rarer alarms.
 
         Args:
-            scores: Of parts to judge; NaN has the lowest rate.
+            scores: Scores of parts to judge; NaN has the lowest rate.
 
         Returns:
-            In ``(0, 1]``, in the shape of ``scores``.
+            Rates in ``(0, 1]``, in the shape of ``scores``.
 
         Example:
             >>> NormalScores([0.1, 0.2, 0.3]).false_alarm_rate([0.0, 0.25, 0.9]).tolist()
@@ -56,13 +56,13 @@ class NormalScores:
         return (len(self.scores) - below + 1) / (len(self.scores) + 1)
 
     def threshold_for(self, false_alarms: float) -> float:
-        """The lowest of the scores that good parts exceed with a probability of at most ``false_alarms``.
+        """Lowest known score that good parts exceed with a probability of at most ``false_alarms``.
 
         Args:
-            false_alarms: In ``(0, 1)``.
+            false_alarms: Share of good parts, in ``(0, 1)``.
 
         Raises:
-            ValueError: If it is out of range, or there are too few scores to tell.
+            ValueError: If ``false_alarms`` is out of range, or there are too few scores for it.
 
         Example:
             >>> NormalScores(range(1, 100)).threshold_for(0.05)
@@ -71,24 +71,24 @@ class NormalScores:
         return float(self.scores[self._rank(false_alarms) - 1])
 
     def likely_rates(self, false_alarms: float, confidence: float = 0.9) -> tuple[float, float]:
-        """Between what the real rate lies above ``threshold_for(false_alarms)``, so few scores being known.
+        """Confidence interval of the true false alarm rate at ``threshold_for(false_alarms)``.
 
         Args:
-            false_alarms: In ``(0, 1)``.
-            confidence: Probability that it does, over sets of as many good parts.
+            false_alarms: Share of good parts, in ``(0, 1)``.
+            confidence: Probability that the interval holds the true rate, over sets of as many good parts.
 
         Returns:
-            Lowest and highest rate; exact where scores have no ties, with ties the real rate is lower.
+            Lowest and highest rate. The interval is exact for scores without ties; with ties the true rate is lower.
 
         Raises:
-            ValueError: As of :meth:`threshold_for`.
+            ValueError: If ``false_alarms`` is out of range, or there are too few scores for it.
         """
         rank, tail = self._rank(false_alarms), (1 - confidence) / 2
         low, high = beta.ppf([tail, 1 - tail], len(self.scores) + 1 - rank, rank)
         return float(low), float(high)
 
     def _rank(self, false_alarms: float) -> int:
-        """Number, from 1, of the score that is the threshold."""
+        """Rank of the score that is the threshold, starting at 1."""
         if not 0 < false_alarms < 1:
             msg = f"false_alarms must be a share between 0 and 1, got {false_alarms}"
             raise ValueError(msg)
@@ -96,17 +96,17 @@ class NormalScores:
         rank = math.ceil((count + 1) * (1 - false_alarms) - 1e-9)
         if rank > count:
             msg = (
-                f"{count} good parts cannot tell how often a score is exceeded by {false_alarms:.4g} of all: "
-                f"{math.ceil(1 / false_alarms - 1e-9) - 1} can, or take at least {math.ceil(1000 / (count + 1)) / 1000}"
+                f"{count} good parts are too few for a false alarm rate of {false_alarms:.4g}: use at least "
+                f"{math.ceil(1 / false_alarms - 1e-9) - 1} or a rate of at least {math.ceil(1000 / (count + 1)) / 1000}"
             )
             raise ValueError(msg)
         return max(rank, 1)
 
     def save(self, path: Path | str) -> None:
-        """Write them as JSON, to lie beside an exported model.
+        """Write the scores and the threshold as JSON, e.g. beside an exported model.
 
         Args:
-            path: The file.
+            path: File to write.
         """
         threshold = self.threshold if math.isfinite(self.threshold) else None
         with whole_file(Path(path), "w", encoding="utf-8") as file:
@@ -114,13 +114,13 @@ class NormalScores:
 
     @classmethod
     def load(cls, path: Path | str) -> "NormalScores":
-        """Read what :meth:`save` wrote.
+        """Read scores that :meth:`save` wrote.
 
         Args:
-            path: The file.
+            path: File to read.
 
         Raises:
-            ValueError: If it holds something else.
+            ValueError: If the file has another format.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -128,6 +128,7 @@ class NormalScores:
             return cls(content["normal_scores"], math.inf if threshold is None else threshold)
         except (ValueError, TypeError, LookupError) as error:
             msg = (
-                f"{path} does not hold scores of good parts, as `python -m anomalib_plugins threshold --scores` writes"
+                f"{path} does not hold scores of good parts as written by `python -m anomalib_plugins threshold "
+                "--scores`"
             )
             raise ValueError(msg) from error

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What PatchCore's memory phase gathers, and how much of it the bank keeps."""
+"""Memory phase of PatchCore: collects patches and fills the memory bank with a coreset of them."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from anomalib_plugins.components.patchcore import PatchcoreModel
 
 
 class PatchMemory:
-    """Gathers the patches of all training images and fills the model's bank with a coreset of them.
+    """Collects the patches of all training images and fills the model's bank with a coreset of them.
 
     Args:
-        model: Describes the patches; its bank is filled.
-        ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept: with
-            fewer, scores would be weighed by nothing.
-        max_size: Most patches to keep.
+        model: Model that embeds the patches and whose bank is filled.
+        ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept,
+            which the weights of image scores need.
+        max_size: Largest number of patches to keep.
 
     Raises:
         ValueError: If ``ratio`` or ``max_size`` is outside its range.
@@ -38,16 +38,16 @@ class PatchMemory:
         self._patches: dict[str, Tensor] = {}
 
     def count(self, patches: int) -> int:
-        """How many of so many patches are kept."""
+        """Number of patches to keep, given the number of all patches."""
         return min(patches, max(self.model.bank.num_neighbors, int(patches * self.ratio)))
 
     @torch.no_grad()
     def check(self, images: int, example: Tensor) -> None:
-        """Say how much memory the bank of a training set will take.
+        """Check that the bank of a training set fits into memory, and log its size.
 
         Args:
-            images: How many there are.
-            example: One of them ``(3, H, W)``.
+            images: Number of training images.
+            example: One of the images ``(3, H, W)``.
 
         Raises:
             ValueError: If more than ``max_size`` patches would be kept, or the patches need more memory than is free.
@@ -56,7 +56,8 @@ class PatchMemory:
         patches, megabytes = images * math.prod(sides), channels * 4 / 2**20  # float32
         kept = self.count(patches)
         estimate = (
-            f"{kept} of {patches} patches ({kept * megabytes:.0f} MB, chosen in {2 * patches * megabytes:.0f} MB)"
+            f"{kept} of {patches} patches ({kept * megabytes:.0f} MB; choosing them takes "
+            f"{2 * patches * megabytes:.0f} MB)"
         )
         if kept > self.max_size:
             msg = (
@@ -67,37 +68,37 @@ class PatchMemory:
         free = free_megabytes(example.device)
         if (2 * patches + kept) * megabytes > free:
             msg = (
-                f"the memory bank would keep {estimate}, but {free:.0f} MB of memory are free on {example.device}: "
-                "lower image_size, or train on fewer images"
+                f"the memory bank would keep {estimate}, but only {free:.0f} MB of memory are free on "
+                f"{example.device}: lower image_size, or train on fewer images"
             )
             raise ValueError(msg)
         rank_zero_info(f"The memory bank will keep {estimate}.")
 
     @torch.no_grad()
     def gather(self, paths: Sequence[str], images: Tensor) -> None:
-        """Keep the patches of images for the time being.
+        """Collect the patches of images.
 
         Args:
-            paths: Their files ``(N,)``; an image that is seen again counts once.
-            images: ``(N, 3, H, W)``.
+            paths: Files of the images ``(N,)``. An image that occurs again counts once.
+            images: RGB images ``(N, 3, H, W)``.
         """
         patches = self.model.eval().embed(images).flatten(2).transpose(1, 2)  # (N, P, C)
         self._patches.update(zip(paths, patches, strict=True))
 
     def fill(self, seed: int) -> None:
-        """Fill the bank from what was gathered, and forget that."""
-        # By file, not by the order of loading: the coreset depends on the images alone.
+        """Fill the bank with a coreset of the collected patches, and discard these."""
+        # Sorted by file, so that the coreset does not depend on the order of loading.
         patches = torch.cat([self._patches[path] for path in sorted(self._patches)])
         self.clear()
         self.model.bank.fill(patches, self.count(len(patches)), seed)
 
     def clear(self) -> None:
-        """Forget what was gathered."""
+        """Discard the collected patches."""
         self._patches.clear()
 
 
 def free_megabytes(device: torch.device) -> float:
-    """Memory that new tensors may take on a device; infinity where nobody says.
+    """Memory in MB that is free for new tensors on a device; infinity if unknown.
 
     Args:
         device: CPU or GPU.

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""PatchCore's network around whatever gives feature maps."""
+"""Base class for PatchCore's network on any feature maps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class PatchcoreModel(ABC, nn.Module):
-    """PatchCore (Roth et al., 2022); where the feature maps come from is up to ``features``.
+    """Network of PatchCore (Roth et al., 2022); subclasses provide feature maps by :meth:`features`.
 
     Args:
-        channels: Channels of all feature maps together.
-        num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
-        search: How the nearest vector is found, see there.
+        channels: Total number of channels of all feature maps.
+        num_neighbors: Number of neighbours that weight the image score, see :class:`MemoryBank`.
+        search: Search for nearest vectors, see :class:`MemoryBank`.
 
     Raises:
-        ValueError: If ``num_neighbors`` is below 1, or the search is unknown.
-        ModuleNotFoundError: If faiss is wanted and not installed.
+        ValueError: If ``num_neighbors`` is below 1 or ``search`` is unknown.
+        ModuleNotFoundError: If ``search`` is ``"faiss"`` and faiss is not installed.
     """
 
     def __init__(self, channels: int, num_neighbors: int = 9, search: Search = "exact") -> None:
@@ -42,16 +42,16 @@ class PatchcoreModel(ABC, nn.Module):
 
     @abstractmethod
     def features(self, images: Tensor) -> Sequence[Tensor]:
-        """Feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]``; the first sets the resolution."""
+        """Compute feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]``; the first sets the resolution."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Describe every patch by its pooled features of all layers.
+        """Embed every patch by its pooled features from all feature maps.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            ``(N, C, h, w)``, float32.
+            Embeddings ``(N, C, h, w)``, float32.
         """
         tiles = self.tiler.tile(images) if self.tiler else images
         first, *rest = (self.pool(each) for each in self.features(tiles))
@@ -60,14 +60,14 @@ class PatchcoreModel(ABC, nn.Module):
         return self.tiler.untile(embedding) if self.tiler else embedding
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score, or describe patches for the memory if training.
+        """Score images, or embed patches for the memory bank in training mode.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            In training, embeddings ``(N, C, h, w)``. Else distances ``(N, 1, H, W)``, at least 0, and scores ``(N,)``;
-            images that hold a NaN or an infinity get ``bank.broken`` everywhere, which no other image reaches.
+            Embeddings ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at least
+            0. Images with a NaN or an infinity get ``bank.broken`` everywhere, which no other image reaches.
         """
         embedding = self.embed(images)
         if self.training:

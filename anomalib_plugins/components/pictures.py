@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Pictures for people: labelled rows or columns of images, and heat on grey images."""
+"""Contact sheets with labelled rows or columns of images, and heatmaps on grey images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,19 +24,19 @@ def table(
     """Draw series of images side by side, each under its heading.
 
     Args:
-        series: Images of each heading ``(N, 3, H, W)`` or ``(N, 1, H, W)`` in ``[0, 1]``, shown in the size of
+        series: Images in ``[0, 1]`` by heading, ``(N, 3, H, W)`` or ``(N, 1, H, W)``. All are resized to the size of
             the first.
-        captions: What to write into the upper left corner of each image of a heading.
-        cell: Longer side of a shown image, in pixels.
-        across: Headings stand above rows instead of above columns.
+        captions: Texts by heading, written into the upper left corner of each image.
+        cell: Longer side of a drawn image, in pixels.
+        across: Whether to draw each series as a row instead of a column.
 
     Returns:
-        A white picture with them.
+        Picture on a white background.
     """
     number, _, *size = next(iter(series.values())).shape
     height, width = (max(1, round(side * cell / max(size))) for side in size)
     columns, rows = (number, len(series)) if across else (len(series), number)
-    # Above columns one line of headings is enough; rows have one each.
+    # Columns share one line of headings; every row has its own.
     line = height + GAP + across * HEADER
     picture = Image.new("RGB", (GAP + columns * (width + GAP), (not across) * HEADER + rows * line), "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
@@ -54,14 +54,14 @@ def table(
 
 
 def heat(images: Tensor, maps: Tensor) -> Tensor:
-    """Images in grey under a map: nothing over its zeros, then red, then yellow over its ones.
+    """Draw maps over grey images, transparent where a map is 0, then red, and yellow where it is 1.
 
     Args:
-        images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-        maps: In ``[0, 1]`` ``(N, 1, h, w)``, of any size.
+        images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
+        maps: Maps in ``[0, 1]`` ``(N, 1, h, w)``, of any size.
 
     Returns:
-        ``(N, 3, H, W)``.
+        RGB images ``(N, 3, H, W)``.
     """
     maps = interpolate(maps.to(images), size=images.shape[-2:], mode="bilinear")
     colour = torch.cat([torch.ones_like(maps), maps, torch.zeros_like(maps)], dim=1)
@@ -69,13 +69,13 @@ def heat(images: Tensor, maps: Tensor) -> Tensor:
 
 
 def stretch(maps: Tensor) -> Tensor:
-    """Maps from 0 at the median of all their pixels to 1 at the largest, so that small differences show.
+    """Rescale maps to 0 at the median of all pixels and 1 at their maximum, so that small differences show.
 
     Args:
-        maps: Any shape.
+        maps: Maps of any shape.
 
     Returns:
-        The same shape, in ``[0, 1]``; 0 where all pixels are equal.
+        Maps of the same shape in ``[0, 1]``; 0 if all pixels are equal.
     """
     low, high = maps.median(), maps.amax()
     return ((maps - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)

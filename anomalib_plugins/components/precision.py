@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Which arithmetic this machine is fast at."""
+"""Fast precision of this machine."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,12 +10,12 @@ import torch
 
 
 def fast_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Literal["bf16-mixed", "32-true"]:
-    """Trainer precision that is fast here: bfloat16 where a GPU or a CPU with AMX multiplies it natively.
+    """Choose the fastest trainer precision: bfloat16 on a GPU or CPU (with AMX) that supports it natively.
 
-    On a CPU without AMX bfloat16 is emulated and slower than float32.
+    A CPU without AMX emulates bfloat16, which is slower than float32.
 
     Args:
-        cpuinfo: The kernel's description of the CPU; only Linux has one.
+        cpuinfo: File in which Linux describes the CPU. Other systems have none.
     """
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"

@@ -1,19 +1,19 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Two-class logits as probabilities, and the loss that hard pixels weigh most in."""
+"""Anomaly probabilities from two-class logits, and the focal loss."""
 
 from torch import Tensor
 
 
 def anomaly_probability(logits: Tensor) -> Tensor:
-    """Softmax over normal and anomalous, of which the anomalous share is kept.
+    """Compute the softmax probability of the anomalous class.
 
     Args:
-        logits: ``(N, 2, H, W)``.
+        logits: Logits of the normal and the anomalous class ``(N, 2, H, W)``.
 
     Returns:
-        ``(N, 1, H, W)`` in float32.
+        Probabilities ``(N, 1, H, W)``, float32.
     """
     normal, anomalous = logits.float().split(1, dim=1)
     return (anomalous - normal).sigmoid()
@@ -23,10 +23,11 @@ def focal_loss(probability: Tensor, target: Tensor, gamma: float = 4.0, eps: flo
     """Focal loss on probabilities (Lin et al., 2017), without class weights.
 
     Args:
-        probability: Probability of class 1, any shape, in ``[0, 1]``.
-        target: Class 0 or 1, same shape.
+        probability: Probability of class 1 in ``[0, 1]``, of any shape.
+        target: Class 0 or 1, of the same shape.
         gamma: Focus on hard elements; 0 gives cross-entropy.
-        eps: The probability of the right class is clamped to ``[eps, 1 - eps]``; beyond, the gradient is 0.
+        eps: Margin of the clamp: the probability of the right class is clamped to ``[eps, 1 - eps]``. The gradient is 0
+            outside.
 
     Returns:
         Mean over all elements, at least 0.

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Between a model's own scores and those that anomalib's post-processor makes of them."""
+"""Conversion between a model's raw scores and the scores of anomalib's post-processor."""
 
 import math
 from typing import Any, Literal, NamedTuple
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 class Scale(NamedTuple):
-    """How anomalib 2.7 maps scores of the model's own: the threshold to 0.5, the range of validation to a width of 1.
+    """Normalisation of raw scores in anomalib 2.7: the threshold becomes 0.5, the validation range gets width 1.
 
     Attributes:
         low: Smallest score of validation.
-        high: Its largest.
-        centre: What becomes 0.5.
+        high: Largest score of validation.
+        centre: Raw score that becomes 0.5.
     """
 
     low: float
@@ -27,27 +27,27 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, post_processor: PostProcessor, what: Literal["image", "pixel"]) -> "Scale":
-        """That of a post-processor's images or pixels; NaN before a validation."""
+        """Read the scale of a post-processor for images or pixels; NaN before validation."""
         low, high, centre = (float(getattr(post_processor, f"{what}_{name}")) for name in ("min", "max", "threshold"))
         return cls(low, high, (low + high) / 2 if math.isnan(centre) else centre)
 
     def raw(self, shown: float) -> float:
-        """The model's own score, of one that predictions show."""
+        """Convert a score of predictions to the model's raw score."""
         return self.centre + (shown - 0.5) * (self.high - self.low)
 
     def shown(self, raw: float) -> float:
-        """What predictions show of the model's own score, in ``[0, 1]``."""
+        """Convert a raw score of the model to the score of predictions, in ``[0, 1]``."""
         return min(max((raw - self.centre) / (self.high - self.low or 1) + 0.5, 0), 1)
 
 
 def raw_threshold(post_processor: Any) -> float:
-    """The score of the model's own above which an image is called a defect.
+    """Raw score above which an image is called a defect.
 
     Args:
-        post_processor: A model's; without anomalib's there is no threshold.
+        post_processor: Post-processor of a model. One that is not anomalib's has no threshold.
 
     Returns:
-        Infinity where there is no threshold, as NaN would let nothing be normal.
+        Raw score, or infinity if there is no threshold: NaN would make no image normal.
     """
     if not isinstance(post_processor, PostProcessor) or not post_processor.enable_thresholding:
         return math.inf
@@ -57,14 +57,14 @@ def raw_threshold(post_processor: Any) -> float:
 
 
 def pred_scores(post_processor: PostProcessor, scores: Tensor) -> Tensor:
-    """What predictions and exported models say in place of the model's own scores.
+    """Convert raw scores to the scores of predictions and exported models.
 
     Args:
-        post_processor: The model's.
-        scores: ``(N,)``.
+        post_processor: Post-processor of the model.
+        scores: Raw scores ``(N,)``.
 
     Returns:
-        ``(N,)``, from 0 to 1 with anomalib's normalisation.
+        Scores ``(N,)``, in ``[0, 1]`` with anomalib's normalisation.
     """
     with torch.no_grad():
         return post_processor(InferenceBatch(pred_score=scores, anomaly_map=None)).pred_score

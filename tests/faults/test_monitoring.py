@@ -264,7 +264,7 @@ def test_the_pixel_threshold_is_set_alone(used, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--false-alarms", "0.001"], "33 good parts cannot tell"),
+        (["--false-alarms", "0.001"], "33 good parts are too few"),
         (["--false-alarms", "2"], "false_alarms must be a share between 0 and 1"),
         (["--image-threshold", "5"], "nothing in validation would be a defect"),
         (["--image-threshold", "-5"], "everything in validation would be a defect"),

@@ -120,10 +120,10 @@ def test_half_stays_half_in_a_checkpoint():
 
 def test_other_arrangements_are_refused_when_they_are_loaded():
     state = fitted(embeddings(40, channels=20), half=True).state_dict()
-    with pytest.raises(RuntimeError, match=r"whitening holds 3000 numbers, wanted 2640 in 10 strips: .* train again"):
+    with pytest.raises(RuntimeError, match=r"whitening holds 3000 numbers, expected 2640 in 10 strips: .* train again"):
         PatchGaussians().load_state_dict(state)
     square = {**state, "whitening": torch.zeros(12, 20, 20)}
-    with pytest.raises(RuntimeError, match=r"whitening holds 4800 numbers, wanted 3000 in 4 strips"):
+    with pytest.raises(RuntimeError, match=r"whitening holds 4800 numbers, expected 3000 in 4 strips"):
         PatchGaussians(half=True).load_state_dict(square)
 
 
@@ -167,5 +167,5 @@ def test_unfitted_ones_and_other_sizes_are_refused():
     with pytest.raises(RuntimeError, match="there are no Gaussians: train the model first"):
         gaussians(embeddings())
     gaussians.finish()
-    with pytest.raises(RuntimeError, match="trained with 12 places an image, got 2 x 2"):
+    with pytest.raises(RuntimeError, match="trained with 12 positions per image, got 2 x 2"):
         gaussians(torch.zeros(1, 6, 2, 2))

@@ -31,7 +31,7 @@ def test_a_broken_score_has_the_lowest_rate():
 def test_threshold_is_the_lowest_score_above_which_rates_are_low_enough(scores, false_alarms):
     normal = NormalScores(scores)
     if (len(scores) + 1) * false_alarms < 1:
-        with pytest.raises(ValueError, match=f"{len(scores)} good parts cannot tell"):
+        with pytest.raises(ValueError, match=f"{len(scores)} good parts are too few"):
             normal.threshold_for(false_alarms)
         return
     threshold = normal.threshold_for(false_alarms)
@@ -57,7 +57,7 @@ def test_a_share_that_is_none_is_refused(false_alarms):
 
 
 def test_the_way_out_of_too_few_scores_is_one():
-    with pytest.raises(ValueError, match=r"by 0.01 of all: 99 can, or take at least 0\.031"):
+    with pytest.raises(ValueError, match=r"rate of 0.01: use at least 99 or a rate of at least 0\.031"):
         NormalScores(range(32)).threshold_for(0.01)
     assert NormalScores(range(32)).threshold_for(0.031) == 31
     assert NormalScores(range(99)).threshold_for(0.01) == 98

@@ -63,14 +63,14 @@ def test_a_bank_above_the_limit_is_refused_with_an_estimate(model):
     memory = PatchMemory(model, ratio=0.5, max_size=1000)
     memory.check(20, images(1)[0])  # 960
     with pytest.raises(
-        ValueError, match=r"keep 1008 of 2016 patches \(0 MB, chosen in 0 MB\), more than max_bank_size"
+        ValueError, match=r"keep 1008 of 2016 patches \(0 MB; choosing them takes 0 MB\), more than max_bank_size"
     ):
         memory.check(21, images(1)[0])
 
 
 def test_patches_that_no_memory_holds_are_refused_with_an_estimate(model):
     with pytest.raises(
-        ValueError, match=r"chosen in \d{8,} MB\), but \d+ MB of memory are free on cpu: lower image_size"
+        ValueError, match=r"takes \d{8,} MB\), but only \d+ MB of memory are free on cpu: lower image_size"
     ):
         PatchMemory(model, ratio=1e-12).check(10**10, images(1)[0])
 
