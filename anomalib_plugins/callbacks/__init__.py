@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Lightning callbacks: data checked before training, a preview of what is taught, phases of training."""
+"""Lightning callbacks for checks, previews, phases of training, checkpoints and faster fits."""
 
 from anomalib_plugins.registry import lazy_names
 

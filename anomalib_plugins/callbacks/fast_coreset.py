@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A fast coreset for anomalib's own memory-bank models."""
+"""Fast coreset selection for anomalib's own memory-bank models."""
 
 import sys
 
@@ -16,30 +16,30 @@ NAME = "KCenterGreedy"
 
 
 class ExactKCenterGreedy(KCenterGreedy):
-    """anomalib's sampler with the selection of :func:`greedy_coreset`: exact, on all channels, tens of times faster.
+    """Replacement for anomalib's sampler that selects by :func:`greedy_coreset`: exact and tens of times faster.
 
-    anomalib selects on a random projection of the features; without one the farthest feature lies nearer to the
-    coreset. The first pick is drawn from torch's generator, as anomalib's is.
+    anomalib selects on a random projection of the features. Selection on all channels leaves the farthest feature
+    closer to the coreset. The first pick is drawn from torch's generator, as in anomalib.
     """
 
     def select_coreset_idxs(self) -> list[int]:
-        """Numbers of the features that are kept, in the order of picking."""
+        """Select the coreset and return the indices of its features in picking order."""
         seed = int(torch.randint(2**31, ()))
         picks: list[int] = greedy_coreset(self.embedding.flatten(1), self.coreset_size, seed).tolist()
         return picks
 
 
 class FastCoreset(StandIn):
-    """Let anomalib's ``Patchcore`` or ``AnomalyDINO`` choose its memory in seconds instead of minutes.
+    """Speeds up the coreset selection of anomalib's ``Patchcore`` or ``AnomalyDINO`` from minutes to seconds.
 
-    ``anomalib train --model Patchcore --trainer.callbacks FastCoreset``. What the model keeps is chosen by the same
-    greedy rule; predictions, checkpoints and exports are anomalib's own. Models without such a coreset are refused.
+    ``anomalib train --model Patchcore --trainer.callbacks FastCoreset``. Features are chosen by the same greedy rule.
+    Predictions, checkpoints and exports remain anomalib's. Models without such a coreset are refused.
     """
 
     def parts(self, model: LightningModule) -> list[Part]:
-        """The fast sampler, where the model's module has anomalib's."""
+        """Replace the sampler in the module of the model."""
         host = sys.modules[type(getattr(model, "model", model)).__module__]
         if not issubclass(getattr(host, NAME, type), KCenterGreedy):
-            msg = f"FastCoreset is for anomalib's models with a coreset (Patchcore), not for {type(model).__name__}"
+            msg = f"FastCoreset works with anomalib's Patchcore and AnomalyDINO only, not with {type(model).__name__}"
             raise TypeError(msg)
         return [Part(host, NAME, ExactKCenterGreedy)]

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A fast fit, of less memory, for anomalib's own PaDiM."""
+"""Faster fit with less memory for anomalib's own PaDiM."""
 
 from anomalib.models.components import MultiVariateGaussian
 from lightning.pytorch import LightningModule
@@ -12,10 +12,10 @@ from anomalib_plugins.components.gaussians import PatchGaussians
 
 
 class Gathered(list[Tensor]):  # noqa: FURB189  # torch.vstack takes nothing but a list or a tuple
-    """anomalib's list of embeddings, which keeps their sums instead of them.
+    """Replacement for anomalib's list of embeddings that stores their sums instead.
 
     Args:
-        gaussian: Gets the result.
+        gaussian: Gaussian of the model, to which the result is written.
     """
 
     def __init__(self, gaussian: MultiVariateGaussian) -> None:
@@ -24,18 +24,18 @@ class Gathered(list[Tensor]):  # noqa: FURB189  # torch.vstack takes nothing but
         self.sums = PatchGaussians()
 
     def append(self, embedding: Tensor) -> None:
-        """Gather images ``(N, C, h, w)``; what is left in the list is of no image."""
+        """Add embeddings ``(N, C, h, w)`` to the sums, and an empty tensor to the list."""
         self.sums.add(embedding)
         super().append(embedding.new_empty(0, *embedding.shape[1:]))
 
     def fit(self, embedding: Tensor) -> list[Tensor]:
-        """Stand in for the method of anomalib's ``MultiVariateGaussian``.
+        """Replace ``fit`` of anomalib's ``MultiVariateGaussian``.
 
         Args:
-            embedding: All that the list holds, in one.
+            embedding: Concatenation of the list; not used.
 
         Returns:
-            Means ``(C, L)`` and inverse covariances ``(L, C, C)``, which are the Gaussian's from now on.
+            Means ``(C, L)`` and inverse covariances ``(L, C, C)``, which are also set on the Gaussian.
         """
         del embedding
         mean, inverses = self.sums.finish_as_inverses()
@@ -45,18 +45,18 @@ class Gathered(list[Tensor]):  # noqa: FURB189  # torch.vstack takes nothing but
 
 
 class FastGaussians(StandIn):
-    """Let anomalib's ``Padim`` fit in less than half the time, and in a memory that does not grow with the images.
+    """Fits anomalib's ``Padim`` in less than half the time, with memory that does not grow with the number of images.
 
-    ``anomalib train --model Padim --trainer.callbacks FastGaussians``. Batches are added up as they come. Predictions
-    differ from those without it by rounding only; checkpoints and exports are anomalib's own. Other models are refused.
+    ``anomalib train --model Padim --trainer.callbacks FastGaussians``. Batches are summed as they arrive. Predictions
+    change only by rounding. Checkpoints and exports remain anomalib's. Other models are refused.
     """
 
     def parts(self, model: LightningModule) -> list[Part]:
-        """The sums, where the model has its list of embeddings, and their end, where it has its fit."""
+        """Replace the model's list of embeddings and the ``fit`` of its Gaussian."""
         network = getattr(model, "model", None)
         gaussian = getattr(network, "gaussian", None)
         if not isinstance(gaussian, MultiVariateGaussian):
-            msg = f"FastGaussians is for anomalib's Padim, not for {type(model).__name__}"
+            msg = f"FastGaussians works with anomalib's Padim only, not with {type(model).__name__}"
             raise TypeError(msg)
         gathered = Gathered(gaussian)
         return [Part(network, "memory_bank", gathered), Part(gaussian, "fit", gathered.fit)]

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Saves a picture of the anomalies a model is taught, because people look before they train."""
+"""Preview of the simulated anomalies that a model trains on."""
 
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ KINDS = ("normal", "structural", "logical")
 
 
 class SynthesisPreview(Callback):
-    """Saves rows of input, synthetic anomaly and mask for images of the first training batch.
+    """Saves a picture with input, synthetic anomaly and mask for images of the first training batch.
 
-    The pictures come from the model's own ``preview_anomalies(images) -> SyntheticBatch``; where there is no such
-    method, or it gives ``None``, nothing is saved and a warning says so. A model that places its anomalies by saliency
-    shows that in a fourth column: ``preview_saliency(images)`` gives maps ``(N, 1, H, W)`` in ``[0, 1]``, or ``None``.
-    Training goes on exactly as it would without the callback.
+    The anomalies come from the model's method ``preview_anomalies(images) -> SyntheticBatch``. If the model has no such
+    method or it returns ``None``, a warning is given and nothing is saved. A fourth column shows the saliency if the
+    model's ``preview_saliency(images)`` returns maps ``(N, 1, H, W)`` in ``[0, 1]``. The callback does not affect
+    training.
 
     Args:
-        num_images: Rows, at least 1; a smaller batch gives fewer.
-        path: File to write; default ``synthesis_preview.png`` in the run's results folder.
+        num_images: Largest number of images to show, at least 1.
+        path: File to write. ``None`` writes ``synthesis_preview.png`` in the results folder of the run.
 
     Raises:
         ValueError: If ``num_images`` is below 1.
@@ -44,7 +44,7 @@ class SynthesisPreview(Callback):
         self._saved = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Arm the callback for this run."""
+        """Prepare the callback for a new run."""
         del trainer, pl_module
         self._saved = False
 
@@ -61,24 +61,24 @@ class SynthesisPreview(Callback):
                 getattr(pl_module, name, lambda _: None)(images) for name in ("preview_anomalies", "preview_saliency")
             )
         if made is None:
-            rank_zero_warn(f"{type(pl_module).__name__} has no preview_anomalies(images), or none to show: no preview.")
+            rank_zero_warn(f"No preview: {type(pl_module).__name__} has no preview_anomalies(images) or none to show.")
             return
         path = Path(self.path or Path(trainer.default_root_dir) / "synthesis_preview.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         draw_preview(images, made, saliency).save(path)
-        rank_zero_info(f"What the model is taught: {path}")
+        rank_zero_info(f"Preview of the simulated anomalies: {path}")
 
 
 def draw_preview(images: Tensor, made: SyntheticBatch, saliency: Tensor | None = None) -> Image.Image:
     """Draw a labelled picture of images before and after.
 
     Args:
-        images: Input ``(N, 3, H, W)``, RGB in ``[0, 1]``.
-        made: What was made of them.
-        saliency: What placed the anomalies ``(N, 1, H, W)`` in ``[0, 1]``; shown as heat on the images.
+        images: RGB input images ``(N, 3, H, W)`` in ``[0, 1]``.
+        made: Simulated anomalies of the images.
+        saliency: Saliency maps that placed the anomalies ``(N, 1, H, W)`` in ``[0, 1]``, shown as heatmaps.
 
     Returns:
-        ``N`` rows under a line of headings; each row says which kind of anomaly it shows.
+        Picture of ``N`` rows under a line of headings, each row labelled with its kind of anomaly.
     """
     columns = dict(zip(COLUMNS, (images, made.image, made.mask), strict=True))
     if saliency is not None:

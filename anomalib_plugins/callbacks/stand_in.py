@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Parts of ours that stand in for anomalib's while a model is fitted."""
+"""Base class of callbacks that replace parts of anomalib while a model is fitted."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Part(NamedTuple):
-    """What is put where a model looks for something.
+    """Attribute to replace.
 
     Attributes:
-        owner: Module or object the model looks in.
-        name: Attribute it looks for.
-        value: What it finds there; ``None`` for what its class has.
+        owner: Module or object that has the attribute.
+        name: Name of the attribute.
+        value: Value to set. ``None`` restores the attribute of the class.
     """
 
     owner: Any
@@ -24,21 +24,21 @@ class Part(NamedTuple):
 
 
 class StandIn(Callback, ABC):
-    """Put parts in place when fitting starts, and anomalib's back when it ends, however it ends."""
+    """Replaces parts of anomalib when fitting starts and restores them when it ends, even by an error."""
 
     def __init__(self) -> None:
         self._theirs: list[Part] = []
 
     @abstractmethod
     def parts(self, model: LightningModule) -> list[Part]:
-        """What to put in place.
+        """Attributes to replace for a model.
 
         Raises:
-            TypeError: If the model has no use for it.
+            TypeError: If the model has no such attributes.
         """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put ours in place."""
+        """Replace the parts before fitting."""
         del trainer
         if stage != "fit":
             return
@@ -47,12 +47,12 @@ class StandIn(Callback, ABC):
             setattr(*part)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put anomalib's back."""
+        """Restore the parts after fitting."""
         del trainer, pl_module, stage
         self._restore()
 
     def on_exception(self, *args: Any) -> None:
-        """Put anomalib's back."""
+        """Restore the parts after an error."""
         del args
         self._restore()
 

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Simulated anomalies, made on batches, on any device, from one seeded generator."""
+"""Generators of simulated anomalies, which work on batches, on any device and from one seeded generator."""
 
 from anomalib_plugins.synthesis.base import LOGICAL, NORMAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
 from anomalib_plugins.synthesis.colour import colour_jitter

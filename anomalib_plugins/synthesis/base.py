@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What every generator of simulated anomalies takes and gives."""
+"""Base class of the generators of simulated anomalies, with their input and output."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class SyntheticBatch(NamedTuple):
 
     Attributes:
         image: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
-        mask: ``(N, 1, H, W)``, 1 on exactly the pixels that differ from the input image, 0 elsewhere.
-        kind: ``(N,)``, 0 for normal, 1 for a structural and 2 for a logical anomaly.
+        mask: Masks ``(N, 1, H, W)``, 1 on exactly the pixels that differ from the input image, 0 elsewhere.
+        kind: Kinds ``(N,)``: 0 is normal, 1 a structural and 2 a logical anomaly.
     """
 
     image: Tensor
@@ -28,7 +28,7 @@ class SyntheticBatch(NamedTuple):
 
 
 class AnomalyGenerator(ABC):
-    """Puts one simulated anomaly into every image of a batch; how is up to ``simulate``."""
+    """Puts one simulated anomaly into every image of a batch; subclasses implement ``simulate``."""
 
     def __call__(
         self,
@@ -36,20 +36,18 @@ class AnomalyGenerator(ABC):
         generator: torch.Generator | None = None,
         pool: Tensor | None = None,
     ) -> SyntheticBatch:
-        """Make every image anomalous, in full precision even where autocast is on.
-
-        Who stays normal is the caller's choice.
+        """Put an anomaly into every image, in full precision even under autocast.
 
         Args:
-            images: Normal RGB images ``(N, 3, H, W)`` in ``[0, 1]``, 32 pixels a side or more; not modified.
-            generator: Source of all randomness: the same seed gives the same anomalies, on any device.
-            pool: Normal images ``(M, 3, H, W)`` that anomalies may copy from; default ``images``.
+            images: Normal RGB images ``(N, 3, H, W)`` in ``[0, 1]``, at least 32 pixels per side; not modified.
+            generator: Source of all randomness. The same seed gives the same anomalies on any device.
+            pool: Normal images ``(M, 3, H, W)`` that anomalies may copy from. ``None`` uses ``images``.
 
         Returns:
-            The anomalous images with masks and kinds, on the device of ``images``.
+            Anomalous images with masks and kinds, on the device of ``images``.
 
         Raises:
-            ValueError: If the images or the pool do not have these shapes, or the images are no floats.
+            ValueError: If the images or the pool have other shapes, or the images are not floats.
         """
         check_images(images, pool)
         with torch.autocast(images.device.type, enabled=False):
@@ -57,11 +55,11 @@ class AnomalyGenerator(ABC):
 
     @abstractmethod
     def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
-        """What ``__call__`` gives, from checked input."""
+        """Simulate anomalies for ``__call__``, which has checked the input."""
 
 
 def check_images(images: Tensor, pool: Tensor | None = None) -> None:
-    """Raise a ``ValueError`` that says what is wrong with a generator's input, if anything is."""
+    """Check the input of a generator and raise a ``ValueError`` if it is invalid."""
     if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         msg = f"expected RGB images (N, 3, H, W) with N >= 1, got shape {tuple(images.shape)}"
         raise ValueError(msg)
@@ -69,8 +67,8 @@ def check_images(images: Tensor, pool: Tensor | None = None) -> None:
         msg = f"expected float images in [0, 1], got {images.dtype}; divide 8-bit images by 255"
         raise ValueError(msg)
     if min(images.shape[-2:]) < MIN_SIZE:
-        msg = f"images must be at least {MIN_SIZE} pixels a side, got {tuple(images.shape[-2:])}"
+        msg = f"images must be at least {MIN_SIZE} pixels per side, got {tuple(images.shape[-2:])}"
         raise ValueError(msg)
     if pool is not None and (pool.shape[1:] != images.shape[1:] or len(pool) == 0):
-        msg = f"the pool must hold images of the batch's shape {tuple(images.shape[1:])}, got {tuple(pool.shape)}"
+        msg = f"the pool must hold images of shape {tuple(images.shape[1:])} like the batch, got {tuple(pool.shape)}"
         raise ValueError(msg)

@@ -13,23 +13,23 @@ from torch import Tensor
 from anomalib_plugins.synthesis.draws import uniform
 
 LUMA = (0.299, 0.587, 0.114)
-# RGB to luma and two colour axes (NTSC YIQ). Hue turns the plane of the last two, so it keeps the luma.
+# RGB to luma and two colour axes (NTSC YIQ). A change of hue rotates the plane of the last two and keeps the luma.
 _YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 _RGB = torch.linalg.inv(_YIQ)
-# What keeps the grey part of a colour, what keeps the rest, and what turns the rest by a quarter.
+# Matrices that keep the grey part of a colour, keep the rest, and rotate the rest by a quarter turn.
 _GREY = _RGB[:, :1] @ _YIQ[:1]
 _COLOUR = torch.eye(3) - _GREY
 _TURNED = _RGB[:, 2:] @ _YIQ[1:2] - _RGB[:, 1:2] @ _YIQ[2:]
 
 
 class ColourChange(NamedTuple):
-    """How much to change the colours of each image, in the order of the fields; ``(N,)`` each.
+    """Amounts of colour change of each image, ``(N,)`` each, applied in the order of the fields.
 
     Attributes:
-        brightness: Factor, 1 changes nothing.
-        contrast: Factor of the distance to the mean luma, 1 changes nothing.
-        saturation: Factor of the distance to grey, 1 changes nothing and 0 makes grey.
-        hue: Shift in turns, 0 changes nothing.
+        brightness: Factor of all values; 1 changes nothing.
+        contrast: Factor of the distance to the mean luma; 1 changes nothing.
+        saturation: Factor of the distance to grey; 1 changes nothing, 0 makes grey.
+        hue: Shift in turns; 0 changes nothing.
     """
 
     brightness: Tensor
@@ -38,7 +38,7 @@ class ColourChange(NamedTuple):
     hue: Tensor
 
     def matrix(self) -> Tensor:
-        """What the RGB values are multiplied by ``(N, 3, 3)``."""
+        """Compute the matrices ``(N, 3, 3)`` that RGB values are multiplied by."""
         scale, saturation, hue = (
             amount[:, None, None]
             for amount in (self.contrast * self.brightness, self.saturation, 2 * math.pi * self.hue)
@@ -46,7 +46,7 @@ class ColourChange(NamedTuple):
         return scale * (_GREY + saturation * (hue.cos() * _COLOUR + hue.sin() * _TURNED))
 
     def offset(self, mean: Tensor) -> Tensor:
-        """What is added to all three values ``(N,)``, given each image's mean colour ``(N, 3)``."""
+        """Compute the offsets ``(N,)`` that are added to all channels, given each image's mean colour ``(N, 3)``."""
         return ((1 - self.contrast) * self.brightness).to(mean) * (mean @ _YIQ[0].to(mean))
 
 
@@ -58,7 +58,7 @@ def random_colours(
     saturation: float = 0.0,
     hue: float = 0.0,
 ) -> ColourChange:
-    """Amounts for ``count`` images: factors from ``1 - x`` to ``1 + x``, hue shifts from ``-hue`` to ``hue`` turns."""
+    """Draw amounts for ``count`` images: factors in ``[1 - x, 1 + x]``, hue shifts in ``[-hue, hue]`` turns."""
     change = uniform((4, count), -1, 1, generator) * torch.tensor([brightness, contrast, saturation, hue])[:, None]
     return ColourChange(1 + change[0], 1 + change[1], 1 + change[2], change[3])
 
@@ -66,12 +66,13 @@ def random_colours(
 def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
     """Change the colours of every image by its own amounts.
 
-    All of it is affine in the RGB values: one 3 x 3 matrix and one offset per image, clamped once at the end. Hue turns
-    colours about the grey axis at constant luma, which needs neither HSV nor branches. Autocast is off inside.
+    The whole change is affine in RGB: one 3 x 3 matrix and one offset per image, clamped once at the end. Changes of
+    hue rotate colours around the grey axis at constant luma, which needs neither HSV nor branches. Autocast is disabled
+    inside.
 
     Args:
         images: RGB batch ``(N, 3, H, W)`` in ``[0, 1]``.
-        change: Amounts of each image.
+        change: Amounts of change of each image.
 
     Returns:
         Batch of the same shape in ``[0, 1]``.
@@ -83,7 +84,7 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
 
 
 def adjust_lists(colours: Sequence[Tensor], change: ColourChange) -> list[Tensor]:
-    """The same as ``adjust_colour`` for lists of pixels ``(3, P)`` that differ in length."""
+    """Change colours as ``adjust_colour`` does, for lists of pixels ``(3, P)`` of different lengths."""
     if len(colours) == 0:
         return []
     mean = torch.stack([pixels.mean(dim=1) for pixels in colours])
@@ -107,10 +108,10 @@ def colour_jitter(
     Args:
         images: RGB batch ``(N, 3, H, W)`` in ``[0, 1]``.
         generator: Source of the amounts.
-        brightness: Factors come from ``1 - brightness`` to ``1 + brightness``.
-        contrast: Factors come from ``1 - contrast`` to ``1 + contrast``.
-        saturation: Factors come from ``1 - saturation`` to ``1 + saturation``.
-        hue: Shifts come from ``-hue`` to ``hue`` turns.
+        brightness: Range of brightness factors, ``[1 - brightness, 1 + brightness]``.
+        contrast: Range of contrast factors, ``[1 - contrast, 1 + contrast]``.
+        saturation: Range of saturation factors, ``[1 - saturation, 1 + saturation]``.
+        hue: Range of hue shifts, ``[-hue, hue]`` turns.
 
     Returns:
         Batch of the same shape in ``[0, 1]``.

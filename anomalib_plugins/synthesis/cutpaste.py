@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A patch of an image pasted elsewhere in it."""
+"""CutPaste: a patch of the image pasted elsewhere in it."""
 
 import torch
 from torch import Tensor
@@ -22,18 +22,18 @@ from anomalib_plugins.synthesis.patches import (
 
 
 class CutPaste(AnomalyGenerator):
-    """Paste a patch of the image somewhere else, both anywhere in the image (Li et al., 2021).
+    """Pastes a patch from anywhere in the image to anywhere else in it (Li et al., 2021).
 
-    The mask holds the pixels whose colour changed. Where none did the kind is normal.
+    The mask marks the pixels whose colour changed. If none changed, the kind is normal.
 
     Args:
-        mode: ``"patch"``: a rectangle of 2 to 15 % of the image, 0.3 to 3.3 times as wide as high. ``"scar"``: a small
-            one, 2 to 16 pixels wide and 10 to 25 high in an image of 256 x 256 and in proportion in others, rotated by
-            up to 45 degrees.
-        patch_jitter: Range of a change of the patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
+        mode: Shape of the patch. ``"patch"`` is a rectangle of 2 to 15 % of the image, 0.3 to 3.3 times as wide as
+            high. ``"scar"`` is a thin rectangle rotated by up to 45 degrees, 2 to 16 pixels wide and 10 to 25 pixels
+            high in images of 256 x 256 and scaled with others.
+        patch_jitter: Range of random changes of the patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
 
     Raises:
-        ValueError: If the mode is unknown or the jitter out of range.
+        ValueError: If ``mode`` is unknown or ``patch_jitter`` is out of range.
     """
 
     def __init__(self, mode: Mode = "patch", patch_jitter: float = 0.1) -> None:
@@ -41,7 +41,7 @@ class CutPaste(AnomalyGenerator):
         self.mode, self.patch_jitter = mode, patch_jitter
 
     def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
-        """Paste one patch in every image, see ``AnomalyGenerator``; ``pool`` is not used."""
+        """Paste one patch in every image; ``pool`` is not used."""
         del pool
         count, size = len(images), images.shape[-2:]
         if self.mode == "scar":

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Random numbers from one CPU generator, so that every device sees the same anomalies."""
+"""Random numbers on the CPU, so that anomalies are the same on every device."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ def uniform(
     high: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Floats in ``[low, high)`` of the given shape, on the CPU wherever ``generator`` lives."""
+    """Draw floats in ``[low, high)`` of the given shape, on the CPU whatever the device of ``generator``."""
     device = generator.device if generator is not None else "cpu"
     return torch.rand(tuple(shape), generator=generator, device=device).cpu() * (high - low) + low
 
 
 def integers(shape: Sequence[int], low: int, high: int, generator: torch.Generator | None = None) -> Tensor:
-    """Integers in ``[low, high)`` of the given shape, on the CPU wherever ``generator`` lives."""
+    """Draw integers in ``[low, high)`` of the given shape, on the CPU whatever the device of ``generator``."""
     device = generator.device if generator is not None else "cpu"
     return torch.randint(low, high, tuple(shape), generator=generator, device=device).cpu()
 
 
 def chance(count: int, probability: float, generator: torch.Generator | None = None) -> Tensor:
-    """``count`` booleans ``(count,)``, each true with ``probability``, on the CPU."""
+    """Draw ``count`` booleans ``(count,)``, each true with ``probability``, on the CPU."""
     return uniform((count,), generator=generator) < probability

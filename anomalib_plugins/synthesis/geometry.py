@@ -17,13 +17,13 @@ BORDERS = {"zeros": cv2.BORDER_CONSTANT, "border": cv2.BORDER_REPLICATE, "reflec
 
 
 def rotate(images: Tensor, degrees: Tensor, mirror: Tensor | None = None, padding: str = "zeros") -> Tensor:
-    """Rotate every image about its centre by its own angle, bilinearly.
+    """Rotate every image around its centre by its own angle, bilinearly.
 
     Args:
         images: Batch ``(N, C, H, W)``.
         degrees: Angle of each image ``(N,)``.
-        mirror: ``-1`` mirrors, ``1`` keeps; left-right and top-bottom of each image ``(N, 2)``.
-        padding: What lies outside the image: ``"zeros"``, ``"border"`` or ``"reflection"``.
+        mirror: Signs of each image ``(N, 2)``, left-right and top-bottom; ``-1`` mirrors, ``1`` does not.
+        padding: Values outside the image: ``"zeros"``, ``"border"`` or ``"reflection"``.
 
     Returns:
         Batch of the same shape.
@@ -35,22 +35,22 @@ def rotate(images: Tensor, degrees: Tensor, mirror: Tensor | None = None, paddin
 
 
 def rotations(degrees: Tensor) -> Tensor:
-    """Matrices ``(N, 2, 2)`` that rotate by some angles ``(N,)``."""
+    """Rotation matrices ``(N, 2, 2)`` for angles in degrees ``(N,)``."""
     cosine, sine = degrees.deg2rad().cos(), degrees.deg2rad().sin()
     return torch.stack((cosine, -sine, sine, cosine), dim=1).view(-1, 2, 2)
 
 
 def _warp_batch(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
-    """Read every pixel from where ``matrix`` ``(N, 2, 2)`` sends its offset from the centre, on any device."""
+    """Warp images on any device: ``matrix`` ``(N, 2, 2)`` maps each pixel's offset from the centre to its source."""
     size = images.new_tensor(images.shape[:-3:-1])  # width, height
-    # In the units of grid_sample the sides of every image are 2 long, whatever their ratio.
+    # In the units of grid_sample both sides of every image have length 2.
     theta = F.pad(matrix.to(images) * size / size[:, None], (0, 1))
     where = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, where, padding_mode=padding, align_corners=False)
 
 
 def _warp_planes(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
-    """The same on the CPU, where OpenCV needs half the time because it keeps no table of coordinates."""
+    """Warp as ``_warp_batch`` does, on the CPU, where OpenCV is twice as fast because it stores no coordinates."""
     warped = np.empty(images.shape, np.float32)
     for source, target, linear in zip(images.float().numpy(), warped, matrix.tolist(), strict=True):
         for plane, output in zip(source, target, strict=True):
@@ -61,13 +61,13 @@ def _warp_planes(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
 def warp_plane(
     plane: np.ndarray, linear: Sequence[Sequence[float]], output: np.ndarray, padding: str = "zeros"
 ) -> np.ndarray:
-    """Read every pixel of a plane from where a matrix sends its offset from the centre, bilinearly.
+    """Warp a plane bilinearly: the matrix maps each pixel's offset from the centre to its source.
 
     Args:
         plane: 32-bit floats ``(H, W)``.
-        linear: The matrix, two rows of two numbers.
-        output: Where to write the result ``(H, W)``.
-        padding: What lies outside the plane, as for ``rotate``.
+        linear: Matrix of two rows with two numbers each.
+        output: Array to write the result to ``(H, W)``.
+        padding: Values outside the plane, see ``rotate``.
 
     Returns:
         ``output``.
@@ -80,11 +80,11 @@ def warp_plane(
 
 
 def roll(images: Tensor, shift: Tensor) -> Tensor:
-    """Shift every image in a circle: what leaves it on one side comes in on the other.
+    """Shift every image by its own offset, with wrap-around.
 
     Args:
         images: Batch ``(N, C, H, W)``.
-        shift: Pixels down and to the right for each image, integers ``(N, 2)``.
+        shift: Offset of each image in pixels, down and to the right, integers ``(N, 2)``.
 
     Returns:
         Batch of the same shape.
@@ -100,7 +100,7 @@ def roll(images: Tensor, shift: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
-    """Gaussian blur of one axis as a matrix ``(size, size)`` that mirrors at the borders; rows sum to 1."""
+    """Matrix ``(size, size)`` of a Gaussian blur along one axis, mirrored at the borders; rows sum to 1."""
     radius = min(math.ceil(3 * sigma), size - 1)
     steps = torch.arange(-radius, radius + 1)
     weights = torch.exp(-0.5 * (steps / sigma) ** 2)
@@ -117,5 +117,5 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def pixel_scale(size: Sequence[int]) -> float:
-    """Length of an image of ``size`` (height, width) relative to 256 x 256, for constants given at that size."""
+    """Scale of an image of ``size`` (height, width) relative to 256 x 256, for constants that refer to that size."""
     return math.sqrt(size[0] * size[1]) / 256

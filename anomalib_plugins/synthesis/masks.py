@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Shapes of simulated anomalies: thresholded Perlin noise or rectangles, kept to the object."""
+"""Masks of simulated anomalies: thresholded Perlin noise or rectangles, limited to the object."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,14 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class MaskStyle:
-    """How large and how scattered the masks of one kind of anomaly are.
+    """Size and scatter of the masks of one kind of anomaly.
 
     Attributes:
-        octaves: Perlin lattices have ``2 ** u`` cells, ``u`` drawn from ``0`` to ``octaves - 1`` for each axis.
-        threshold: Noise above it is mask.
-        rectangles: Most rectangles in a rectangular mask, at least one.
-        side: Smallest and largest side of a rectangle as a share of the image's side.
+        octaves: Number of lattice sizes. Perlin lattices have ``2 ** u`` cells along an axis, with ``u`` drawn from
+            ``0`` to ``octaves - 1`` for each axis.
+        threshold: Value of the noise above which a pixel belongs to the mask.
+        rectangles: Largest number of rectangles in a rectangular mask. There is at least one.
+        side: Smallest and largest side of a rectangle, as a share of the image's side.
     """
 
     octaves: int
@@ -45,16 +46,16 @@ def perlin_masks(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Perlin noise, rotated by -90 to 90 degrees and thresholded: one mask per style.
+    """Draw masks from Perlin noise that is rotated by -90 to 90 degrees and thresholded.
 
     Args:
         styles: Style of each mask.
-        size: Height and width.
+        size: Height and width of the masks.
         generator: Source of the lattices, gradients and angles.
-        device: Where the masks are made.
+        device: Device of the masks.
 
     Returns:
-        Boolean masks ``(N, 1, H, W)``; about one in ten is empty or almost so.
+        Boolean masks ``(N, 1, H, W)``. About one in ten is empty or almost empty.
     """
     octaves = torch.tensor([style.octaves for style in styles])
     exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()
@@ -63,7 +64,7 @@ def perlin_masks(
     thresholds = [style.threshold for style in styles]
     if noise.device.type != "cpu":
         return rotate(noise, degrees) > torch.tensor(thresholds, device=device)[:, None, None, None]
-    # One at a time, compared while it is in the cache.
+    # One plane at a time, thresholded while it is in the CPU cache.
     masks, turned = np.empty(noise.shape, bool), np.empty(noise.shape[-2:], np.float32)
     for (plane,), (mask,), linear, threshold in zip(
         noise.numpy(), masks, rotations(degrees).tolist(), thresholds, strict=True
@@ -78,7 +79,7 @@ def rectangle_masks(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Unions of random rectangles inside the image, never empty; takes and gives what ``perlin_masks`` does."""
+    """Draw masks as unions of random rectangles inside the image, never empty; see ``perlin_masks``."""
     most = torch.tensor([style.rectangles for style in styles])
     low, high = torch.tensor([style.side for style in styles]).T[..., None, None]  # (N, 1, 1) each
     slots = int(most.max())
@@ -97,24 +98,25 @@ def rectangle_masks(
 
 
 def areas(masks: Tensor) -> Tensor:
-    """Number of pixels of each boolean mask ``(N, 1, H, W)``: ``(N,)``, on the CPU."""
+    """Count the pixels of each boolean mask ``(N, 1, H, W)`` and return them ``(N,)`` on the CPU."""
     return torch.tensor([np.count_nonzero(mask) for mask in masks.cpu().numpy()])
 
 
 def pixel_numbers(masks: Tensor) -> list[Tensor]:
-    """Numbers of the pixels of each boolean mask ``(N, 1, H, W)``, row by row ``(P,)``, with ``P`` its own for each."""
+    """Flat indices ``(P,)`` of the pixels of each boolean mask ``(N, 1, H, W)``; ``P`` differs between masks."""
     return [torch.from_numpy(np.flatnonzero(mask)).to(masks.device) for mask in masks.cpu().numpy()]
 
 
 def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: float) -> Tensor:
-    """Draw masks until each covers enough of its object, 20 times at most.
+    """Draw masks until each covers enough of its object, at most 20 times.
 
-    An image whose object is never covered (it is tiny, or the masks are) gets a mask that ignores the object.
+    If no mask covers enough of the object, for example because the object is tiny, the image gets a mask that ignores
+    the object.
 
     Args:
-        draw: Gives new boolean masks ``(K, 1, H, W)`` for the images of indices ``(K,)``.
+        draw: Function that draws boolean masks ``(K, 1, H, W)`` for images of given indices ``(K,)``.
         foreground: Boolean masks of the objects ``(N, 1, H, W)``.
-        minimum: Fewest pixels a mask may have.
+        minimum: Smallest number of pixels of a mask.
 
     Returns:
         Masks ``(N, 1, H, W)`` with at least ``minimum`` pixels, on the object unless that failed.
@@ -126,7 +128,7 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
             return masks
         drawn = draw(pending)
         masks[pending] = drawn & foreground[pending] if attempt < ATTEMPTS else drawn
-    # Noise this unlucky was never seen; the middle of the image keeps the promise.
+    # Never observed. The middle of the image guarantees the minimum.
     height, width = foreground.shape[-2:]
     masks[pending, :, height // 3 : -(height // 3), width // 3 : -(width // 3)] = True
     return masks
@@ -134,12 +136,12 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
 
 @dataclass(frozen=True)
 class MaskRule:
-    """A change of some masks.
+    """Rule that changes some of the masks.
 
     Attributes:
-        probability: Share of the masks it may change.
-        change: Gives new boolean masks ``(N, 1, H, W)`` for masks and sources ``(N, 3, H, W)``.
-        logical_only: Whether it leaves structural anomalies alone.
+        probability: Probability that a mask is changed.
+        change: Function of masks and sources ``(N, 3, H, W)`` that returns new boolean masks ``(N, 1, H, W)``.
+        logical_only: Whether only masks of logical anomalies are changed.
     """
 
     probability: float
@@ -148,7 +150,7 @@ class MaskRule:
 
 
 def add_square(masks: Tensor, sources: Tensor, first: int, last: int) -> Tensor:  # noqa: ARG001
-    """Masks and a square from row and column ``first`` to ``last``, in pixels of an image of 256 x 256."""
+    """Add a square from row and column ``first`` to ``last`` to masks, in pixels of an image of 256 x 256."""
     height, width = masks.shape[-2:]
     rows, columns = (slice(round(first * size / 256), round((last + 1) * size / 256)) for size in (height, width))
     masks = masks.clone()
@@ -157,12 +159,12 @@ def add_square(masks: Tensor, sources: Tensor, first: int, last: int) -> Tensor:
 
 
 def keep_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:
-    """The part of the masks on the object of the sources."""
+    """Limit masks to the object in the sources."""
     return masks & rule(sources)
 
 
 def only_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:  # noqa: ARG001
-    """The object of the sources instead of the masks."""
+    """Replace masks by the object in the sources."""
     return rule(sources)
 
 
@@ -175,15 +177,15 @@ def apply_rule(
     minimum: float,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Change some masks by a rule, in place; those it would leave with too few pixels on the foreground stay.
+    """Change some masks by a rule, in place. Masks that would get too few pixels on the foreground are not changed.
 
     Args:
-        rule: The rule.
+        rule: Rule to apply.
         masks: Boolean masks ``(N, 1, H, W)``.
-        sources: What each image is painted with ``(3, H, W)``.
-        logical: Which anomalies are logical ``(N,)``, on the CPU.
-        foreground: Where masks may be ``(N, 1, H, W)``.
-        minimum: Fewest pixels a mask may have.
+        sources: Source image ``(3, H, W)`` that each anomaly is painted from.
+        logical: True for logical anomalies ``(N,)``, on the CPU.
+        foreground: Boolean masks of the pixels where masks may be ``(N, 1, H, W)``.
+        minimum: Smallest number of pixels of a mask.
         generator: Source of the choice of masks.
     """
     chosen = chance(len(masks), rule.probability, generator)

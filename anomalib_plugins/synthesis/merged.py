@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Perlin blobs of a foreign texture merged with the image itself, as POUTA simulates anomalies."""
+"""POUTA's simulated anomalies: Perlin blobs of a foreign texture merged with the image itself."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from anomalib_plugins.synthesis.masks import MaskStyle, perlin_masks, place_mask
 from anomalib_plugins.synthesis.sources import other_images
 from anomalib_plugins.synthesis.textures import TextureSource, texture_source
 
-# As in Draem: from one blob to a scatter of specks.
+# As in DRAEM, from a single blob to many specks.
 STYLE = MaskStyle(octaves=6, threshold=0.5, rectangles=4, side=(0.02, 0.30))
 SHIFT = (0.1, 0.9)
 
@@ -28,19 +28,19 @@ SHIFT = (0.1, 0.9)
 class MergedTexture(AnomalyGenerator):
     """Simulated anomalies of POUTA (Wang et al., "Produce once, utilize twice for anomaly detection").
 
-    In blobs of Perlin noise, the image gives way to a mixture of a foreign texture and of the image itself, which is
-    left as it is, shifted or rotated, a third of the time each.
+    Blobs of Perlin noise are filled with a mixture of a foreign image and the image itself. The latter is unchanged,
+    shifted or rotated, with equal probability.
 
     Args:
-        texture_root: Folder of texture images; ``None`` makes procedural textures.
-        source: What is foreign: a ``"texture"``, or another normal image of the ``"pool"``, shifted or rotated.
+        texture_root: Folder of texture images. ``None`` uses procedural textures.
+        source: Foreign image, ``"texture"`` or another normal image of the ``"pool"``, which is moved likewise.
         delta: Range of the foreign share of the mixture, in ``[0, 1]``.
-        foreground: Where anomalies may be: ``"none"`` is anywhere; ``"auto"`` finds the object; or an MVTec AD object
-            category.
+        foreground: Region for anomalies: ``"none"`` is the whole image, ``"auto"`` detects the object, and the name of
+            an MVTec AD object category uses its preset.
 
     Raises:
-        ValueError: If an option is outside its range or not among its choices.
-        FileNotFoundError: If ``texture_root`` is no folder with images.
+        ValueError: If an option is out of range or not among its choices.
+        FileNotFoundError: If ``texture_root`` is not a folder with images.
 
     Example:
         >>> images = torch.rand(4, 3, 64, 64)
@@ -63,14 +63,14 @@ class MergedTexture(AnomalyGenerator):
             msg = f"delta must be two numbers in [0, 1], the smaller first and the larger above 0, got {delta}"
             raise ValueError(msg)
         if source == "pool" and texture_root is not None:
-            msg = f'source="pool" paints with other images: leave texture_root={str(texture_root)!r} out, or the source'
+            msg = f'source="pool" uses no textures: remove it or texture_root={str(texture_root)!r}'
             raise ValueError(msg)
         self.low, self.high = delta
         self.foreground = Foreground(foreground)
         self.textures = texture_source(texture_root) if source == "texture" else None
 
     def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
-        """Make every image anomalous, see ``AnomalyGenerator``."""
+        """Merge a foreign image into a Perlin mask of every image."""
 
         def draw(which: Tensor) -> Tensor:
             return perlin_masks([STYLE] * len(which), images.shape[-2:], generator, images.device)
@@ -82,31 +82,31 @@ class MergedTexture(AnomalyGenerator):
         merged = torch.where(place, mixture, images)
         mask = (merged != images).any(dim=1, keepdim=True)
         same = ~mask.flatten(1).any(dim=1)
-        if same.any():  # the mixture happens to be the image: every value moves by half the range instead
+        if same.any():  # the mixture equals the image: shift every value by half the range instead
             merged[same] = torch.where(place[same], (images[same] + 0.5) % 1, images[same])
             mask[same] = place[same]
         kind = torch.full((len(images),), STRUCTURAL, device=images.device)
         return SyntheticBatch(merged, mask.to(images.dtype), kind)
 
     def _foreign(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What does not belong into each image ``(N, 3, H, W)``."""
+        """Draw a foreign image for each image ``(N, 3, H, W)``."""
         if self.textures is None:
             return moved(other_images(images, pool, generator), generator)
         return random_textures(self.textures, images, generator)
 
 
 def random_textures(textures: TextureSource, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """A random texture for each image, changed by three random operations.
+    """Draw a random texture for each image, augmented by three random operations.
 
-    The textures are put together on the CPU, where their files are, and travel to the device at once, in 8 bits.
+    Textures are augmented on the CPU and copied to the device in one batch of 8-bit values.
 
     Args:
-        textures: Where they come from.
-        images: Batch ``(N, 3, H, W)``, whose size, kind and device they get.
+        textures: Source of the textures.
+        images: Batch ``(N, 3, H, W)`` whose size, dtype and device the textures get.
         generator: Source of the choice of textures and operations.
 
     Returns:
-        ``(N, 3, H, W)`` in ``[0, 1]``.
+        Textures ``(N, 3, H, W)`` in ``[0, 1]``.
     """
     drawn = integers((len(images),), 0, len(textures), generator).tolist()
     height, width = images.shape[-2:]
@@ -120,9 +120,9 @@ def random_textures(textures: TextureSource, images: Tensor, generator: torch.Ge
 
 
 def moved(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image ``(N, 3, H, W)`` as it is, shifted in a circle, or rotated and mirrored at the borders, T(I).
+    """Transform each image ``(N, 3, H, W)`` by T(I): no change, a shift with wrap-around, or a rotation.
 
-    Shifts are 0.1 to 0.9 of each side, angles -90 to 90 degrees.
+    Shifts are 0.1 to 0.9 of each side. Angles are -90 to 90 degrees, with the image mirrored at its borders.
     """
     way = integers((len(images),), 0, 3, generator)
     result = images.clone()

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Rectangles cut out of an image and pasted elsewhere in it, rotated or not: what CutSwap and CutPaste share."""
+"""Cutting, rotating and pasting of rectangles within an image, shared by CutSwap and CutPaste."""
 
 import math
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ SCAR_DEGREES = 45.0
 
 
 class Move(NamedTuple):
-    """Pixels to copy within an image, by their numbers row by row.
+    """Pixels to copy within an image.
 
     Attributes:
-        source: Where to copy from ``(P,)``.
-        target: Where to paste ``(P,)``, each pixel once.
+        source: Flat indices of the pixels to copy ``(P,)``.
+        target: Flat indices of the pixels to replace ``(P,)``, without duplicates.
     """
 
     source: Tensor
@@ -40,16 +40,16 @@ class Move(NamedTuple):
 def patch_shapes(
     count: int, size: Sequence[int], area: Sequence[float] = AREA, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Height and width of rectangles with an area uniform in a range and an aspect ratio log-uniform in 0.3 to 3.3.
+    """Draw heights and widths of rectangles, with uniform area and log-uniform aspect ratio from 0.3 to 3.3.
 
     Args:
         count: Number of rectangles.
         size: Height and width of the image.
-        area: Smallest and largest area as a share of the image's.
+        area: Smallest and largest area, as a share of the image's area.
         generator: Source of the shapes.
 
     Returns:
-        Integers ``(count, 2)``, at least 1 and at most ``size``.
+        Heights and widths ``(count, 2)``, integers from 1 to ``size``.
     """
     low, high = (math.log(ratio) for ratio in ASPECT)
     share, aspect = uniform((2, count), 0, 1, generator)
@@ -60,7 +60,7 @@ def patch_shapes(
 
 
 def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-    """Height (10 to 25 pixels) and width (2 to 16 pixels) of scars in an image of 256 x 256, in proportion in others.
+    """Draw heights (10 to 25 pixels) and widths (2 to 16 pixels) of scars, for 256 x 256 and scaled to other sizes.
 
     Args:
         count: Number of scars.
@@ -68,37 +68,41 @@ def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | No
         generator: Source of the shapes.
 
     Returns:
-        Integers ``(count, 2)``, at least 1, so small that every rotation of the scar fits in the image.
+        Heights and widths ``(count, 2)``, integers of at least 1. Every rotation of a scar fits into the image.
     """
-    scale = min(pixel_scale(size), min(size) / 64)  # the latter in images 16 times as long as wide
+    scale = min(pixel_scale(size), min(size) / 64)  # the latter for images more than 16 times as long as wide
     low, high = torch.tensor([SCAR_HEIGHT, SCAR_WIDTH]).T * scale
     return torch.lerp(low, high, uniform((count, 2), 0, 1, generator)).round().long().clamp(min=1)
 
 
 def margins(shapes: Tensor, degrees: Tensor) -> Tensor:
-    """How far rectangles of ``shapes`` ``(N, 2)`` reach beyond themselves, rotated by ``degrees`` ``(N, A)``.
+    """Compute how far rectangles extend beyond their own bounds when rotated.
+
+    Args:
+        shapes: Height and width of each rectangle ``(N, 2)``.
+        degrees: Angles of rotation of each rectangle ``(N, A)``.
 
     Returns:
-        Integers ``(N, 2)``: pixels beyond the upper or lower side, and beyond the left or right.
+        Largest number of pixels beyond the upper or lower side, and beyond the left or right side, integers ``(N, 2)``.
     """
     height, width = shapes.double().unsqueeze(2).unbind(dim=1)  # (N, 1) each
     cosine, sine = degrees.double().deg2rad().cos().abs(), degrees.double().deg2rad().sin().abs()
     reach = torch.stack((height * cosine + width * sine, width * cosine + height * sine), dim=1).amax(dim=2)
-    # A pixel counts where its centre is covered, half a pixel from its side.
+    # A pixel counts if its centre is covered, half a pixel from its edge.
     return ((reach - shapes) / 2 - 0.5).ceil().clamp(min=0).long()
 
 
 def move(
     source: Sequence[int], target: Sequence[int], shape: Sequence[int], degrees: float, size: Sequence[int]
 ) -> Move:
-    """Copy a rectangle to another place, rotated about its centre; every pixel keeps its colour.
+    """Compute the pixels to copy to move a rectangle, rotated around its centre without interpolation.
 
     Args:
         source: Upper left corner of the rectangle, (row, column).
-        target: Upper left corner of the place it goes to, before the rotation.
+        target: Upper left corner of the target rectangle before rotation.
         shape: Height and width of the rectangle.
         degrees: Angle of rotation, clockwise.
-        size: Height and width of the image; the rotated rectangle must lie in it.
+        size: Height and width of the image, which must contain the rotated rectangle.
     """
     (height, width), columns = shape, size[1]
     numbers = np.add.outer(np.arange(height) * columns, np.arange(width))
@@ -121,16 +125,16 @@ def move(
 def paste(
     images: Tensor, moves: Sequence[Sequence[Move]], jitter: float = 0.0, generator: torch.Generator | None = None
 ) -> SyntheticBatch:
-    """Copy pixels within each image. All are read before any is written, and later moves hide earlier ones.
+    """Copy pixels within each image. All pixels are read before any is written, and later moves cover earlier ones.
 
     Args:
         images: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
-        moves: What to copy in each image, equally many each.
-        jitter: Each copy's brightness, contrast and saturation change by up to this share, its hue by so many turns.
+        moves: Moves in each image, the same number for all.
+        jitter: Largest change of each copy's brightness, contrast and saturation, as a share, and of its hue, in turns.
         generator: Source of the colour changes.
 
     Returns:
-        Images, exact masks of what differs, and kinds: structural, or normal where nothing differs.
+        Images, exact masks of the changed pixels, and kinds: structural, or normal if nothing changed.
     """
     seen = [_visible(each, images[0, 0].numel()) for each in moves]
     colours = [
@@ -149,7 +153,7 @@ def paste(
 
 
 def _visible(moves: Sequence[Move], pixels: int) -> list[Move]:
-    """The moves, the last first, without what later ones hide."""
+    """Moves in reverse order, without the pixels that later moves cover."""
     free = torch.ones(pixels, dtype=torch.bool)
     seen = []
     for part in reversed(moves):
@@ -160,7 +164,7 @@ def _visible(moves: Sequence[Move], pixels: int) -> list[Move]:
 
 
 def check_patches(mode: str, jitter: float) -> None:
-    """Raise a ``ValueError`` unless ``mode`` is a :data:`Mode` and ``jitter`` is in ``[0, 0.5]``."""
+    """Check that ``mode`` is a :data:`Mode` and ``jitter`` is in ``[0, 0.5]``, else raise a ``ValueError``."""
     if mode not in get_args(Mode):
         msg = f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}"
         raise ValueError(msg)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Perlin noise for a whole batch as small matrix products, for any image size and lattice."""
+"""Perlin noise for whole batches by small matrix products, for any image size and lattice."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from anomalib_plugins.synthesis.draws import uniform
 
 @lru_cache(maxsize=128)
 def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
-    """Slope and interpolation weights of every lattice node at every pixel of one axis.
+    """Slope and interpolation weight of every lattice node at every pixel along one axis.
 
-    Along one axis the noise is a sum over nodes of ``weight`` and ``weight * offset`` (offset = distance from pixel
-    to node, in cells). The weight ``1 - fade(|offset|)`` is zero from one cell away, so extra nodes cost nothing but
-    zeros: lattices of different sizes fit one batched product.
+    Along one axis the noise is a sum over nodes of ``weight`` and ``weight * offset``, where ``offset`` is the distance
+    from the node to the pixel in cells. The weight ``1 - fade(|offset|)`` is zero from one cell on, so extra nodes only
+    add zeros, and lattices of different sizes fit into one batched product.
 
     Returns:
-        ``(2, size, nodes)``: slope ``weight * offset``, then ``weight``.
+        Slope ``weight * offset``, then ``weight``: ``(2, size, nodes)``.
     """
     position = torch.arange(size, dtype=torch.float64) * cells / size
     offset = position[:, None] - torch.arange(nodes)  # (size, nodes)
@@ -32,15 +32,15 @@ def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
 
 
 def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Tensor:
-    """Perlin noise of given gradient directions.
+    """Compute Perlin noise from given gradient directions.
 
-    With the slope and weight matrices ``D``, ``A`` of each axis and unit gradients ``(cos, sin)`` this is
+    With the slope and weight matrices ``D`` and ``A`` of each axis and unit gradients ``(cos, sin)``, the noise is
     ``sqrt(2) (D_y cos A_x^T + A_y sin D_x^T)``.
 
     Args:
-        angles: Gradient direction at each lattice node in radians, ``(N, K, K)`` with ``K > cells.max()``; an image
-            with fewer cells reads the first ``cells + 1`` rows and columns.
-        cells: Lattice cells per image along height and width ``(N, 2)``, at least 1.
+        angles: Gradient direction at each lattice node in radians, ``(N, K, K)`` with ``K > cells.max()``. An image
+            with fewer cells uses the first ``cells + 1`` rows and columns.
+        cells: Number of lattice cells of each image along height and width ``(N, 2)``, at least 1.
         size: Height and width of the noise.
 
     Returns:
@@ -69,13 +69,13 @@ def perlin_noise(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Perlin noise with random gradients, one lattice per image.
+    """Compute Perlin noise with random gradients and one lattice per image.
 
     Args:
         size: Height and width of the noise.
-        cells: Lattice cells per image along height and width ``(N, 2)``.
-        generator: Source of the random directions.
-        device: Where the noise is made.
+        cells: Number of lattice cells of each image along height and width ``(N, 2)``.
+        generator: Source of the gradient directions.
+        device: Device of the noise.
 
     Returns:
         Noise ``(N, 1, H, W)`` in about ``[-1, 1]``.

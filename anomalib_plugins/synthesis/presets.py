@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Settings of the simulation, for any images and for the categories of MVTec LOCO AD."""
+"""Presets of simulated anomalies for the categories of MVTec LOCO AD, and defaults for any other images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,28 +20,28 @@ ROWS, COLUMNS = 2, 3
 
 @dataclass(frozen=True)
 class Preset:
-    """What may depend on the category; the defaults are for any.
+    """Settings that may depend on the category. The defaults fit any category.
 
-    Those of MVTec LOCO AD follow the authors' code, with these simplifications: a logical mask that a rule leaves too
-    small stays as it was, where the code draws again with a lower threshold; the share of logical anomalies, the
-    occasional blur and change of colours and, unless a preset names its own, the foreground are those of any category.
+    The presets for MVTec LOCO AD follow the authors' code with two simplifications. A logical mask that a rule would
+    make too small is not changed, where their code draws again with a lower threshold. The share of logical anomalies,
+    the occasional blur and change of colours and, unless a preset sets its own, the foreground are the same for all.
 
     Attributes:
         structural_delta: Range of the opacity of structural anomalies.
         structural_faint: Share of structural anomalies whose opacity is 0.25 instead.
         logical_delta: Range of the opacity of logical anomalies.
-        minimum_area: Fewest pixels of a mask in an image of 256 x 256.
-        foreground: What ``foreground="auto"`` means: gives masks ``(N, 1, H, W)`` of images ``(N, 3, H, W)``.
-        logical_rotation: Whether sources of logical anomalies are turned.
-        logical_ways: How sources of logical anomalies are made; the probabilities sum to 1.
-        mask_rules: What happens to masks after they are drawn, in this order.
+        minimum_area: Smallest number of pixels of a mask in an image of 256 x 256.
+        foreground: Function for ``foreground="auto"`` that returns masks ``(N, 1, H, W)`` of images ``(N, 3, H, W)``.
+        logical_rotation: Whether sources of logical anomalies are rotated.
+        logical_ways: Ways to make sources of logical anomalies. Their probabilities sum to 1.
+        mask_rules: Rules that change masks after they are drawn, in this order.
     """
 
     structural_delta: tuple[float, float] = (0.1, 1.0)
     structural_faint: float = 0.25
     logical_delta: tuple[float, float] = (0.75, 1.0)
     minimum_area: int = 49
-    foreground: Callable[[Tensor], Tensor] = Foreground()  # noqa: RUF009 - it has no state
+    foreground: Callable[[Tensor], Tensor] = Foreground()  # noqa: RUF009 - has no state
     logical_rotation: bool = True
     logical_ways: tuple[Way, ...] = (Way(1.0, other=True),)
     mask_rules: tuple[MaskRule, ...] = ()
@@ -53,7 +53,7 @@ strong_jitter = partial(colour_jitter, brightness=0.7, saturation=0.7, hue=0.45)
 
 
 def tiles(rows: int, columns: int) -> partial:
-    """Shuffling of that many tiles."""
+    """Create a function that shuffles ``rows x columns`` tiles."""
     return partial(shuffle_tiles, rows=rows, columns=columns)
 
 
@@ -113,7 +113,7 @@ PRESETS = {
 
 
 def find_preset(name: str | None) -> Preset:
-    """The preset of that name, or the settings for any images for ``None``.
+    """Find a preset by name; ``None`` gives the defaults for any images.
 
     Raises:
         ValueError: If there is no preset of that name.
@@ -121,6 +121,6 @@ def find_preset(name: str | None) -> Preset:
     if name is None:
         return Preset()
     if name not in PRESETS:
-        msg = f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}, or none for other images"
+        msg = f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}, or no preset for other images"
         raise ValueError(msg)
     return PRESETS[name]

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What simulated anomalies are made of: textures, the image itself in disorder, or another normal image."""
+"""Sources of simulated anomalies: textures, the image itself in disorder, or another normal image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ ALONE_TILES = (3, 3)
 def texture_colours(
     places: Sequence[Tensor], size: Sequence[int], textures: TextureSource, generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """Pixels of random textures, each texture changed by three random operations.
+    """Draw pixels of random textures, each augmented by three random operations.
 
     Args:
-        places: Which pixels of each texture to return, by their numbers row by row ``(P,)``.
+        places: Flat indices ``(P,)`` of the pixels to return, one tensor per texture.
         size: Height and width of the textures.
-        textures: Where they come from.
+        textures: Source of the textures.
         generator: Source of the choice of textures and operations.
 
     Returns:
-        Colours in ``[0, 1]`` ``(3, P)`` for each of ``places``, on its device.
+        Colours ``(3, P)`` in ``[0, 1]`` for each of ``places``, on its device.
     """
     drawn = integers((len(places),), 0, len(textures), generator).tolist()
     colours = []
@@ -47,16 +47,17 @@ def texture_colours(
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Each image ``(N, 3, H, W)`` mirrored, rotated by up to 90 degrees, recoloured, its 4 x 8 tiles shuffled."""
+    """Mirror each image ``(N, 3, H, W)``, rotate it by up to 90 degrees, recolour it and shuffle its 4 x 8 tiles."""
     mirror = 1 - 2.0 * integers((len(images), 2), 0, 2, generator)
     moved = rotate(images, uniform((len(images),), -90, 90, generator), mirror, padding="reflection")
     return shuffle_tiles(colour_jitter(moved, generator, **SELF_COLOURS), *SELF_TILES, generator)
 
 
 def other_images(images: Tensor, pool: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """For each image ``(N, 3, H, W)`` another one of the pool ``(M, 3, H, W)``, all others equally likely.
+    """Draw another image from the pool ``(M, 3, H, W)`` for each image ``(N, 3, H, W)``, all others equally likely.
 
-    An image is not "another" if its pixels are the same. Where the pool has no other, the image's own tiles shuffled.
+    Images with the same pixels do not count as others. If the pool has no other image, the image's own tiles are
+    shuffled.
     """
     picked = integers((len(images),), 0, len(pool), generator)
     next_picked = (picked + integers((len(images),), 1, max(len(pool), 2), generator)) % len(pool)
@@ -69,18 +70,18 @@ def other_images(images: Tensor, pool: Tensor, generator: torch.Generator | None
 
 
 def turned(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Rotate each image by -5 to 5 degrees, every second one upside down, mirrored at the borders."""
+    """Rotate each image by -5 to 5 degrees, with probability 0.5 also by 180 degrees, mirrored at the borders."""
     degrees = uniform((len(images),), -5, 5, generator) + 180 * chance(len(images), 0.5, generator)
     return rotate(images, degrees, padding="reflection")
 
 
 def flip(images: Tensor, generator: torch.Generator | None = None, axis: int = 2) -> Tensor:  # noqa: ARG001
-    """Each image ``(N, 3, H, W)`` mirrored along an axis: 2 swaps top and bottom, 3 left and right."""
+    """Mirror each image ``(N, 3, H, W)`` along an axis: 2 swaps top and bottom, 3 swaps left and right."""
     return images.flip(axis)
 
 
 def repeat_middle_rows(images: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG001
-    """Each image with its second quarter of rows in place of the first and its third in place of the last."""
+    """Copy the second quarter of each image's rows over the first, and the third over the last."""
     quarter = images.shape[2] // 4
     images = images.clone()
     images[:, :, :quarter] = images[:, :, quarter : 2 * quarter]
@@ -90,10 +91,10 @@ def repeat_middle_rows(images: Tensor, generator: torch.Generator | None = None)
 
 @dataclass(frozen=True)
 class Way:
-    """One way to make the source of a logical anomaly.
+    """Way to make the source of a logical anomaly.
 
     Attributes:
-        probability: Share of the sources made so.
+        probability: Probability of this way.
         steps: Functions of images ``(N, 3, H, W)`` and ``generator``, applied in this order.
         other: Whether to start from another image of the pool instead of the image itself.
     """
@@ -106,7 +107,7 @@ class Way:
 def logical_sources(
     images: Tensor, pool: Tensor, ways: Sequence[Way], generator: torch.Generator | None = None
 ) -> Tensor:
-    """A source for each image ``(N, 3, H, W)``, made in one of several ways, with other images from a pool."""
+    """Make a source for each image ``(N, 3, H, W)`` in one of several ways, with other images from a pool."""
     ends = torch.tensor([way.probability for way in ways]).cumsum(0)[:-1]
     chosen = torch.bucketize(uniform((len(images),), generator=generator), ends, right=True)
     sources = torch.empty_like(images)
@@ -121,5 +122,5 @@ def logical_sources(
 
 
 def _equal(first: Tensor, second: Tensor) -> list[int]:
-    """Indices of the images that have the same pixels in both batches."""
+    """Indices of the images with the same pixels in both batches."""
     return [number for number, pair in enumerate(zip(first, second, strict=True)) if torch.equal(*pair)]

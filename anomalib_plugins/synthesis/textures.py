@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Textures that structural defects are painted with: a folder of images, or noise where there is no folder."""
+"""Textures for structural anomalies, from a folder of images or from noise."""
 
 import logging
 import os
@@ -26,10 +26,10 @@ SHOWN = 20
 
 
 class TextureSource(ABC):
-    """Numbered textures of any size, made when first asked for and kept until ``cache_bytes`` is full.
+    """Numbered textures of any size, created on demand and cached until ``cache_bytes`` are used.
 
     Args:
-        cache_bytes: Most memory the kept textures may take; 0 makes them anew each time.
+        cache_bytes: Largest size of the cache; 0 disables it.
     """
 
     def __init__(self, cache_bytes: int = 512 * 2**20) -> None:
@@ -42,14 +42,14 @@ class TextureSource(ABC):
 
     @abstractmethod
     def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
-        """Texture ``number`` as 8-bit RGB ``(H, W, 3)`` of ``size`` (height, width)."""
+        """Create texture ``number`` as 8-bit RGB ``(H, W, 3)`` of ``size`` (height, width)."""
 
     def get(self, number: int, size: tuple[int, int]) -> np.ndarray:
-        """What ``make`` gives, from memory if it is there; not to be modified."""
+        """Get a texture from the cache or from ``make``. It must not be modified."""
         return self.counted(number, size)[0]
 
     def counted(self, number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The texture as ``get`` gives it, and how often each value occurs in each of its channels ``(256, 3)``."""
+        """Get a texture and its histogram ``(256, 3)``. Neither must be modified."""
         key = (number, *size)
         if key in self._kept:
             return self._kept[key]
@@ -62,15 +62,15 @@ class TextureSource(ABC):
 
 
 class TextureFolder(TextureSource):
-    """Every image under a folder, such as the Describable Textures Dataset, resized to the size asked for.
+    """Textures from all images of a folder, e.g. the Describable Textures Dataset, resized as needed.
 
     Args:
-        root: Folder, searched with all its subfolders.
-        cache_bytes: Most memory the kept textures may take; 0 reads the file each time.
+        root: Folder of images, searched with its subfolders.
+        cache_bytes: Largest size of the cache; 0 reads the file each time.
 
     Raises:
-        FileNotFoundError: If ``root`` is no folder or holds no image.
-        ValueError: If files with an image's extension cannot be decoded; each is decoded once to find out.
+        FileNotFoundError: If ``root`` is not a folder or holds no image.
+        ValueError: If files with the extension of an image cannot be decoded. All of them are decoded once to check.
     """
 
     def __init__(self, root: str | Path, cache_bytes: int = 512 * 2**20) -> None:
@@ -93,7 +93,7 @@ class TextureFolder(TextureSource):
         return len(self.paths)
 
     def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
-        """Read and resize an image; grey ones get three equal channels, transparency and high bits are dropped.
+        """Read and resize an image. Grey images get three equal channels; transparency and high bits are dropped.
 
         Raises:
             ValueError: If the file cannot be decoded.
@@ -112,12 +112,12 @@ def _check_files(paths: Sequence[Path]) -> None:
     bad = [f"  {path} ({fault})" for path, fault in zip(paths, faults, strict=True) if fault]
     if bad:
         listing = "\n".join([*bad[:SHOWN], *([f"  ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])])
-        msg = f"{len(bad)} of {len(paths)} textures are no readable images; remove or replace them:\n{listing}"
+        msg = f"{len(bad)} of {len(paths)} textures are not readable images; remove or replace them:\n{listing}"
         raise ValueError(msg)
 
 
 def _fault(path: Path) -> str:
-    """Why an image cannot be decoded, as PIL says it: OpenCV fills what is missing of a file with grey."""
+    """PIL's reason why an image cannot be decoded, or an empty text. OpenCV would fill missing data with grey."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -129,11 +129,11 @@ def _fault(path: Path) -> str:
 
 
 class ProceduralTextures(TextureSource):
-    """Coloured noise: four octaves of Perlin noise in three channels, mixed into random colours.
+    """Textures of coloured noise: four octaves of Perlin noise in three channels, mixed into random colours.
 
     Args:
-        count: Number of different textures; the same number always gives the same texture.
-        cache_bytes: Most memory the kept textures may take; 0 makes them anew each time.
+        count: Number of different textures. The same number always gives the same texture.
+        cache_bytes: Largest size of the cache; 0 disables it.
     """
 
     OCTAVES = 4
@@ -147,7 +147,7 @@ class ProceduralTextures(TextureSource):
         return self.count
 
     def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
-        """Make texture ``number`` from a generator with that seed."""
+        """Create texture ``number`` from a generator with that seed."""
         generator = torch.Generator().manual_seed(number)
         coarsest = 2 ** integers((1, 2), 1, 4, generator)
         noise = torch.zeros(3, *size)
@@ -161,7 +161,7 @@ class ProceduralTextures(TextureSource):
 
 
 def texture_source(root: str | Path | None = None) -> TextureSource:
-    """Textures from the folder ``root``; without one procedural textures, which the log says."""
+    """Create and log a source of textures: the folder ``root``, or procedural textures for ``None``."""
     if root is None:
         logger.info("No texture folder given: structural anomalies use procedural textures. Results may differ.")
         return ProceduralTextures()

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Cut images into tiles and put them back in another order."""
+"""Shuffling of image tiles."""
 
 import torch
 from torch import Tensor
@@ -17,20 +17,20 @@ def shuffle_tiles(
 ) -> Tensor:
     """Permute the ``rows x columns`` tiles of every image, each image in its own random order.
 
-    Where the side is not divisible, the last pixels at the bottom and right stay where they are, so that the pixels
-    of the result are always those of the input.
+    If a side is not divisible, the remaining pixels at the bottom or right are not moved, so that the result always has
+    the same pixels as the input.
 
     Args:
         images: Batch ``(N, C, H, W)``.
-        rows: Tiles along the height, at most ``H``.
-        columns: Tiles along the width, at most ``W``.
+        rows: Number of tiles along the height, at most ``H``.
+        columns: Number of tiles along the width, at most ``W``.
         generator: Source of the permutations.
 
     Returns:
         Batch of the same shape.
 
     Raises:
-        ValueError: If there are more tiles than pixels along a side, or fewer than one.
+        ValueError: If a side has more tiles than pixels, or less than one tile.
     """
     count, channels, height, width = images.shape
     if not (1 <= rows <= height and 1 <= columns <= width):

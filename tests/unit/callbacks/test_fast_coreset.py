@@ -62,5 +62,5 @@ def test_the_sampler_is_anomalibs_again_after_a_fit_and_after_a_failure(fit, mon
 
 
 def test_models_without_a_coreset_are_refused(fit):
-    with pytest.raises(TypeError, match="not for Padim"):
+    with pytest.raises(TypeError, match="only, not with Padim"):
         fit(Padim(backbone="resnet18", pre_trained=False), FastCoreset())

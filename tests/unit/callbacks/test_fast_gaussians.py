@@ -55,5 +55,5 @@ def test_padim_is_anomalibs_again_after_a_failure(fit, monkeypatch):
 
 
 def test_models_without_gaussians_are_refused():
-    with pytest.raises(TypeError, match="FastGaussians is for anomalib's Padim, not for Patchcore"):
+    with pytest.raises(TypeError, match="FastGaussians works with anomalib's Padim only, not with Patchcore"):
         FastGaussians().setup(None, Patchcore(backbone="resnet18", pre_trained=False), "fit")

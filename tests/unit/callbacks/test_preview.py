@@ -98,7 +98,7 @@ def test_a_model_without_anomalies_is_warned_about_and_trained(tmp_path: Path):
 def test_a_model_with_nothing_to_show_is_warned_about(tmp_path: Path):
     model, trainer = Taught(), SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
     model.preview_anomalies = lambda images: None
-    with pytest.warns(UserWarning, match="or none to show"):
+    with pytest.warns(UserWarning, match="No preview: .* or none to show"):
         SynthesisPreview().on_train_batch_start(trainer, model, ImageBatch(image=IMAGE), 0)
     assert not list(tmp_path.iterdir())
 

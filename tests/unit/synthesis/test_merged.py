@@ -172,7 +172,7 @@ def test_unknown_source_is_refused() -> None:
 
 
 def test_textures_that_nothing_paints_with_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'source="pool" paints with other images: leave texture_root=.* out'):
+    with pytest.raises(ValueError, match=r'source="pool" uses no textures: remove it or texture_root='):
         MergedTexture(texture_root=tmp_path, source="pool")
 
 

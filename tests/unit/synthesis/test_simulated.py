@@ -225,8 +225,8 @@ def test_wrong_options_are_refused(options: dict, message: str) -> None:
         ((3, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
         ((2, 1, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
         ((0, 3, 64, 64), None, "with N >= 1"),
-        ((2, 3, 31, 64), None, "at least 32 pixels a side"),
-        ((2, 3, 64, 64), (2, 3, 32, 64), r"the pool must hold images of the batch's shape \(3, 64, 64\)"),
+        ((2, 3, 31, 64), None, "at least 32 pixels per side"),
+        ((2, 3, 64, 64), (2, 3, 32, 64), r"the pool must hold images of shape \(3, 64, 64\) like the batch"),
         ((2, 3, 64, 64), (0, 3, 64, 64), "the pool must hold images"),
     ],
 )

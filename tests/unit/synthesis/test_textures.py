@@ -77,7 +77,7 @@ def test_files_that_cannot_be_decoded_are_refused_together_at_construction(textu
         Image.effect_noise((128, 128), 50).convert("RGB").save(texture_root / name)
         whole = (texture_root / name).read_bytes()
         (texture_root / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="5 of 8 textures are no readable images; remove or replace them") as error:
+    with pytest.raises(ValueError, match="5 of 8 textures are not readable images; remove or replace them") as error:
         texture_source(texture_root)
     for name in ("broken.jpg", "empty.png", "cut.jpg", "cut.png", "cut.webp"):
         assert f"{texture_root / name} (" in str(error.value)
