@@ -13,6 +13,7 @@ from typing import Any
 from anomalib_plugins.inspection.findings import Finding, findings, look_at, readable
 from anomalib_plugins.inspection.folders import folder_findings, layout_of, layouts, photos_in
 from anomalib_plugins.inspection.photos import Photo, photos_of
+from anomalib_plugins.inspection.tables import table_findings
 
 SPLITS = ("train", "val", "test")
 
@@ -53,6 +54,7 @@ def of_datamodule(config: Path) -> Iterator[tuple[str, list[Finding]]]:
         datamodule.setup()
     except Exception as error:  # noqa: BLE001  # whatever its setup raises is a finding
         found.append(Finding(f"{datamodule.name} cannot be set up: {type(error).__name__}: {error}", refused=True))
+        found += table_findings(getattr(datamodule, "source", datamodule))
         photos = photos_in(layout) if layout else []
     else:
         photos = photos_of([(split, getattr(datamodule, f"{split}_data", None)) for split in SPLITS])

@@ -184,10 +184,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--false-alarms", type=float, metavar="SHARE", help="of good parts, e.g. 0.01, that may be defects"
+        "--false-alarms",
+        type=float,
+        metavar="SHARE",
+        help="largest share of good parts that may be called defects, e.g. 0.01; less of it finds fewer defects",
     )
-    how.add_argument("--image-threshold", type=float, metavar="SCORE", help="a pred_score of the checkpoint as it is")
-    parser.add_argument("--pixel-threshold", type=float, metavar="SCORE", help="a value of its anomaly_map")
+    how.add_argument(
+        "--image-threshold",
+        type=float,
+        metavar="SCORE",
+        help="call a part a defect above this pred_score of the checkpoint as it is, from 0 to 1",
+    )
+    parser.add_argument(
+        "--pixel-threshold",
+        type=float,
+        metavar="SCORE",
+        help="mark pixels above this value of the anomaly_map of the checkpoint as it is, from 0 to 1",
+    )
     parser.add_argument("--output", type=Path, metavar="NEW.ckpt", help="default: beside it, NAME_threshold.ckpt")
     parser.add_argument("--scores", type=Path, metavar="FILE.json", help="scores of good parts, for exported models")
     arguments = parser.parse_args(argv)

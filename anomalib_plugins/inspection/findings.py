@@ -112,8 +112,10 @@ def too_few(files: Files) -> Iterable[Finding]:
 
 
 def colours(files: Files) -> Iterable[Finding]:
-    """Transparency and rotation, which anomalib drops."""
+    """Pages, transparency and rotation, which anomalib drops."""
     seen = {photo.path: file for photo, file in files.usable()}
+    what = "images have several pages or frames, of which anomalib reads the first"
+    yield from _about([path for path, file in seen.items() if file.paged], what, "Save each page as a file.")
     what = "images are partly transparent; anomalib drops the transparency and sees the colour below it"
     yield from _about([path for path, file in seen.items() if file.transparent], what)
     what = "images were taken with the camera turned, which anomalib does not see: they lie on their side"

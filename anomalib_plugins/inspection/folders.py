@@ -8,11 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .findings import Finding, missing_masks, readable
 from .photos import Photo
+from .tables import table_findings
 
+# Photos that PIL reads only with a plugin, or not at all.
+CAMERAS = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw")
 NORMAL = ("good", "normal", "ok")
 DEFECTS = ("bad", "defect", "defects", "abnormal", "anomalous", "ng")
 NORMAL_TEST = tuple(f"{name}_test" for name in NORMAL) + tuple(f"test_{name}" for name in NORMAL)
@@ -142,12 +146,14 @@ def folder_findings(layout: Layout) -> Iterator[Finding]:
     if not train:
         looked = f"{', '.join(map(readable, layout.train))} (endings looked for: {', '.join(layout.endings)})"
         yield Finding(f"There are no training images in {looked}", refused=True)
-    other = sorted(
-        set(_images([*layout.train, *layout.good, *layout.defects], IMG_EXTENSIONS)) - {*train, *good, *defects}
-    )
+    known = {*IMG_EXTENSIONS, *Image.registered_extensions(), *CAMERAS}
+    other = sorted(set(_images([*layout.train, *layout.good, *layout.defects], [*known])) - {*train, *good, *defects})
     if other:
-        what = f"{len(other)} images are not read by anomalib's datamodules of this layout, which take {layout.endings}"
-        yield Finding(what, dict.fromkeys(map(str, other), ""), "Use the datamodule Folder, or save them as such.")
+        takes = ", ".join(layout.endings)
+        what = f"{len(other)} images are not read by anomalib's datamodules of this layout, which take {takes}"
+        folder = all(path.suffix.lower() in IMG_EXTENSIONS for path in other)
+        way_out = "Use the datamodule Folder, or save them as such." if folder else "Save them as PNG."
+        yield Finding(what, dict.fromkeys(map(str, other), ""), way_out)
     strange = [folder for folder in (*layout.train, *layout.good, *layout.defects) if not str(folder).isascii()]
     if strange:
         what = "anomalib takes folders with ASCII letters in their path only, and calls any other non-printable"
@@ -184,12 +190,13 @@ def _mask_findings(layout: Layout, defects: Sequence[Path]) -> Iterator[Finding]
 
 
 def folder_faults(datamodule: Any) -> list[Finding]:
-    """What is refused in the folders of a datamodule that could not be set up.
+    """What is refused in the folders or the table of a datamodule that could not be set up.
 
     Args:
         datamodule: It may be anything.
     """
+    datamodule = getattr(datamodule, "source", datamodule)
     layout = layout_of(datamodule)
     if layout is None:
-        return []
+        return [*table_findings(datamodule)]
     return [*missing_masks(photos_in(layout)), *(finding for finding in folder_findings(layout) if finding.refused)]

@@ -26,6 +26,7 @@ class ImageFile(NamedTuple):
         size: Width and height in pixels.
         constant: Whether all pixels are equal.
         transparent: Whether some pixels are not opaque.
+        paged: Whether it has further pages or frames, of which anomalib reads the first.
         rotated: Whether the camera asks viewers to turn the image, which anomalib does not.
         brightness: Mean grey value, 0 to 255.
         digest: Equal for files with equal bytes.
@@ -37,6 +38,7 @@ class ImageFile(NamedTuple):
     size: tuple[int, int] = (0, 0)
     constant: bool = False
     transparent: bool = False
+    paged: bool = False
     rotated: bool = False
     brightness: float = 0.0
     digest: bytes = b""
@@ -109,9 +111,19 @@ def _look_at_image(image: Image.Image) -> ImageFile:
         size=image.size,
         constant=bool((lowest == highest).all()),
         transparent=_is_transparent(image),
+        paged=_has_pages(image),
         rotated=image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
         brightness=ImageStat.Stat(image.convert("L")).mean[0],
     )
+
+
+def _has_pages(image: Image.Image) -> bool:
+    if image.format == "MPO":  # a phone's JPEG, with a preview behind the photo
+        return False
+    try:
+        return getattr(image, "n_frames", 1) > 1
+    except Exception:  # noqa: BLE001  # what is behind the first page is no concern of anomalib's
+        return False
 
 
 def _look_at_mask(image: Image.Image) -> ImageFile:

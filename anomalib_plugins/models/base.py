@@ -86,7 +86,7 @@ class PluginModule:
     def configure_callbacks(self) -> Sequence[Callback]:
         """Look after checkpoints, data and drift in front of anomalib's own components; sum up after them."""
         datamodule = getattr(self.trainer, "datamodule", None)  # type: ignore[attr-defined]
-        if getattr(datamodule, "seed", 0) is None:
+        if datamodule is not None and getattr(datamodule, "seed", 0) is None:
             # anomalib would split anew in every command and on every device, and test on what was trained on.
             datamodule.seed = 0
         callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]

@@ -3,6 +3,7 @@
 
 """Photos spoilt in every way that was met, and what ``python -m anomalib_plugins check`` says of each."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from anomalib.data import MVTecAD
@@ -60,6 +62,11 @@ def turned(path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # orientation
     image.save(path, exif=exif)
+
+
+def paged(path: Path) -> None:
+    page = grey((64, 64))
+    page.save(path, save_all=True, append_images=[page.rotate(90)])
 
 
 def transparent(path: Path) -> None:
@@ -143,6 +150,16 @@ FAULTS = {
     "other ending": Fault(
         lambda part: good(part).rename(good(part).with_suffix(".jpg")),
         "1 images are not read .*\n.*002.jpg",
+        mend=False,
+    ),
+    "photo of a phone": Fault(
+        lambda part: (plain_folders(part) / "good/002.png").rename(part / "good/002.HEIC"),
+        "1 images are not read .*\n.*002.HEIC\nSave them as PNG",
+        mend=False,
+    ),
+    "several pages": Fault(
+        lambda part: [paged(plain_folders(part) / "good/x.tif"), paged(part / "good/x.webp")],
+        "2 images have several pages or frames.*\n.*x.tif\n.*x.webp",
         mend=False,
     ),
     "no test": Fault(
@@ -282,6 +299,34 @@ def test_any_datamodule_of_a_configuration_is_checked(
     assert "MEND  disc cannot be set up: ValueError" in printed
     assert re.search(r"MEND  1 defects have no mask.*\n.*test/hole/001.png", printed)
     assert code == 1
+
+
+def test_what_a_table_names_and_is_not_there_is_named(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, paths = tmp_path / "data.yaml", ["train/good/000.png", "train/good/gone.png", r"test\hole\000.png"]
+    table = {"image_path": paths, "label_index": [0, 0, 1], "split": ["train", "train", "test"]}
+    arguments = {"name": "table", "root": str(part), "samples": table, "num_workers": 0}
+    config.write_text(json.dumps({"class_path": "Tabular", "init_args": arguments}))
+    code, printed = check(capsys, "--data", config)
+    assert f"MEND  2 files of the table are not in {part}" in printed
+    assert "  train/good/gone.png\n  test\\hole\\000.png\nWrite / in place of the backslashes" in printed
+    assert code == 1
+
+
+def test_masks_of_a_table_work_or_it_is_said_with_which_pandas(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, photos = tmp_path / "data.yaml", [good(part, 0), good(part, 1), *(part / "test/hole").iterdir()]
+    masks = ["", "", *(str(part / f"ground_truth/hole/{path.stem}_mask.png") for path in photos[2:])]
+    table = {"image_path": [str(path) for path in photos], "label_index": [0, 0, 1, 1, 1], "mask_path": masks}
+    arguments = {"name": "table", "samples": table, "num_workers": 0}
+    config.write_text(json.dumps({"class_path": "Tabular", "init_args": arguments}))
+    code, printed = check(capsys, "--data", config)
+    assert code == 0, printed
+    config.write_text(json.dumps({"class_path": "Tabular", "init_args": {**arguments, "root": str(part)}}))
+    code, printed = check(capsys, "--data", config)
+    assert code == int("pip install 'pandas<3'" in printed) == int(pd.__version__ >= "3")
 
 
 def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_found(
