@@ -170,18 +170,22 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
         for label, model in choices
     ]
     categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
-    data = {
-        "class_path": "MVTecAD",
-        "label": args.root.name,
-        "init_args": {
-            "root": str(args.root),
-            "category": {"grid": categories},
-            "train_batch_size": args.batch_size,
-            "eval_batch_size": 8,
-            "num_workers": args.workers,
-        },
-    }
-    return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": models}, "data": data}}
+    batches = {"train_batch_size": args.batch_size, "eval_batch_size": 8, "num_workers": args.workers}
+    data = [
+        {"class_path": name, "label": args.root.name, "init_args": {**arguments, **batches}}
+        for name, arguments in (_data_of(args.root, category) for category in categories)
+    ]
+    return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": models}, "data": {"grid": data}}}
+
+
+def _data_of(root: Path, category: str) -> tuple[str, dict[str, Any]]:
+    """Datamodule of a category and its arguments: MVTecAD fails without masks."""
+    folder = root / category
+    if any((folder / "ground_truth").glob("*/*")):
+        return "MVTecAD", {"root": str(root), "category": category}
+    defects = [f"test/{path.name}" for path in sorted((folder / "test").glob("*/")) if path.name != "good"]
+    folders = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": defects}
+    return "Folder", {"name": category, "root": str(folder), **folders, "val_split_mode": "same_as_test"}
 
 
 def plan_of(configs: list[dict[str, Any]], args: argparse.Namespace) -> list[tuple["BenchmarkGenerator", Any]]:

@@ -14,13 +14,18 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from PIL import Image
+
+from .defects import COLUMNS, defects, placement
 
 
 class PredictionSummary(BasePredictionWriter):
     """Logs how many images were judged anomalous, where their heatmaps are, and where the scores of all.
 
     The scores are in ``predictions.csv`` in the trainer's root folder: ``image_path``, ``pred_score`` and
-    ``pred_label``, 1 for a defect; in the order of the data set, on any number of devices.
+    ``pred_label``, 1 for a defect; in the order of the data set, on any number of devices. ``defects.csv`` beside it
+    has a row for each connected part of the predicted mask of an anomalous image: ``left``, ``top``, ``width``,
+    ``height`` and ``area`` in pixels of the photo, ``share`` of its area, and the highest ``score`` of its pixels.
 
     Stands after the post-processor, which gives the labels, and the visualizer, which chooses the folder.
     """
@@ -47,16 +52,20 @@ class PredictionSummary(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Collect; a model without a threshold gives no labels."""
-        del pl_module, batch_idx
+        del batch_idx
         labels, scores = getattr(prediction, "pred_label", None), getattr(prediction, "pred_score", None)
         if labels is None or scores is None:
             return
         first = len(self._rows)  # a dataset that is read from its start to its end has no indices
         indices = batch_indices or [(first + i) * trainer.world_size + trainer.global_rank for i in range(len(labels))]
         paths = getattr(batch, "image_path", None) or [""] * len(labels)
-        for index, path, score, label in zip(indices, paths, scores.flatten(), labels.flatten(), strict=True):
+        transform = getattr(getattr(pl_module, "pre_processor", None), "transform", None)
+        for i, (index, path, score, label) in enumerate(
+            zip(indices, paths, scores.flatten(), labels.flatten(), strict=True)
+        ):
             row = {"image_path": path, "pred_score": score.item(), "pred_label": int(label)}
-            self._rows[dataloader_idx, index] = row
+            found = _defects(prediction, i, path, transform) if label else []
+            self._rows[dataloader_idx, index] = {**row, "defects": found}
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say it, of all devices."""
@@ -69,9 +78,30 @@ class PredictionSummary(BasePredictionWriter):
         if not rows or not trainer.is_global_zero:
             return
         table = pd.DataFrame([rows[position] for position in sorted(rows)])
-        file = Path(trainer.default_root_dir) / "predictions.csv"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(file, index=False)
-        folders = [each.output_dir for each in trainer.callbacks if isinstance(each, ImageVisualizer)]
-        where = f" Heatmaps: {folders[0]}" if folders else ""
-        rank_zero_info(f"{table.pred_label.sum()} of {len(table)} images judged anomalous.{where} Scores: {file}")
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        table.drop(columns="defects").to_csv(folder / "predictions.csv", index=False)
+        images = [each.output_dir for each in trainer.callbacks if isinstance(each, ImageVisualizer)]
+        where = f" Heatmaps: {images[0]}" if images else ""
+        where += f" Scores: {folder / 'predictions.csv'}"
+        if table.defects.notna().any():
+            _write_defects(table, folder / "defects.csv")
+            where += f" Defects: {folder / 'defects.csv'}"
+        rank_zero_info(f"{table.pred_label.sum()} of {len(table)} images judged anomalous.{where}")
+
+
+def _defects(prediction: Any, number: int, path: str, transform: Any) -> list[dict[str, Any]] | None:
+    """Defects of one image of a batch, in pixels of its file; ``None`` if there are no masks or no such file."""
+    masks, maps = getattr(prediction, "pred_mask", None), getattr(prediction, "anomaly_map", None)
+    if masks is None or maps is None or not Path(path).is_file():
+        return None
+    mask, anomaly_map = (each[number].reshape(each.shape[-2:]) for each in (masks, maps))
+    with Image.open(path) as photo:
+        place = placement(transform, photo.size, mask.shape)
+    return None if place is None else defects(mask, anomaly_map, place)
+
+
+def _write_defects(table: pd.DataFrame, file: Path) -> None:
+    known = table[table.defects.notna()]
+    rows = [{"image_path": row.image_path, **defect} for row in known.itertuples() for defect in row.defects]
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(file, index=False)

@@ -138,7 +138,8 @@ def test_a_photo_that_validation_shows_twice_is_one_good_part():
 
 def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heatmaps_are(used, tmp_path, caplog):
     folder = photos(tmp_path / "same", count=2)
-    photos(folder / "dark", brightness=0.3, count=1)
+    (dark,) = photos(folder / "dark", brightness=0.3, count=1).iterdir()
+    Image.open(dark).resize((200, 100)).save(dark)
     with caplog.at_level(logging.INFO):
         batches = engine(tmp_path).predict(Dark(visualizer=True), data_path=folder, ckpt_path=used)
     bad = sum(int(batch.pred_label.sum()) for batch in batches)
@@ -148,6 +149,12 @@ def test_prediction_ends_with_how_many_images_are_anomalous_and_where_their_heat
     rows = pd.read_csv(re.search(r"Scores: (\S+)", caplog.text)[1])
     assert [Path(path).parent.name for path in rows.image_path[rows.pred_label == 1]] == ["dark"]
     assert_close(torch.tensor(rows.pred_score), torch.cat([batch.pred_score for batch in batches]).double())
+    found = pd.read_csv(re.search(r"Defects: (\S+)", caplog.text)[1])
+    assert set(found.image_path) == {str(dark)}
+    assert (found.left + found.width).max() == 200  # in pixels of the photo, not of the model's image
+    assert (found.top + found.height).max() == 100
+    marked = sum(int(batch.pred_mask.sum()) for batch in batches if batch.pred_label.all())
+    assert found.share.sum() == pytest.approx(marked / (SIZE[0] * SIZE[1]), abs=1e-3)
 
 
 class Kept(Callback):

@@ -4,6 +4,7 @@
 """The benchmark from its command line, on photos of a few pixels."""
 
 import json
+import shutil
 from pathlib import Path
 
 import anomalib.models
@@ -60,6 +61,17 @@ def test_every_job_leaves_a_row_predictions_a_sheet_and_a_checkpoint(root: Path,
     for name in ("GreyIterative-data-bolt-0", "GreyOnePass-data-bolt-0"):
         assert Image.open(tmp_path / "maps" / f"{name}.png").width > 100
         assert torch.load(tmp_path / "weights" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_category_without_masks_is_benchmarked_with_image_metrics(root: Path) -> None:
+    shutil.copytree(root / "bolt", root / "nut")
+    shutil.rmtree(root / "nut/ground_truth")
+    code, rows = run(root, "--models", "GreyOnePass")
+    assert code == 0
+    assert [(row["category"], row["image_auroc"], row["pixel_auroc"]) for row in rows] == [
+        ("bolt", "1.0000", "1.0000"),
+        ("nut", "1.0000", "nan"),
+    ]
 
 
 def test_size_and_speed_are_measured(root: Path) -> None:
