@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.draws import moved_together, uniform
 
 LUMA = (0.299, 0.587, 0.114)
 # RGB to luma and two colour axes (NTSC YIQ). A change of hue rotates the plane of the last two and keeps the luma.
@@ -37,17 +37,23 @@ class ColourChange(NamedTuple):
     saturation: Tensor
     hue: Tensor
 
-    def matrix(self) -> Tensor:
-        """Compute the matrices ``(N, 3, 3)`` that RGB values are multiplied by."""
+    def affine(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the change as affine maps of RGB values, with the device and type of another tensor.
+
+        Returns:
+            Matrices ``(N, 3, 3)`` that the values are multiplied by, factors ``(N,)`` of the mean luma that is added, and
+            the weights of that luma ``(3,)``.
+        """
+        parts = self._matrix(), (1 - self.contrast) * self.brightness, _YIQ[0]
+        matrix, grey, luma = moved_together([part.to(like.dtype) for part in parts], like.device)
+        return matrix, grey, luma
+
+    def _matrix(self) -> Tensor:
         scale, saturation, hue = (
             amount[:, None, None]
             for amount in (self.contrast * self.brightness, self.saturation, 2 * math.pi * self.hue)
         )
         return scale * (_GREY + saturation * (hue.cos() * _COLOUR + hue.sin() * _TURNED))
-
-    def offset(self, mean: Tensor) -> Tensor:
-        """Compute the offsets ``(N,)`` that are added to all channels, given each image's mean colour ``(N, 3)``."""
-        return ((1 - self.contrast) * self.brightness).to(mean) * (mean @ _YIQ[0].to(mean))
 
 
 def random_colours(
@@ -79,8 +85,9 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
     """
     flat = images.flatten(2)  # (N, 3, H * W)
     with torch.autocast(images.device.type, enabled=False):
-        offset = change.offset(flat.mean(dim=2))[:, None, None]
-        return torch.baddbmm(offset, change.matrix().to(images), flat).clamp_(0, 1).view_as(images)
+        matrix, grey, luma = change.affine(images)
+        offset = grey * (flat.mean(dim=2) @ luma)
+        return torch.baddbmm(offset[:, None, None], matrix, flat).clamp_(0, 1).view_as(images)
 
 
 def adjust_lists(colours: Sequence[Tensor], change: ColourChange) -> list[Tensor]:
@@ -88,7 +95,8 @@ def adjust_lists(colours: Sequence[Tensor], change: ColourChange) -> list[Tensor
     if len(colours) == 0:
         return []
     mean = torch.stack([pixels.mean(dim=1) for pixels in colours])
-    offsets, matrices = change.offset(mean), change.matrix().to(mean)
+    matrices, grey, luma = change.affine(mean)
+    offsets = grey * (mean @ luma)
     return [
         torch.addmm(offset, matrix, pixels).clamp_(0, 1)
         for offset, matrix, pixels in zip(offsets, matrices, colours, strict=True)

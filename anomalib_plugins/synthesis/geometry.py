@@ -42,9 +42,9 @@ def rotations(degrees: Tensor) -> Tensor:
 
 def _warp_batch(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
     """Warp images on any device: ``matrix`` ``(N, 2, 2)`` maps each pixel's offset from the centre to its source."""
-    size = images.new_tensor(images.shape[:-3:-1])  # width, height
+    size = torch.tensor(images.shape[:-3:-1], dtype=images.dtype)  # width, height
     # In the units of grid_sample both sides of every image have length 2.
-    theta = F.pad(matrix.to(images) * size / size[:, None], (0, 1))
+    theta = F.pad(matrix.to(images.dtype) * size / size[:, None], (0, 1)).to(images.device)
     where = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, where, padding_mode=padding, align_corners=False)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import chance, uniform
+from anomalib_plugins.synthesis.draws import chance, moved_together, uniform
 from anomalib_plugins.synthesis.foreground import BrightObject
 from anomalib_plugins.synthesis.geometry import rotate, rotations, warp_plane
 from anomalib_plugins.synthesis.perlin import perlin_noise
@@ -104,7 +104,7 @@ def areas(masks: Tensor) -> Tensor:
 
 def pixel_numbers(masks: Tensor) -> list[Tensor]:
     """Flat indices ``(P,)`` of the pixels of each boolean mask ``(N, 1, H, W)``; ``P`` differs between masks."""
-    return [torch.from_numpy(np.flatnonzero(mask)).to(masks.device) for mask in masks.cpu().numpy()]
+    return moved_together([torch.from_numpy(np.flatnonzero(mask)) for mask in masks.cpu().numpy()], masks.device)
 
 
 def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anomalib_plugins.synthesis.base import NORMAL, STRUCTURAL, SyntheticBatch
 from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.draws import moved_together, uniform
 from anomalib_plugins.synthesis.geometry import pixel_scale
 from anomalib_plugins.synthesis.painting import blend, read
 
@@ -137,16 +137,16 @@ def paste(
         Images, exact masks of the changed pixels, and kinds: structural, or normal if nothing changed.
     """
     seen = [_visible(each, images[0, 0].numel()) for each in moves]
-    colours = [
-        read(image, part.source.to(image.device)) for image, parts in zip(images, seen, strict=True) for part in parts
-    ]
+    places = [torch.cat([part.target for part in parts]) for parts in seen]
+    numbers = moved_together([*(part.source for parts in seen for part in parts), *places], images.device)
+    sources, places = iter(numbers[: -len(places)]), numbers[-len(places) :]
+    colours = [read(image, next(sources)) for image, parts in zip(images, seen, strict=True) for _ in parts]
     if jitter > 0:
         colours = adjust_lists(colours, random_colours(len(colours), generator, jitter, jitter, jitter, jitter))
     mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
     masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
     changed, remaining = [], iter(colours)
-    for image, output, mask, parts in zip(images, mixed, masks, seen, strict=True):
-        place = torch.cat([part.target for part in parts]).to(images.device)
+    for image, output, mask, place, parts in zip(images, mixed, masks, places, seen, strict=True):
         paint = torch.cat([next(remaining) for _ in parts], dim=1)
         changed.append(blend(image, output, mask, place, paint, 1.0))
     return SyntheticBatch(mixed, masks, torch.where(torch.stack(changed) > 0, STRUCTURAL, NORMAL))

@@ -133,7 +133,7 @@ class SimulatedAnomaly(AnomalyGenerator):
         changed = torch.stack(list(map(blend, images, mixed, masks, places, paints, delta)))
         # Where the paint looks like the image too little has changed, so something that differs takes its place.
         for make in (self._texture_paints, opposite):
-            poor = (changed < self._minimum(images)).nonzero()[:, 0].tolist()
+            poor = (changed < self._minimum(images)).cpu().nonzero()[:, 0].tolist()
             if not poor:
                 break
             logical[poor] = False

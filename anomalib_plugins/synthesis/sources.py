@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anomalib_plugins.synthesis.augment import augment, random_operations
 from anomalib_plugins.synthesis.colour import colour_jitter
-from anomalib_plugins.synthesis.draws import chance, integers, uniform
+from anomalib_plugins.synthesis.draws import chance, integers, moved_together, uniform
 from anomalib_plugins.synthesis.geometry import rotate
 from anomalib_plugins.synthesis.textures import TextureSource
 from anomalib_plugins.synthesis.tiles import shuffle_tiles
@@ -37,13 +37,13 @@ def texture_colours(
         Colours ``(3, P)`` in ``[0, 1]`` for each of ``places``, on its device.
     """
     drawn = integers((len(places),), 0, len(textures), generator).tolist()
+    here = moved_together(places, torch.device("cpu"))
     colours = []
-    for place, number, order, amounts in zip(places, drawn, *random_operations(len(places), generator), strict=True):
+    for place, number, order, amounts in zip(here, drawn, *random_operations(len(places), generator), strict=True):
         pixels, counts = textures.counted(number, (size[0], size[1]))
-        values = augment(pixels, order, amounts, place.cpu().numpy(), counts)
-        shares = np.divide(values.T, np.float32(255), dtype=np.float32, order="C")
-        colours.append(torch.from_numpy(shares).to(place.device))
-    return colours
+        values = augment(pixels, order, amounts, place.numpy(), counts)
+        colours.append(torch.from_numpy(np.divide(values.T, np.float32(255), dtype=np.float32, order="C")))
+    return moved_together(colours, places[0].device) if places else []
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -123,4 +123,4 @@ def logical_sources(
 
 def _equal(first: Tensor, second: Tensor) -> list[int]:
     """Indices of the images with the same pixels in both batches."""
-    return [number for number, pair in enumerate(zip(first, second, strict=True)) if torch.equal(*pair)]
+    return (first == second).flatten(1).all(dim=1).cpu().nonzero()[:, 0].tolist()
