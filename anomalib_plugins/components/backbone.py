@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from torchvision.models import list_models
 
 from anomalib_plugins.components.names import did_you_mean
-from anomalib_plugins.components.weights import PACKAGED, load_backbone, packaged_weights
+from anomalib_plugins.components.weights import (
+    COUNTER,
+    PACKAGED,
+    classifier_of,
+    load_backbone,
+    packaged_weights,
+    read_tensors,
+)
 
 
 class Backbone(nn.Module):
@@ -94,8 +101,7 @@ class Backbone(nn.Module):
             FileNotFoundError: If there is no such file, or no ImageNet weights.
             ValueError: If the file is of another architecture.
         """
-        packaged = packaged_weights(self.name) is not None
-        if weights is not None or packaged or ("res" in self.name and self.name in list_models()):
+        if weights is not None or self._is_known:
             load_backbone(self.network, self.name, weights, prefix=prefix)
             return
         try:
@@ -108,6 +114,37 @@ class Backbone(nn.Module):
             )
             raise FileNotFoundError(msg) from error
         self.network.load_state_dict(state)
+
+    def with_classifier(self, weights: str | Path | None = None) -> nn.Module | None:
+        """A copy of the network with the classifier of its ImageNet weights, which gives logits ``(N, K)``.
+
+        Args:
+            weights: What :meth:`load` read.
+
+        Returns:
+            ``None`` if these weights have no trained classifier, or lack tensors of the network before it.
+        """
+        given = self._tensors(weights)
+        head = classifier_of(given, str(self.network.pretrained_cfg["classifier"]))
+        own = self.network.state_dict()
+        if not head or not {name for name in own if not name.endswith(COUNTER)} <= set(given):
+            return None
+        classes = next(len(each) for name, each in head.items() if name.endswith("bias"))
+        network = timm.create_model(self.name, pretrained=False, num_classes=classes)
+        network.load_state_dict({**own, **head})
+        return network
+
+    def _tensors(self, weights: str | Path | None) -> dict[str, Tensor]:
+        """All tensors that :meth:`load` can choose from."""
+        if weights is not None or self._is_known:
+            return read_tensors(self.name, weights)
+        state: dict[str, Tensor] = timm.create_model(self.name, pretrained=True).state_dict()
+        return state
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether an installed package or torchvision has its ImageNet weights."""
+        return packaged_weights(self.name) is not None or ("res" in self.name and self.name in list_models())
 
     def normalize(self, images: Tensor) -> Tensor:
         """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` as the network's ImageNet weights expect."""

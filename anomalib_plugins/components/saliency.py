@@ -4,7 +4,6 @@
 """LayerCAM: which pixels a convolutional network looks at, layer by layer."""
 
 import difflib
-import logging
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import vgg16
 
-from anomalib_plugins.components.weights import imagenet_state_dict, load_backbone, load_state_dict
-
-logger = logging.getLogger(__name__)
+from anomalib_plugins.components.weights import classifier_of, imagenet_state_dict, load_backbone, load_state_dict
 
 Target = Literal["class", "feature-energy"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -149,8 +146,8 @@ def vgg16_saliency(
     Args:
         weights: File to read; ``None`` takes ImageNet weights from the caches or the internet.
         layers: Indices in ``features``.
-        target: See ``LayerCam``; ``None`` takes ``"class"`` if the file has a classifier, else ``"feature-energy"``,
-            and says so in the log.
+        target: See ``LayerCam``; ``None`` takes ``"class"`` if the file has a trained classifier, else
+            ``"feature-energy"``.
         pre_trained: ``False`` leaves the network random, for tests.
         margin: See ``LayerCam``.
 
@@ -164,12 +161,11 @@ def vgg16_saliency(
     classifier = False
     if pre_trained:
         given = imagenet_state_dict("vgg16") if weights is None else load_state_dict(weights)
-        classifier = any(name.endswith("classifier.6.weight") for name in given)
+        classifier = bool(classifier_of(given, "classifier.6"))
     if target is None:
         target = "class" if classifier else "feature-energy"
-        logger.info("Saliency of VGG-16 for the target %s.", target)
     elif target == "class" and pre_trained and not classifier:
-        msg = f'{weights} has no classifier of VGG-16, so there is no class: use target="feature-energy"'
+        msg = f'{weights or "the cached file"} has no trained classifier of VGG-16: use target="feature-energy"'
         raise ValueError(msg)
     with torch.device("meta"):  # the random start of 138 million parameters takes seconds
         network: nn.Module = vgg16(weights=None)

@@ -182,6 +182,27 @@ def imagenet_state_dict(name: str) -> dict[str, Tensor]:
     return load_state_dict(file)
 
 
+def read_tensors(name: str, weights: str | Path | None = None) -> dict[str, Tensor]:
+    """All tensors that :func:`load_backbone` can choose from, with the same arguments and errors."""
+    return imagenet_state_dict(name) if weights is None else _with_timm_names(load_state_dict(weights), name)
+
+
+def classifier_of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of a network's classifier.
+
+    Args:
+        tensors: Of the whole network, by name.
+        name: Of the classifier, e.g. ``fc``.
+
+    Returns:
+        Weight and bias by their full names; nothing if they are missing or were never trained: all biases are 0, as
+        torchvision's and timm's networks begin.
+    """
+    bias = tensors.get(f"{name}.bias")
+    trained = bias is not None and bool(bias.any())
+    return {key: each for key, each in tensors.items() if key.startswith(f"{name}.")} if trained else {}
+
+
 def load_backbone(
     module: nn.Module, name: str = "resnet18", weights: str | Path | None = None, prefix: str = ""
 ) -> Unloaded:
@@ -204,7 +225,7 @@ def load_backbone(
         ValueError: If the file is damaged, or of another architecture.
     """
     source = "ImageNet weights" if weights is None else str(weights)
-    given = imagenet_state_dict(name) if weights is None else _with_timm_names(load_state_dict(weights), name)
+    given = read_tensors(name, weights)
     given = {key.removeprefix(prefix): each for key, each in given.items() if key.startswith(prefix)} or given
     own = {key: each for key, each in module.state_dict().items() if not key.endswith(COUNTER)}
     given = {key: each for key, each in given.items() if not key.endswith(COUNTER)}

@@ -36,11 +36,11 @@ class PhasedModule(PluginModule):
     automatic_optimization = False  # a loader's batch is several optimizer steps, or none
     _load_later: str | None = None
 
-    def start_from(self, backbone: str, weights: str | Path | None, pre_trained: bool) -> None:
+    def start_from(self, network: str, weights: str | Path | None, pre_trained: bool) -> None:
         """Load ImageNet weights from a file at once; a download waits for the training, no constructor does.
 
         Args:
-            backbone: Where in this model the :class:`Backbone` is, e.g. ``"model.backbone"``.
+            network: Where in this model they belong, e.g. ``"model.backbone"``; the part there has a method ``load``.
             weights: File to read.
             pre_trained: Whether to download without a file.
 
@@ -49,12 +49,13 @@ class PhasedModule(PluginModule):
             ValueError: If the file is of another architecture.
         """
         if weights is not None:
-            self._backbone(backbone).load(weights, prefix=f"{backbone}.network.")
+            self._load(network, weights)
         elif pre_trained:
-            self._load_later = backbone
+            self._load_later = network
 
-    def _backbone(self, name: str) -> Backbone:
-        return self.get_submodule(name)  # type: ignore[attr-defined]
+    def _load(self, name: str, weights: str | Path | None = None) -> None:
+        network = self.get_submodule(name)  # type: ignore[attr-defined]
+        network.load(weights, **({"prefix": f"{name}.network."} if isinstance(network, Backbone) else {}))
 
     def on_fit_start(self) -> None:
         """Leave evaluation, where using the model before its training has put it."""
@@ -69,7 +70,7 @@ class PhasedModule(PluginModule):
         """
         super().setup(stage)  # type: ignore[misc]
         if stage == "fit" and self._load_later is not None:
-            self._backbone(self._load_later).load()
+            self._load(self._load_later)
             self._load_later = None
 
     @property

@@ -53,11 +53,20 @@ def salient(ranks: Tensor, which: Which = "max", generator: torch.Generator | No
     elif which == "min":
         rank = ranks.amin(dim=(2, 3), keepdim=True)
     else:
-        levels = torch.arange(int(ranks.max()) + 1, device=ranks.device)
-        present = torch.stack([(ranks == level).flatten(2).any(dim=2) for level in levels], dim=2)  # (N, L, k)
-        lots = uniform(present.shape, 0.0, 1.0, generator).to(ranks.device)
-        rank = torch.where(present, lots, -1.0).argmax(dim=2)[:, :, None, None]
+        present = every_cluster(ranks, int(ranks.max()) + 1).flatten(3).any(dim=3)  # (N, L, k)
+        rank = random_one(present, generator)[:, :, None, None]
     return ranks == rank
+
+
+def every_cluster(ranks: Tensor, k: int) -> Tensor:
+    """The pixels of all clusters: ``(N, L, K, H, W)``, boolean, of ranks ``(N, L, H, W)`` from 0 to ``K - 1``."""
+    return ranks[:, :, None] == torch.arange(k, device=ranks.device)[:, None, None]
+
+
+def random_one(present: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Number of a random true value of each row of booleans ``(..., K)``: ``(...)``."""
+    lots = uniform(present.shape, 0.0, 1.0, generator).to(present.device)
+    return torch.where(present, lots, -1.0).argmax(dim=-1)
 
 
 def topk(maps: Tensor, count: int = 300) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from anomalib_plugins.components.kmeans import MAX_CLUSTERS
-from anomalib_plugins.pretext.anchors import Which, clusters, pack, salient, topk, unpack
+from anomalib_plugins.pretext.anchors import Which, clusters, every_cluster, pack, random_one, salient, topk, unpack
 from anomalib_plugins.synthesis import NORMAL, AnomalyGenerator, CutPaste, CutSwap, SyntheticBatch, colour_jitter
 
 Augmentation = Literal["cutswap", "cutpaste", "none"]
@@ -103,11 +103,12 @@ class CutSwapTask:
 class Anchors:
     """Where patches may be anchored in each training image, from saliency maps of several layers.
 
-    A map and an image take a bit a pixel: 41 kB an image of 256 x 256 with five maps.
+    A map and an image take a bit a pixel, and for a random cluster a bit a cluster: 41 kB an image of 256 x 256 with
+    five maps, or K times that.
 
     Args:
         k: Clusters of a map's intensities.
-        cluster: Which of them holds the anchors: the most or the least salient, or a random one.
+        cluster: Which of them holds the anchors: the most or the least salient, or each time a random one.
         strategy: ``"kmeans"`` for these clusters, ``"topk"`` for the 300 most salient pixels.
 
     Raises:
@@ -150,7 +151,6 @@ class Anchors:
         paths: Sequence[str],
         load: Callable[[str], Tensor],
         saliency: Callable[[Tensor], Tensor],
-        seed: int = 0,
         batch_size: int = 8,
     ) -> None:
         """Look at every training image once; a progress bar says how far that is.
@@ -159,14 +159,14 @@ class Anchors:
             paths: The images' files; the order does not matter.
             load: Gives the image ``(3, H, W)`` of a file as the network sees it, all of one size.
             saliency: Gives maps ``(N, L, H, W)`` in ``[0, 1]`` of RGB images ``(N, 3, H, W)``.
-            seed: Draws random clusters.
             batch_size: Images the saliency network takes at a time.
         """
-        generator = torch.Generator().manual_seed(seed)
         ordered = sorted(set(paths))
         for start in tqdm(range(0, len(ordered), batch_size), desc="Saliency of the training images"):
             names = ordered[start : start + batch_size]
-            anchors = self.of_maps(saliency(torch.stack([load(name) for name in names])), generator)
+            maps = saliency(torch.stack([load(name) for name in names]))
+            # (N, L, H, W), or (N, L, K, H, W) to choose from
+            anchors = self.of_maps(maps) if self.cluster != "random" else every_cluster(clusters(maps, self.k), self.k)
             self._size = anchors.shape[-2:]
             self._packed.update(zip(names, pack(anchors), strict=True))
 
@@ -181,12 +181,13 @@ class Anchors:
         """Forget them all."""
         self._packed.clear()
 
-    def __call__(self, paths: Sequence[str], layers: Sequence[int]) -> Tensor:
+    def __call__(self, paths: Sequence[str], layers: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Anchors of images, each by its own map.
 
         Args:
             paths: Their files ``(N,)``.
             layers: Which of the L maps to take for each ``(N,)``.
+            generator: Source of random clusters.
 
         Returns:
             Boolean ``(N, H, W)``, on the CPU.
@@ -194,6 +195,7 @@ class Anchors:
         Raises:
             KeyError: If an image was not there when saliency was computed.
         """
-        return unpack(
-            torch.stack([self._packed[path][layer] for path, layer in zip(paths, layers, strict=True)]), self._size
-        )
+        packed = torch.stack([self._packed[path][layer] for path, layer in zip(paths, layers, strict=True)])
+        if self.cluster == "random":  # (N, K, B)
+            packed = packed[torch.arange(len(packed)), random_one(packed.any(dim=2), generator)]
+        return unpack(packed, self._size)

@@ -13,6 +13,14 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).with_name("papers")
+# Options that say how long and at what size a model was trained: a result with others is compared, and they are named.
+SCHEDULE = {
+    *("steps", "epochs", "batch_size", "min_steps_per_epoch", "learning_rate", "optimizer", "freeze_steps"),
+    *("pretrain_epochs", "pretrain_batch_size", "backbone_bn", "image_size", "center_crop"),
+    *("jigsaw_epochs", "jigsaw_steps", "jigsaw_batch_size", "jigsaw_learning_rate"),
+}
+# Options that change neither the method nor its schedule.
+FREE = {"seed", "weights", "saliency_weights", "texture_root", "dtd_dir", "search", "half", "max_bank_size"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Published:
         mean: Their means as printed, which rounding and slips may keep from being those of ``values``.
         arguments: Arguments of the model that give the paper's setting.
         defaults: Further ones, which are the model's defaults.
+        ablated: More defaults, which only ablations change; a result with others is not compared.
+        exceptions: Arguments of single categories.
         note: What else is to be known.
     """
 
@@ -38,6 +48,8 @@ class Published:
     mean: dict[str, float] = field(default_factory=dict)
     arguments: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
+    ablated: dict[str, Any] = field(default_factory=dict)
+    exceptions: dict[str, dict[str, Any]] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -48,16 +60,35 @@ class Published:
     def is_about(self, row: Mapping[str, str], category: tuple[str, str]) -> bool:
         """Whether the method is that of a row of results, with the same arguments, and has the category.
 
+        Arguments in ``SCHEDULE`` and ``FREE`` may differ.
+
         Args:
             row: Row of a results file. Its model is called by its class, perhaps followed by what tells it from others.
             category: Data set (perhaps unknown, ``""``) and category.
         """
         dataset, name = category
-        options = json.loads(row.get("options") or "{}")
-        same = all(options.get(key) == value for key, value in self.arguments.items())
-        same &= all(options.get(key, value) == value for key, value in self.defaults.items())
-        same &= dataset in {self.dataset, ""} and name in self.values
-        return same and model_of(row["model"], {self.method}) == self.method
+        same = dataset in {self.dataset, ""} and name in self.values
+        return same and model_of(row["model"], {self.method}) == self.method and self._fits(options_of(row), name)
+
+    def _fits(self, options: Mapping[str, Any], category: str) -> bool:
+        arguments = {**self.arguments, **self.exceptions.get(category, {})}
+        defaults = {**self.ablated, **self.defaults}
+        given = {key: value for key, value in options.items() if key not in SCHEDULE | FREE}
+        wanted = {**defaults, **arguments}
+        return given.items() <= wanted.items() and all(key in given for key in arguments)
+
+
+def options_of(row: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of the model that a row of results names."""
+    options: dict[str, Any] = json.loads(row.get("options") or "{}")
+    return options
+
+
+def conditions(row: Mapping[str, str]) -> str:
+    """How a row of results was trained, in words: what may differ from the paper's."""
+    size, schedule = row.get("image_size"), row.get("schedule")
+    options = [f"{name} {value}" for name, value in options_of(row).items() if name in SCHEDULE and value is not None]
+    return ", ".join([*([f"{size} px"] if size else []), *([schedule] if schedule else []), *options])
 
 
 def model_of(label: str, names: Sequence[str] | set[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.report.facts import Group, Place, compare, number, paper_of, place_of, sentence
-from anomalib_plugins.report.published import Published
+from anomalib_plugins.report.published import Published, conditions
 
 # Columns of speed and size: header, unit, factor of the results' column.
 COSTS = {
@@ -79,7 +79,8 @@ def category_rows(
         for place in group.places:
             row = next(each for each in group.rows if place_of(each) == place)
             cells = {metric: _cell(group, row, metric, alias) for metric in metrics}
-            own.append({**shared, "dataset": place[0], "category": place[1], "cells": cells, "source": _source(cells)})
+            where = {"dataset": place[0], "category": place[1], "conditions": conditions(row)}
+            own.append({**shared, **where, "cells": cells, "source": _source(cells)})
         rows += [*own, *_published_means(own, metrics)]
     for metric in metrics:
         _mark_best(rows, metric)

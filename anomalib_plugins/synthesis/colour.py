@@ -41,8 +41,8 @@ class ColourChange(NamedTuple):
         """Compute the change as affine maps of RGB values, with the device and type of another tensor.
 
         Returns:
-            Matrices ``(N, 3, 3)`` that the values are multiplied by, factors ``(N,)`` of the mean luma that is added, and
-            the weights of that luma ``(3,)``.
+            Matrices ``(N, 3, 3)`` that the values are multiplied by, factors ``(N,)`` of the mean luma that is added,
+            and the weights of that luma ``(3,)``.
         """
         parts = self._matrix(), (1 - self.contrast) * self.brightness, _YIQ[0]
         matrix, grey, luma = moved_together([part.to(like.dtype) for part in parts], like.device)

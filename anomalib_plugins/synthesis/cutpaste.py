@@ -28,8 +28,8 @@ class CutPaste(AnomalyGenerator):
 
     Args:
         mode: Shape of the patch. ``"patch"`` is a rectangle of 2 to 15 % of the image, 0.3 to 3.3 times as wide as
-            high. ``"scar"`` is a thin rectangle rotated by up to 45 degrees, 2 to 16 pixels wide and 10 to 25 pixels
-            high in images of 256 x 256 and scaled with others.
+            high. ``"scar"`` is a thin rectangle rotated by up to 45 degrees, 10 to 25 pixels high and at most half
+            as wide in images of 256 x 256 and scaled with others.
         patch_jitter: Range of random changes of the patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
 
     Raises:

@@ -37,8 +37,8 @@ class CutSwap(AnomalyGenerator):
 
     Args:
         mode: ``"patch"``: rectangles of 2 to 15 % of the image, 0.3 to 3.3 times as wide as high. ``"scar"``: small
-            ones, 2 to 16 pixels wide and 10 to 25 high in an image of 256 x 256 and in proportion in others, each
-            rotated by up to 45 degrees.
+            and thin ones, 10 to 25 pixels high and at most half as wide in an image of 256 x 256 and in proportion in
+            others, each rotated by up to 45 degrees.
         overlap: Whether the patches may overlap. ``"prefer_disjoint"``: the pair that overlaps least of up to 20
             draws. ``"allow"``: the first pair. ``"require_disjoint"``: smaller and smaller patches, of half the area
             each time, until 20 draws have a pair that does not. Where patches overlap, both bring what was there

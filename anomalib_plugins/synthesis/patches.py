@@ -21,7 +21,7 @@ Mode = Literal["patch", "scar"]
 
 AREA = (0.02, 0.15)
 ASPECT = (0.3, 3.3)
-SCAR_WIDTH, SCAR_HEIGHT = (2.0, 16.0), (10.0, 25.0)
+SCAR_WIDTH, SCAR_HEIGHT = 2.0, (10.0, 25.0)  # the width is at most half the height
 SCAR_DEGREES = 45.0
 
 
@@ -60,7 +60,7 @@ def patch_shapes(
 
 
 def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-    """Draw heights (10 to 25 pixels) and widths (2 to 16 pixels) of scars, for 256 x 256 and scaled to other sizes.
+    """Draw heights (10 to 25 pixels) and widths (2 pixels to half the height) of scars, scaled from 256 x 256.
 
     Args:
         count: Number of scars.
@@ -71,8 +71,11 @@ def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | No
         Heights and widths ``(count, 2)``, integers of at least 1. Every rotation of a scar fits into the image.
     """
     scale = min(pixel_scale(size), min(size) / 64)  # the latter for images more than 16 times as long as wide
-    low, high = torch.tensor([SCAR_HEIGHT, SCAR_WIDTH]).T * scale
-    return torch.lerp(low, high, uniform((count, 2), 0, 1, generator)).round().long().clamp(min=1)
+    share = uniform((count, 2), 0, 1, generator)
+    height = torch.lerp(*(torch.tensor(SCAR_HEIGHT) * scale), share[:, 0])
+    width = torch.lerp(torch.tensor(SCAR_WIDTH * scale), height / 2, share[:, 1])
+    height = height.round().long().clamp(min=1)
+    return torch.stack((height, width.round().long().minimum(height // 2).clamp(min=1)), dim=1)
 
 
 def margins(shapes: Tensor, degrees: Tensor) -> Tensor:

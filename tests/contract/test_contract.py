@@ -3,7 +3,9 @@
 
 """What every registered model must do. A new model adds one row to ``cases.py``."""
 
+import inspect
 import shutil
+import socket
 import time
 from functools import cache
 
@@ -13,6 +15,7 @@ from anomalib.models import AnomalibModule
 from sklearn.metrics import roc_auc_score
 from torch.testing import assert_close
 
+from anomalib_plugins.components import weights
 from anomalib_plugins.registry import PLUGINS
 
 from .cases import CASES
@@ -46,6 +49,24 @@ def test_every_model_has_a_case():
 
 def test_builds_without_network(build):
     assert isinstance(build(), AnomalibModule)
+
+
+def test_a_download_waits_for_the_training(plugin, monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        msg = "a socket was opened"
+        raise OSError(msg)
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *args: None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    options = inspect.signature(plugin.load()).parameters
+    plugin.load()()
+    if "pre_trained" not in options:
+        return
+    small = {"backbone": "resnet18"} if "backbone" in options else {}
+    model = plugin.load()(pre_trained=True, **small)
+    with pytest.raises(FileNotFoundError, match=r"cannot be downloaded .*`pre_trained=False`"):
+        model.setup("fit")
 
 
 def test_same_seed_same_initial_state(build, trained):

@@ -31,7 +31,7 @@ SHORT = {
 # Most waits for the GPU and uploads to it in an optimizer step of each phase, the first one included, which also makes
 # what is kept: bases of Perlin noise, the log's sums. One wait guards the weights against a loss that is no number.
 MOST = {
-    "Slsg": {"pretext": (2, 5), "segmentation": (8, 20)},
+    "Slsg": {"pretext": (2, 9), "segmentation": (8, 20)},
     "CutSwapPatchcore": {"pretext": (1, 8), "memory": (0, 1)},
     "Pouta": {"training": (4, 17)},
     "SbmPfamPatchcore": {"jigsaw": (9, 24), "memory": (0, 1)},

@@ -70,15 +70,17 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             begins.
         augmentation: ``"cutswap"``; ``"cutpaste"`` to compare with; ``"none"`` skips the pretext: plain PatchCore.
         mode: ``"3way"``, or ``"binary"`` without scars.
-        saliency: Whose attention to follow: ``"vgg16"`` trained on ImageNet, or the ``"backbone"``'s own.
+        saliency: Whose attention to follow: ``"vgg16"`` trained on ImageNet, or the ``"backbone"``'s own. Either looks
+            for the class it takes an image for, or, where its weights have no trained classifier, for its strongest
+            features.
         saliency_layers: Layers that give a map each; numbers in VGG-16's ``features``, by default its five poolings, or
             names of the backbone's stages, by default all.
-        saliency_weights: File with VGG-16's weights; ``None`` looks in the caches and downloads. Without a classifier
-            in it saliency follows the strongest features instead of the class.
+        saliency_weights: File with VGG-16's weights; ``None`` looks in the caches and downloads.
         saliency_margin: Mirrored pixels that the saliency network sees around an image, whose border it takes for an
             edge otherwise; ``None`` is 0 for VGG-16, as published, and 32 for the backbone.
         k: Clusters of a map's intensities, K. 1 swaps patches anywhere and needs no saliency.
-        cluster: Cluster that patches are anchored in: ``"max"`` (most salient), ``"min"`` or ``"random"``.
+        cluster: Cluster that patches are anchored in: ``"max"`` (most salient), ``"min"`` or ``"random"``, another
+            one each time.
         anchor_strategy: ``"kmeans"``, or ``"topk"`` for the 300 most salient pixels.
         swap: More arguments of :class:`CutSwap` (or :class:`CutPaste`), e.g. ``{"overlap": "require_disjoint"}``.
         head_dims: Widths of the classifier's hidden layers.
@@ -177,6 +179,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
                 self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
         self.start_from("model.backbone", weights, pre_trained)
+        self.imagenet = weights, pre_trained
         self.pretext: SwapPretext | None = None
         phases = [Phase(MEMORY, 32, epochs=1, whole=True)]
         if task is not None:
@@ -222,7 +225,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         """
         super().setup(stage)
         if stage == "fit" and self.pretext is not None:
-            self.pretext.begin_with(self.model.backbone)
+            self.pretext.begin_with(self.model.backbone, *self.imagenet)
 
     def on_train_start(self) -> None:
         """Refuse a memory that is too large, and find where the training images are salient."""
@@ -235,7 +238,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if self.pretext is not None and self.schedule.phase.name == PRETEXT:
             half = str(self.trainer.precision).startswith("bf16")  # float16 would lose small gradients
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-                self.pretext.look(paths, self._load, self.device, self.schedule.seed)
+                self.pretext.look(paths, self._load, self.device)
             if self._resumed_anchors not in {None, self.pretext.anchors.fingerprint}:
                 rank_zero_warn(
                     "Patches lie elsewhere than in the run that is resumed: give the model the same weights and "

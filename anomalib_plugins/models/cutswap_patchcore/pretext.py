@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.components.backbone import Backbone
-from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, vgg16_saliency
+from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, Target, vgg16_saliency
 from anomalib_plugins.pretext.cutswap import Anchors, CutSwapTask
 from anomalib_plugins.synthesis import SyntheticBatch
 
 logger = logging.getLogger(__name__)
 
+LOOKS = {
+    "class": "looks for the class it takes an image for",
+    "feature-energy": "has its strongest features: its weights have no trained classifier to name a class",
+}
 MARGINS = {"vgg16": 0, "backbone": 32}  # without one the maps of a ResNet are mostly the zeros around the image
 
 
@@ -90,35 +94,38 @@ class SwapPretext:
         """Whether patches lie where images are salient, and not anywhere."""
         return self.task.has_anchors and not self.anchors.anywhere
 
-    def begin_with(self, backbone: Backbone) -> None:
+    def begin_with(self, backbone: Backbone, weights: str | Path | None, pre_trained: bool) -> None:
         """Keep the weights that training begins with, for the saliency: those of a resumed run are others.
 
         Args:
             backbone: Before a checkpoint is restored.
+            weights: File of its ImageNet weights; ``None`` for those of the caches.
+            pre_trained: Whether it has any.
         """
         if self.follows_saliency and self.saliency == "backbone":
-            network = copy.deepcopy(backbone.network).float()
+            classifying = backbone.with_classifier(weights) if pre_trained or weights is not None else None
+            network = copy.deepcopy(backbone.network) if classifying is None else classifying
+            target: Target = "feature-energy" if classifying is None else "class"
             layers = [str(layer) for layer in self.layers]
             mean, std = backbone.pixel_mean.flatten().tolist(), backbone.pixel_std.flatten().tolist()
-            self._cam = LayerCam(network, layers, "feature-energy", self.margin, mean=mean, std=std)
+            self._cam = LayerCam(network.float(), layers, target, self.margin, mean=mean, std=std)
 
-    def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device, seed: int) -> None:
+    def look(self, paths: Sequence[str], load: Callable[[str], Tensor], device: torch.device) -> None:
         """Find where patches may be anchored in every image of the training set.
 
         Args:
             paths: The images' files.
             load: Gives the image of a file ``(3, H, W)``, on the device.
             device: Where to compute.
-            seed: Of random clusters.
         """
         if not self.follows_saliency:
             return
         if self._cam is None:
             layers = [int(layer) for layer in self.layers]
             self._cam = vgg16_saliency(self.weights, layers, pre_trained=self.pre_trained, margin=self.margin)
-        logger.info("Patches lie where %s looks for its target %s.", self.saliency, self._cam.target)
+        logger.info("Patches lie where %s %s.", self.saliency, LOOKS[self._cam.target])
         self._cam.network.to(device)
-        self.anchors.gather(paths, load, self._cam, seed)
+        self.anchors.gather(paths, load, self._cam)
 
     def forget(self) -> None:
         """Free all of it: the pretext is over."""
@@ -144,7 +151,7 @@ class SwapPretext:
             Images ``(K * P, 3, H, W)`` and their classes ``(K * P,)``.
         """
         which, layers = pairs // self.maps, pairs % self.maps
-        places = self.anchors([paths[each] for each in which], layers) if self.follows_saliency else None
+        places = self.anchors([paths[each] for each in which], layers, generator) if self.follows_saliency else None
         return self.task(images[which], generator, places)
 
     def preview(self, images: Tensor, generator: torch.Generator) -> SyntheticBatch:

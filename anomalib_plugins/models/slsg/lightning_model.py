@@ -53,7 +53,8 @@ class Slsg(PhasedModule, AnomalibModule):
         pretrain: ``"gpt"`` runs the inpainting phase; ``"imagenet"`` and ``"none"`` skip it and keep the encoder's
             ImageNet or random weights; a path takes the encoder of an Slsg checkpoint or a weights file of ``encoder``.
         pre_trained: Start the encoder from ImageNet weights (implied by ``pretrain="imagenet"``).
-        weights: File with ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads.
+        weights: File with ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads
+            when training begins.
         freeze_encoder: Keep the encoder's parameters fixed in the segmentation phase, as the paper's code does.
         encoder_bn: ``"train"`` lets the frozen encoder's batch statistics go on moving, as the paper's code does;
             ``"eval"`` fixes them too.
@@ -168,8 +169,8 @@ class Slsg(PhasedModule, AnomalibModule):
                 msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
                 raise FileNotFoundError(msg)
             self.model.encoder.load(pretrain)
-        elif from_imagenet:
-            self.model.encoder.load(weights)
+        else:
+            self.start_from("model.encoder", weights, from_imagenet)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take as many optimizer steps as the phase's batch size makes of this batch.

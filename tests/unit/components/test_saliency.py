@@ -4,7 +4,6 @@
 """LayerCAM."""
 
 import copy
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -349,23 +348,23 @@ def tiny_vgg16(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[nn.Modu
     return network, whole, features
 
 
-def test_a_file_with_a_classifier_makes_the_class_the_target(
-    tiny_vgg16: tuple, images: Tensor, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_with_a_classifier_makes_the_class_the_target(tiny_vgg16: tuple, images: Tensor) -> None:
     network, whole, _ = tiny_vgg16
-    with caplog.at_level(logging.INFO):
-        cam = vgg16_saliency(whole, layers=(2, 5))
-    assert "target class" in caplog.text
+    cam = vgg16_saliency(whole, layers=(2, 5))
     assert_close(cam(images.float()), LayerCam(network, POOLS)(images.float()))
 
 
-def test_a_file_of_features_makes_their_energy_the_target(
-    tiny_vgg16: tuple, images: Tensor, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("untrained", [False, True], ids=["no classifier", "a random one"])
+def test_a_file_without_a_trained_classifier_makes_the_energy_of_features_the_target(
+    tiny_vgg16: tuple, images: Tensor, tmp_path: Path, untrained: bool
 ) -> None:
     network, _, features = tiny_vgg16
-    with caplog.at_level(logging.INFO):
-        cam = vgg16_saliency(features, layers=(2, 5))
-    assert "target feature-energy" in caplog.text
+    if untrained:  # as torchvision's VGG-16 begins
+        state = torch.load(features)
+        state |= {"classifier.6.weight": 0.01 * torch.randn(10, 8), "classifier.6.bias": torch.zeros(10)}
+        features = tmp_path / "random.pt"
+        torch.save(state, features)
+    cam = vgg16_saliency(features, layers=(2, 5))
     expected = LayerCam(nn.Sequential(network.features.half().float()), ["0.2", "0.5"], "feature-energy")
     assert_close(cam(images.float()), expected(images.float()), atol=1e-4, rtol=0)
 
@@ -382,7 +381,7 @@ def test_weights_are_looked_up_where_no_file_is_named(
 
 
 def test_refuses_a_class_of_a_file_without_a_classifier(tiny_vgg16: tuple) -> None:
-    with pytest.raises(ValueError, match=r'features.pt has no classifier .* use target="feature-energy"'):
+    with pytest.raises(ValueError, match=r'features.pt has no trained classifier .* use target="feature-energy"'):
         vgg16_saliency(tiny_vgg16[2], layers=(2,), target="class")
 
 

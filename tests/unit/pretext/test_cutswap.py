@@ -6,6 +6,7 @@
 import pytest
 import torch
 
+from anomalib_plugins.pretext.anchors import clusters, every_cluster
 from anomalib_plugins.pretext.cutswap import Anchors, CutSwapTask
 from anomalib_plugins.synthesis import CutPaste, CutSwap
 
@@ -164,14 +165,15 @@ def test_only_one_cluster_is_anywhere():
     assert not Anchors(k=2).anywhere
 
 
-def test_random_clusters_follow_the_seed():
-    def of(seed):
-        anchors = Anchors(cluster="random")
-        anchors.gather(PATHS, load, saliency, seed)
-        return anchors.fingerprint
-
-    assert of(1) == of(1)
-    assert len({of(seed) for seed in range(5)}) > 1
+def test_a_random_cluster_is_another_one_each_time_and_follows_the_seed():
+    anchors = Anchors(cluster="random")
+    anchors.gather(PATHS, load, saliency)
+    generator = seeded()
+    drawn = torch.cat([anchors(["a.png"], [1], generator) for _ in range(40)])
+    expected = every_cluster(clusters(load("a.png")[None, 1:2], 4), 4)[0, 0]
+    assert {each.numpy().tobytes() for each in drawn} == {each.numpy().tobytes() for each in expected}
+    generator = seeded()
+    assert torch.equal(torch.cat([anchors(["a.png"], [1], generator) for _ in range(40)]), drawn)
 
 
 def test_what_is_forgotten_is_gone(anchors):

@@ -3,6 +3,7 @@
 
 """The published numbers against themselves, and against the names that anomalib has for data and models."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -13,8 +14,9 @@ import anomalib.models
 import pytest
 
 from anomalib_plugins.registry import PLUGINS
-from anomalib_plugins.report.published import Published, model_of, published, read
+from anomalib_plugins.report.published import Published, conditions, model_of, published, read
 
+SCREW = ("MVTecAD", "screw")
 # Printed means that are not those of the printed categories, beyond rounding.
 SLIPS = {("CutSwapPatchcore", "MVTecAD", "pixel_auroc", 0.01)}
 
@@ -73,7 +75,10 @@ def test_known_numbers() -> None:
         ("CutSwapPatchcore coreset_sampling_ratio=0.001", {"coreset_sampling_ratio": 0.001}, 0.001),
         ("CutSwapPatchcore-1%", {"coreset_sampling_ratio": 0.01, "seed": 3}, 0.01),
         ("CutSwapPatchcore", {"coreset_sampling_ratio": 0.1}, None),
-        ("CutSwapPatchcore", {"augmentation": "none"}, None),
+        ("CutSwapPatchcore", {"k": 4, "steps": 64, "image_size": [128, 128], "saliency_weights": "vgg16.pth"}, 0.01),
+        ("CutSwapPatchcore", {"k": 1}, None),
+        ("CutSwapPatchcore", {"swap": {"overlap": "allow"}}, None),
+        ("CutSwapPatchcore", {"coreset_sampling_ratio": 0.001, "backbone": "wide_resnet50_2"}, None),
         ("CutSwapPatchcore2", {}, None),
         ("Patchcore", {}, None),
     ],
@@ -83,6 +88,32 @@ def test_a_result_is_compared_with_the_same_setting(model: str, options: dict, r
     found = [each for each in ours if each.is_about(row(model, **options), ("MVTecAD", "screw"))]
     settings = [{**each.defaults, **each.arguments}["coreset_sampling_ratio"] for each in found]
     assert settings == ([] if ratio is None else [ratio])
+
+
+def test_plain_patchcore_of_ours_is_compared_with_the_papers_patchcore() -> None:
+    fitting = [each for each in published() if each.is_about(row("CutSwapPatchcore", augmentation="none"), SCREW)]
+    assert [each.values for each in fitting] == [find("Patchcore", "MVTecAD", coreset_sampling_ratio=0.01).values]
+
+
+@pytest.mark.parametrize("category", ["screw", "carpet"])
+@pytest.mark.parametrize("shape_bias", [None, True, False])
+def test_the_jigsaw_is_that_of_objects_and_not_of_textures(category: str, shape_bias: bool | None) -> None:
+    options = {} if shape_bias is None else {"shape_bias": shape_bias}
+    found = [each for each in published() if each.is_about(row("SbmPfamPadim", **options), ("MVTecAD", category))]
+    assert bool(found) is (shape_bias is False if category == "carpet" else shape_bias is not False)
+
+
+@pytest.mark.parametrize("each", published(), ids=lambda each: f"{each.method}-{each.dataset}-{each.setting}")
+def test_what_a_paper_leaves_to_the_model_is_its_default(each: Published) -> None:
+    parameters = inspect.signature(getattr(anomalib.models, each.method)).parameters
+    defaults = {name: parameters[name].default for name in each.defaults | each.ablated}
+    assert defaults == each.defaults | each.ablated
+    assert each.arguments.keys() <= parameters.keys()
+
+
+def test_how_a_result_was_trained_is_said() -> None:
+    ours = {**row("Slsg", steps=64, seed=0, epochs=None), "image_size": "128", "schedule": "3 min"}
+    assert conditions(ours) == "128 px, 3 min, steps 64"
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("MVTecAD", True), ("", True), ("dev", False)])

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+import timm
 import torch
 from anomalib.data import Folder, ImageBatch, ImageItem
 from anomalib.models import Patchcore
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components import backbone as backbone_module
+from anomalib_plugins.components.saliency import LayerCam
 from anomalib_plugins.components.weights import load_backbone
 from anomalib_plugins.models import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
@@ -236,7 +238,7 @@ def test_patches_lie_where_the_image_was_salient(data, monkeypatch):
 class Corner:
     """A LayerCam that finds the lower right corner salient."""
 
-    target = "the corner"
+    target = "class"
 
     def __init__(self, network, layers, target, margin, **_):
         self.network, self.count = network, len(layers)
@@ -256,7 +258,31 @@ def test_cutpaste_and_one_cluster_need_no_saliency(data, monkeypatch):
 def test_saliency_can_be_vgg16s(data, monkeypatch, caplog):
     caplog.set_level("INFO")
     fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4, 9]}), data)
-    assert "vgg16 looks for its target feature-energy" in caplog.text
+    assert "Patches lie where vgg16 has its strongest features: its weights have no trained classifier" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "target"),
+    [
+        (lambda state: None, "class"),
+        (lambda state: state.pop("fc.bias"), "feature-energy"),
+        (lambda state: state["fc.bias"].zero_(), "feature-energy"),
+        (lambda state: state.pop("layer4.0.conv1.weight"), "feature-energy"),
+    ],
+    ids=["with a classifier", "without", "never trained", "without what lies before it"],
+)
+def test_saliency_of_the_backbone_follows_the_class_its_weights_know(spoil, target, tmp_path):
+    network = timm.create_model("resnet10t", num_classes=7)
+    state = network.state_dict()
+    spoil(state)
+    torch.save(state, tmp_path / "weights.pth")
+    model = CutSwapPatchcore(**SHORT | {"backbone": "resnet10t", "weights": tmp_path / "weights.pth"})
+    model.setup("fit")
+    cam, images = model.pretext._cam, torch.rand(2, 3, 64, 64)
+    assert cam.target == target
+    if target == "class":
+        expected = LayerCam(network, LAYERS, "class", margin=32)
+        assert_close(cam(images), expected(images))
 
 
 @pytest.mark.parametrize(
