@@ -49,11 +49,11 @@ class PhasedModule(PluginModule):
             ValueError: If the file is of another architecture.
         """
         if weights is not None:
-            self._load(network, weights)
+            self._load_weights(network, weights)
         elif pre_trained:
             self._load_later = network
 
-    def _load(self, name: str, weights: str | Path | None = None) -> None:
+    def _load_weights(self, name: str, weights: str | Path | None = None) -> None:
         network = self.get_submodule(name)  # type: ignore[attr-defined]
         network.load(weights, **({"prefix": f"{name}.network."} if isinstance(network, Backbone) else {}))
 
@@ -70,7 +70,7 @@ class PhasedModule(PluginModule):
         """
         super().setup(stage)  # type: ignore[misc]
         if stage == "fit" and self._load_later is not None:
-            self._load(self._load_later)
+            self._load_weights(self._load_later)
             self._load_later = None
 
     @property
