@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m anomalib_plugins COMMAND``."""
+"""``anomalib-plugins COMMAND``, or ``python -m anomalib_plugins COMMAND``."""
 
 import sys
 import warnings
@@ -10,6 +10,10 @@ from importlib import import_module
 
 # Each module has ``main(argv) -> exit code`` and its own ``--help``.
 COMMANDS = {
+    "quickstart": (
+        "anomalib_plugins.quickstart",
+        "train, test and export a detector: on demo parts, or on your photos",
+    ),
     "doctor": ("anomalib_plugins.doctor", "what works in this environment, what does not, and what to do about it"),
     "check": ("anomalib_plugins.check", "everything that would spoil a training on a folder of photos, before it"),
     "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
@@ -17,11 +21,10 @@ COMMANDS = {
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
     "threshold": ("anomalib_plugins.threshold", "from what score on a trained model calls a part a defect"),
     "demo": ("anomalib_plugins.demo.command", "a page that scores the photos you drop on it, by any trained model"),
-    "quickstart": ("anomalib_plugins.quickstart", "train, test, export and predict on demo images, start to finish"),
 }
 ANOMALIB = "fit, validate, test, train, predict, export"
 
-HELP = """usage: python -m anomalib_plugins COMMAND [--help] [ARGUMENTS]
+HELP = """usage: anomalib-plugins COMMAND [--help] [ARGUMENTS]
 
 commands of this package:
 {commands}

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 1 if something must be mended, 0 otherwise.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m anomalib_plugins check",
+        prog="anomalib-plugins check",
         description="Finds everything that would spoil a training on your photos, in minutes before it. "
         "Exits with 1 when something must be mended.",
     )

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code, 0.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m anomalib_plugins cost",
+        prog="anomalib-plugins cost",
         description="Parameters and multiply-accumulates (one image) of every model, beside the published ones.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")

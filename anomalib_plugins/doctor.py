@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 1 if something needed is broken, 0 otherwise.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m anomalib_plugins doctor",
+        prog="anomalib-plugins doctor",
         description="Says what works in this environment, what does not, and what to do about it. "
         "Exits with 1 when something needed is broken.",
     )

@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code, 0; what cannot be done ends with 2.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m anomalib_plugins threshold",
+        prog="anomalib-plugins threshold",
         description="Shows how often good parts exceed which score, and writes a checkpoint with other thresholds, "
         "which `anomalib predict` and `anomalib export` take as it is. In its predictions the thresholds are 0.5.",
     )

@@ -39,7 +39,7 @@ OF_A_FOLDER = ("categories", "models", "model_args", "batch_size", "workers", "t
 
 def parser() -> argparse.ArgumentParser:
     """Build the command line parser."""
-    cli = argparse.ArgumentParser(prog="python -m anomalib_plugins benchmark", description=__doc__)
+    cli = argparse.ArgumentParser(prog="anomalib-plugins benchmark", description=__doc__)
     what = cli.add_argument_group("what to run: configurations, or models on the categories of a folder")
     what.add_argument("--config", nargs="+", type=Path, metavar="FILE", help="configurations of `anomalib benchmark`")
     what.add_argument("--root", type=Path, help="folder of categories in MVTec AD's layout")

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 if the model cannot be used or the port is taken.
     """
-    parser = argparse.ArgumentParser(prog="python -m anomalib_plugins demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="anomalib-plugins demo", description=__doc__)
     parser.add_argument(
         "path", type=Path, metavar="MODEL", help="checkpoint (.ckpt), OpenVINO (.xml) or ONNX (.onnx) file"
     )

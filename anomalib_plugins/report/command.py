@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Command line of the program."""
     cli = argparse.ArgumentParser(
-        prog="python -m anomalib_plugins report",
+        prog="anomalib-plugins report",
         description="One HTML page about the results of a benchmark: tables beside published numbers, curves, and a "
         "gallery with a threshold to move. It works offline, from one file.",
     )

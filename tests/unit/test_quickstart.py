@@ -1,30 +1,101 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The quickstart, for real but short."""
+"""The quickstart, for real: on the demo parts, and with a tiny network on folders of photos."""
 
+import re
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from anomalib_plugins import quickstart
 
+TINY = {"augmentation": "none", "backbone": "resnet10t", "pre_trained": False, "image_size": [64, 64]}
+
+
+def photos(folder, count, seed, defect=False):
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        image = random.normal(128, 4, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+        if defect:
+            image[20:44, 20:44] = 255
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(quickstart.RECIPES, "CutSwapPatchcore", quickstart.Recipe(TINY, minutes=3))
+
+
+def numbers(pattern, printed):
+    return [float(each) for each in re.search(pattern, printed).groups()]
+
 
 @pytest.mark.slow
-def test_two_steps_end_with_everything_it_names(tmp_path, capfd):
-    assert quickstart.main(["--output", str(tmp_path), "--steps", "2"]) == 0
+def test_demo_parts_are_told_apart_in_minutes(tmp_path, capfd):
+    assert quickstart.main(["--output", str(tmp_path)]) == 0
     printed = capfd.readouterr().out
-    for kind in ("good", "scratch", "missing_screw"):
-        assert kind in printed
-    run = tmp_path / "Slsg" / "DemoParts" / "flange" / "v0"
-    assert (run / "synthesis_preview.png").is_file()
-    assert len(list((run / "images").rglob("*.png"))) == 70
-    assert (run / "weights" / "lightning" / "model.ckpt").is_file()
-    assert (run / "weights" / "openvino" / "model.xml").is_file()
-    assert len(list((run / "openvino_predictions").glob("*.png"))) == 11
-    metrics = next((tmp_path / "logs").rglob("metrics.csv")).read_text(encoding="utf-8")
-    assert "image_AUROC" in metrics
+    rejected, good, found, bad = numbers(r"(\d+) of (\d+) good parts rejected, (\d+) of (\d+) defects found", printed)
+    assert (good, bad) == (20, 50)
+    assert rejected <= 1
+    assert found >= 45
+    image_auroc, pixel_auroc = numbers(r"image AUROC ([\d.]+), pixel AUROC ([\d.]+)", printed)
+    assert image_auroc >= 0.98
+    assert pixel_auroc >= 0.97
+    assert "anomalib-plugins quickstart FOLDER" in printed
 
 
-def test_a_failing_command_ends_it_with_its_exit_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, "_train", lambda *_: 7)
-    assert quickstart.main(["--output", str(tmp_path)]) == 7
-    assert not list(tmp_path.iterdir())
+@pytest.mark.usefixtures("tiny")
+def test_a_folder_of_good_and_bad_photos_without_masks_is_enough(tmp_path, capfd):
+    photos(tmp_path / "part" / "good", 20, seed=0)
+    photos(tmp_path / "part" / "bad", 4, seed=1, defect=True)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 0
+    printed, errors = capfd.readouterr()
+    assert "of 4 good parts rejected, 4 of 4 defects found" in printed
+    assert "image AUROC 1.000" in printed
+    assert "about 3 minutes on two cores" in printed
+    assert not errors
+    noise = [line for line in printed.splitlines() if re.search(r"INFO|WARN|torch\.onnx|GPU available|it/s", line)]
+    assert noise == []
+    (sheet,) = tmp_path.rglob("contact_sheet.png")
+    assert Image.open(sheet).size[1] > 2 * 168
+    assert len(list(tmp_path.rglob("model.xml"))) == 1
+    assert "torch.onnx" in (tmp_path / "out" / "quickstart.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, capfd):
+    photos(tmp_path / "part", 20, seed=0)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 0
+    printed = capfd.readouterr().out
+    assert "simulated" in printed
+    assert "pixel AUROC" in printed
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_threshold_lies_above_all_good_photos_that_were_held_out(tmp_path):
+    from anomalib_plugins import CutSwapPatchcore
+    from anomalib_plugins.threshold import Thresholds
+
+    photos(tmp_path / "part" / "good", 20, seed=0)
+    photos(tmp_path / "part" / "bad", 4, seed=1, defect=True)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 0
+    (checkpoint,) = tmp_path.rglob("*.ckpt")
+    normal = Thresholds(checkpoint).normal
+    assert normal.threshold == pytest.approx(normal.scores.mean() + 3 * normal.scores.std(ddof=1), rel=1e-5)
+    model = CutSwapPatchcore.load_from_checkpoint(checkpoint)
+    assert float(model.post_processor.image_threshold) == pytest.approx(normal.threshold, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(None, "is no folder"), (3, "has 3 photos of good parts: at least 10 are needed")]
+)
+def test_too_few_photos_end_in_one_line(tmp_path, capfd, count, said):
+    if count:
+        photos(tmp_path / "part", count, seed=0)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 2
+    printed, errors = capfd.readouterr()
+    assert re.search(f"error: .*part {said}", printed)
+    assert not errors

@@ -1,0 +1,33 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How far a trainer has got, for a progress bar of our own."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from .console import Console
+
+
+class ShareDone(Callback):
+    """Tell a console how much of the training or the test is done.
+
+    Args:
+        console: Where it is shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Count the steps of all phases."""
+        del trainer, args, kwargs
+        schedule: Any = getattr(pl_module, "schedule", None)
+        if schedule is not None and sum(schedule.lengths):
+            self.console.done = sum(schedule.taken) / sum(schedule.lengths)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Count the batches."""
+        del pl_module, kwargs
+        self.console.done = (args[2] + 1) / sum(trainer.num_test_batches)
