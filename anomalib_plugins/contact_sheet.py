@@ -42,8 +42,8 @@ class Verdict(NamedTuple):
         return self.score > 0.5
 
 
-def chosen(verdicts: Sequence[Verdict], good: int = 3, most: int = 16) -> list[Verdict]:
-    """A few good photos and some of every kind of defect, first those of kinds that are shown least.
+def chosen(verdicts: Sequence[Verdict], good: int = 5, most: int = 15) -> list[Verdict]:
+    """A few good photos and some of every kind of defect, as evenly as there are photos.
 
     Args:
         verdicts: All of the test.
@@ -57,10 +57,10 @@ def chosen(verdicts: Sequence[Verdict], good: int = 3, most: int = 16) -> list[V
             kinds.setdefault(each.kind, []).append(each)
     deepest = max(map(len, kinds.values()), default=0)
     turns = [some[turn] for turn in range(deepest) for some in kinds.values() if turn < len(some)]
-    return [*normal[:good], *turns[: max(len(kinds), most - good) if len(kinds) < 4 else len(kinds)]]
+    return [*normal[:good], *turns[: max(len(kinds), most - good)]]
 
 
-def contact_sheet(verdicts: Sequence[Verdict], columns: int = 2) -> Image.Image:
+def contact_sheet(verdicts: Sequence[Verdict], columns: int = 3) -> Image.Image:
     """Draw photo, mask and heatmap of each, under the verdict.
 
     Args:
@@ -73,7 +73,7 @@ def contact_sheet(verdicts: Sequence[Verdict], columns: int = 2) -> Image.Image:
     rows = -(-len(verdicts) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height + HEADER), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    titles = ("photo", "marked by hand", "heatmap") if masks else ("photo", "heatmap")
+    titles = ("photo", "mask", "heatmap") if masks else ("photo", "heatmap")
     for place in range(columns):
         for number, title in enumerate(titles):
             pen.text((place * width + GAP + number * (SIDE + GAP), 4), title, fill=GREY, font=font)
@@ -93,10 +93,16 @@ def _caption(verdict: Verdict) -> tuple[str, str]:
     return text, GREEN if right else RED
 
 
+def _hot(verdict: Verdict) -> Tensor:
+    """What is above the threshold; where a photo is called a defect for less, what is highest in it."""
+    top = float(verdict.heatmap.max())
+    low = min(0.5, 0.7 * top) if verdict.called_defect else 0.5
+    return ((verdict.heatmap - low) / ((top if verdict.called_defect else 1) - low + 1e-6)).clamp(0, 1)
+
+
 def _images(verdict: Verdict, masks: bool) -> list[Image.Image]:
     photo = resize(verdict.photo, [SIDE, SIDE], antialias=True).clamp(0, 1)
-    above = ((verdict.heatmap - 0.5) * 2).clamp(0, 1)  # nothing is shown below the threshold
-    shown = [photo, heat(photo[None], above[None, None])[0]]
+    shown = [photo, heat(photo[None], _hot(verdict)[None, None])[0]]
     if masks:
         mask = torch.zeros(1, 8, 8) if verdict.mask is None else verdict.mask[None].float()
         shown.insert(1, resize(mask, [SIDE, SIDE], antialias=False))

@@ -12,12 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import yaml
+
 from anomalib_plugins.components.console import Console, quiet
 
 if TYPE_CHECKING:
     from anomalib_plugins.contact_sheet import Verdict
 
-FEWEST = 10  # good photos to train and test with
+FEWEST = 20  # good photos: three of them set the threshold
 HELD_OUT = 0.2  # share of the good photos that sets the threshold, and of those that test without a folder of their own
 SIGMAS = 3  # standard deviations between the mean score of good parts and the threshold
 
@@ -91,7 +93,11 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         data = _datamodule(arguments.folder, output, arguments.seed)
         data.prepare_data()
         data.setup()
-    model = get_model({"class_path": arguments.model, "init_args": {**recipe.options, "seed": arguments.seed}})
+    config = {
+        "class_path": f"anomalib_plugins.models.{arguments.model}",
+        "init_args": {**recipe.options, "seed": arguments.seed},
+    }
+    model = get_model(config)
     engine = Engine(
         default_root_dir=output, logger=False, enable_progress_bar=False, callbacks=[ShareDone(console)], devices=1
     )
@@ -102,6 +108,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     with console.step(f"Test on {len(data.test_data)} photos"):
         metrics = engine.test(model, datamodule=data, verbose=False)[0]
     run = Path(engine.trainer.default_root_dir)
+    (run / "model.yaml").write_text(yaml.safe_dump({"model": config}, sort_keys=False), encoding="utf-8")
     with console.step("Export to OpenVINO"):
         exported = Path(str(engine.export(model, "openvino", export_root=run)))
     with console.step("Predict with the exported model"):
@@ -110,7 +117,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     contact_sheet(chosen(verdicts)).save(sheet)
     console.say("\n" + _table(verdicts, metrics))
     console.say(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {sheet}\n")
-    console.say(_next(arguments, checkpoint, exported))
+    console.say(_next(checkpoint, exported, run / "model.yaml", demo=arguments.folder is None))
 
 
 def _datamodule(folder: Path | None, output: Path, seed: int) -> Any:
@@ -161,10 +168,12 @@ def _set_threshold(engine: Any) -> Path:
     from anomalib_plugins.callbacks.drift_warning import DriftWarning
 
     trainer, model = engine.trainer, engine.model
-    scores = next(each for each in trainer.callbacks if isinstance(each, DriftWarning)).scores
+    scores: Any = next(each for each in trainer.callbacks if isinstance(each, DriftWarning)).scores
     threshold = scores.mean() + SIGMAS * scores.std()
     post_processor = model.post_processor
     post_processor._image_threshold.copy_(threshold)  # noqa: SLF001 - anomalib's own buffer, without a setter
+    if post_processor._pixel_threshold.isnan():  # noqa: SLF001 - nobody marked pixels
+        post_processor._pixel_threshold.copy_(post_processor.pixel_max)  # noqa: SLF001
     post_processor.image_max.copy_(2 * threshold - post_processor.image_min)  # as far above it as the lowest is below
     checkpoint = Path(trainer.checkpoint_callback.best_model_path or Path(trainer.default_root_dir) / "model.ckpt")
     trainer.save_checkpoint(checkpoint)
@@ -209,14 +218,14 @@ def _table(verdicts: Sequence["Verdict"], metrics: Mapping[str, float]) -> str:
     return "\n".join([*lines, "  " + ", ".join(known)])
 
 
-def _next(arguments: argparse.Namespace, checkpoint: Path, exported: Path) -> str:
+def _next(checkpoint: Path, exported: Path, config: Path, *, demo: bool) -> str:
     """Commands to go on with."""
-    predict = ["anomalib", "predict", "--model", arguments.model, "--ckpt_path", str(checkpoint), "--data", "FOLDER"]
+    predict = ["anomalib", "predict", "-c", str(config), "--ckpt_path", str(checkpoint), "--data", "FOLDER"]
     rows = {
         "Drop photos on a page": f"anomalib-plugins demo {shlex.quote(os.fspath(exported))}",
         "Score a folder": shlex.join(predict),
         "Choose how many false alarms": f"anomalib-plugins threshold {shlex.quote(os.fspath(checkpoint))}",
     }
-    if arguments.folder is None:
+    if demo:
         rows["Your own photos"] = "anomalib-plugins quickstart FOLDER    (good parts only, or subfolders good and bad)"
     return "\n".join(f"  {name}:\n    {command}" for name, command in rows.items())

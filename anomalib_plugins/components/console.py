@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -84,14 +84,17 @@ def quiet(log: Path) -> Generator[Console, None, None]:
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
     try:
-        with log.open("w", encoding="utf-8") as file, os.fdopen(os.dup(1), "w", encoding="utf-8") as stream:
+        with (
+            log.open("w", encoding="utf-8") as file,
+            os.fdopen(os.dup(1), "w", encoding="utf-8") as stream,
+            # Never closed: handlers of logging may keep them.
+            redirect_stdout(open(1, "w", encoding="utf-8", buffering=1, closefd=False)),
+            redirect_stderr(open(2, "w", encoding="utf-8", buffering=1, closefd=False)),
+        ):
             for number in (1, 2):
                 os.dup2(file.fileno(), number)
             yield Console(stream)
     finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
         for number, copy in zip((1, 2), kept, strict=True):
             os.dup2(copy, number)
             os.close(copy)

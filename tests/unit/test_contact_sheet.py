@@ -12,13 +12,14 @@ def verdict(kind="good", score=0.2, mask=None, heat=0.0):
 
 
 def test_a_few_good_ones_and_one_of_each_kind_are_chosen():
-    every = [verdict(kind) for kind in ("good", "crack", "dent", "hole", "scratch") for _ in range(4)]
-    assert [each.kind for each in chosen(every)] == ["good"] * 3 + ["crack", "dent", "hole", "scratch"]
+    every = [verdict(kind) for kind in ("good", "crack", "dent", "hole", "scratch") for _ in range(9)]
+    assert [each.kind for each in chosen(every, good=2, most=6)] == ["good"] * 2 + ["crack", "dent", "hole", "scratch"]
+    assert {each.kind for each in chosen(every, good=2, most=3)} == {"good", "crack", "dent", "hole", "scratch"}
 
 
 def test_of_one_kind_more_are_chosen():
     every = [verdict(kind) for kind in ("good", "bad") for _ in range(30)]
-    assert [each.kind for each in chosen(every)] == ["good"] * 3 + ["bad"] * 13
+    assert [each.kind for each in chosen(every)] == ["good"] * 5 + ["bad"] * 10
 
 
 def test_the_column_of_masks_is_there_if_anybody_marked_a_defect():

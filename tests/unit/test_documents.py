@@ -34,5 +34,11 @@ def test_every_plugin_is_in_the_readme_and_the_api():
 def test_every_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [
-        name for name in COMMANDS if f"anomalib_plugins {name}" not in readme and f"make {name}" not in readme
+        name for name in COMMANDS if f"anomalib-plugins {name}" not in readme and f"make {name}" not in readme
     ] == []
+
+
+def test_the_readme_is_short_and_its_tables_narrow():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.partition("## Reference")[0].split()) <= 900
+    assert max(len(line) for line in readme.splitlines() if line.startswith("|")) <= 200

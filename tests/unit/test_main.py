@@ -132,4 +132,4 @@ def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         program.main([command, "--help"])
     assert exit_.value.code == 0
-    assert f"anomalib_plugins {command}" in capsys.readouterr().out
+    assert f"anomalib-plugins {command}" in capsys.readouterr().out

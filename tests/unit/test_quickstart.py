@@ -3,13 +3,14 @@
 
 """The quickstart, for real: on the demo parts, and with a tiny network on folders of photos."""
 
+import logging
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_plugins import quickstart
+from anomalib_plugins import CutSwapPatchcore, quickstart
 
 TINY = {"augmentation": "none", "backbone": "resnet10t", "pre_trained": False, "image_size": [64, 64]}
 
@@ -27,6 +28,12 @@ def photos(folder, count, seed, defect=False):
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setitem(quickstart.RECIPES, "CutSwapPatchcore", quickstart.Recipe(TINY, minutes=3))
+
+
+@pytest.fixture(autouse=True)
+def _no_stale_handlers(monkeypatch):
+    """Handlers of logging may hold the captured output of an earlier test."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
 
 def numbers(pattern, printed):
@@ -62,6 +69,9 @@ def test_a_folder_of_good_and_bad_photos_without_masks_is_enough(tmp_path, capfd
     (sheet,) = tmp_path.rglob("contact_sheet.png")
     assert Image.open(sheet).size[1] > 2 * 168
     assert len(list(tmp_path.rglob("model.xml"))) == 1
+    (config,) = tmp_path.rglob("model.yaml")
+    assert f"anomalib predict -c {config} --ckpt_path" in printed
+    assert CutSwapPatchcore.from_config(config).hparams["augmentation"] == "none"
     assert "torch.onnx" in (tmp_path / "out" / "quickstart.log").read_text(encoding="utf-8")
 
 
@@ -76,7 +86,6 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, capfd):
 
 @pytest.mark.usefixtures("tiny")
 def test_the_threshold_lies_above_all_good_photos_that_were_held_out(tmp_path):
-    from anomalib_plugins import CutSwapPatchcore
     from anomalib_plugins.threshold import Thresholds
 
     photos(tmp_path / "part" / "good", 20, seed=0)
@@ -90,7 +99,7 @@ def test_the_threshold_lies_above_all_good_photos_that_were_held_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(None, "is no folder"), (3, "has 3 photos of good parts: at least 10 are needed")]
+    ("count", "said"), [(None, "is no folder"), (3, "has 3 photos of good parts: at least 20 are needed")]
 )
 def test_too_few_photos_end_in_one_line(tmp_path, capfd, count, said):
     if count:

@@ -3,6 +3,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 
@@ -41,7 +42,7 @@ def test_a_bar_moves_in_a_terminal_and_leaves_one_line():
         console.done = 0.5
         time.sleep(0.5)
     assert "Train: ############............ " in stream.getvalue()
-    assert stream.getvalue().endswith("\r\033[KTrain: 0 s\n")
+    assert re.search(r"\r\x1b\[KTrain: \d s\n$", stream.getvalue())
 
 
 def test_elsewhere_a_line_comes_now_and_then(monkeypatch):
@@ -52,6 +53,6 @@ def test_elsewhere_a_line_comes_now_and_then(monkeypatch):
         console.done = 0.25
         time.sleep(0.25)
     lines = stream.getvalue().splitlines()
-    assert lines[:2] == ["Train ...", "  0 s, 25%"]
-    assert lines[-1] == "Train: 0 s"
-    assert 3 <= len(lines) <= 4
+    assert lines[0] == "Train ..."
+    assert re.fullmatch(r"  \d s, 25%", lines[1])
+    assert re.fullmatch(r"Train: \d s", lines[-1])
