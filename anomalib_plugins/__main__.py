@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
         sys.stdout.write(HELP.format(commands=commands, anomalib=ANOMALIB))
         return 0 if argv else 2
-    if argv[0] in COMMANDS:
-        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     with warnings.catch_warnings():  # of what anomalib imports of itself: nothing the user could change
         warnings.simplefilter("ignore", FutureWarning)
+        if argv[0] in COMMANDS:
+            return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
         from anomalib_plugins import cli
 
     return cli.main(argv)

@@ -4,6 +4,7 @@
 import re
 import sys
 import types
+import warnings
 
 import pytest
 import torch
@@ -30,6 +31,14 @@ def test_command_gets_the_arguments_after_it_and_its_exit_code_is_returned(monke
     monkeypatch.setitem(sys.modules, "fake_command", fake)
     assert program.main(["fake", "--option", "1"]) == 3
     assert received == ["--option", "1"]
+
+
+def test_what_anomalibs_imports_warn_of_themselves_is_not_shown(monkeypatch, recwarn):
+    fake = types.SimpleNamespace(main=lambda argv: warnings.warn("moved", FutureWarning, stacklevel=1) or 0)
+    monkeypatch.setitem(program.COMMANDS, "fake", ("fake_command", ""))
+    monkeypatch.setitem(sys.modules, "fake_command", fake)
+    program.main(["fake"])
+    assert len(recwarn) == 0
 
 
 def test_anything_else_goes_to_anomalib_whole(monkeypatch):
