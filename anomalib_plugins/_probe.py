@@ -1,10 +1,10 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Try anomalib's lookups from outside: a script for a fresh interpreter, which never imports this package by hand.
+"""Script that tries anomalib's lookups in a fresh interpreter, without importing this package itself.
 
-Takes the table of plugins as a JSON argument ``[[kind, name], ...]`` and prints, as the last line, a JSON object that
-gives for each plugin the doors and, for each door, an empty string where it is open or what was met where it is closed.
+The argument is a JSON list of plugins, ``[[kind, name], ...]``. The last line of output is a JSON object. For each plugin
+and each lookup, it holds an empty string if the plugin was found, else the error.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _HOST = {"model": anomalib.models, "datamodule": anomalib.data, "callback": anom
 
 
 def command_line(kind: str, name: str) -> None:
-    """``anomalib train`` takes the short name."""
+    """Check that ``anomalib train`` accepts the short name."""
     arguments = [part.format(name=name) for part in _OPTION[kind]]
     printed = io.StringIO()
     try:
@@ -43,26 +43,26 @@ def command_line(kind: str, name: str) -> None:
 
 
 def class_path(kind: str, name: str) -> None:
-    """``class_path: NAME``, as benchmark configurations have it, is an attribute of anomalib's module."""
+    """Check that ``class_path: NAME``, as used in benchmark configurations, is an attribute of anomalib's module."""
     getattr(_HOST[kind], name)
 
 
 def by_name(_: str, name: str) -> None:
-    """``get_model`` and ``list_models`` know the name."""
+    """Check that ``get_model`` and ``list_models`` know the name."""
     if name not in anomalib.models.list_models("pascal"):
         msg = f"list_models() has no {name}"
         raise LookupError(msg)
 
 
 def full_path(*_: str) -> None:
-    """``get_model`` accepts a class path into this package."""
+    """Check that ``get_model`` accepts a class path into this package."""
     if not {"anomalib_plugins", "anomalib_plugins.models"} <= anomalib.models.ALLOWED_MODULES:
         msg = "anomalib_plugins is not in anomalib.models.ALLOWED_MODULES"
         raise LookupError(msg)
 
 
 def subcommand(_: str, name: str) -> None:
-    """``anomalib NAME`` is a command."""
+    """Check that ``anomalib NAME`` is a command."""
     if name.lower() not in pipeline_subcommands():
         msg = f"anomalib has no command {name.lower()}"
         raise LookupError(msg)
@@ -82,14 +82,14 @@ DOORS: dict[str, dict[str, Callable[[str, str], None]]] = {
 
 
 def attempt(door: Callable[[str, str], None], kind: str, name: str) -> str:
-    """Try one door.
+    """Try one lookup.
 
     Returns:
-        Empty if it is open, otherwise the error.
+        Empty text if the plugin was found, else the error.
     """
     try:
         door(kind, name)
-    except Exception as error:  # noqa: BLE001  # whatever a door says is the finding
+    except Exception as error:  # noqa: BLE001  # any error is a result
         return f"{type(error).__name__}: {error}"
     return ""
 

@@ -1,9 +1,9 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Notice, from the end of ``import torch`` on, when anomalib has been imported, and register the plugins then.
+"""Registration of the plugins as soon as anomalib is imported.
 
-Every program that imports torch runs this module, so it imports nothing but the standard library.
+Every program that imports torch runs this module, so it uses only the standard library.
 """
 
 import sys
@@ -12,16 +12,16 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# The modules that hold anomalib's lookups; see `registry.KINDS`.
+# Modules with anomalib's lookups, see `registry.KINDS`.
 HOSTS = ("anomalib.models", "anomalib.data", "anomalib.callbacks", "anomalib.cli.pipelines")
 _PACKAGES = ("anomalib", "anomalib_plugins")
 
 
 class _WatchedSpec(ModuleSpec):
-    """A module's spec that calls `open_doors` at the moment the module's import has ended.
+    """Module spec that calls `open_doors` when the import of the module ends.
 
-    A loader wrapped around the module would come too late for a module whose import is already running, which is how
-    anomalib is met when it is what imports torch. The import system clears ``_initializing`` on the spec in both cases.
+    A wrapped loader would come too late for a module whose import is already running, as anomalib's is when anomalib
+    imports torch. The import system clears ``_initializing`` on the spec in both cases.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -32,7 +32,7 @@ class _WatchedSpec(ModuleSpec):
 
 
 class _HostFinder(MetaPathFinder):
-    """Puts a watched spec on each of anomalib's `HOSTS` that is imported after us."""
+    """Finder that gives a watched spec to each of anomalib's `HOSTS` that is imported later."""
 
     def find_spec(
         self,
@@ -40,7 +40,7 @@ class _HostFinder(MetaPathFinder):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return the spec the other finders give for a host, watched; ``None`` for any other module."""
+        """Return a watched version of the other finders' spec for a host, and ``None`` for any other module."""
         if fullname not in HOSTS:
             return None
         for finder in sys.meta_path:
@@ -56,9 +56,9 @@ _FINDER = _HostFinder()
 
 
 def _in_progress() -> ModuleSpec | None:
-    """The outermost module of anomalib or ours whose import is still running.
+    """Spec of the outermost module of anomalib or this package whose import is still running, if any.
 
-    Its import of ours would meet half a module, and ours of it too: whatever we do has to wait for its end.
+    Registration has to wait for its end, because both packages would find each other half imported.
     """
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _PACKAGES:
@@ -69,7 +69,7 @@ def _in_progress() -> ModuleSpec | None:
 
 
 def open_doors() -> None:
-    """Register the plugins now, or when the import that is running has ended. Never raises: it runs inside imports."""
+    """Register the plugins now or at the end of a running import. Runs inside imports and therefore never raises."""
     loaded = [host for host in HOSTS if host in sys.modules]
     if not loaded:
         return
@@ -94,7 +94,7 @@ def open_doors() -> None:
 
 
 def install() -> None:
-    """Watch for anomalib. The entry point of group ``torch.backends`` and ``import anomalib_plugins`` call it."""
+    """Watch for imports of anomalib; called by the ``torch.backends`` entry point and ``import anomalib_plugins``."""
     if _FINDER not in sys.meta_path and not all(host in sys.modules for host in HOSTS):
         sys.meta_path.insert(0, _FINDER)
     open_doors()

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m anomalib_plugins cost``: every model's parameters and operations beside the published ones."""
+"""Command ``cost``: parameters and operations of every model beside the published ones."""
 
 import argparse
 import json
@@ -14,11 +14,11 @@ from anomalib_plugins.registry import PLUGINS
 
 
 def costs() -> Iterator[dict[str, Any]]:
-    """Measure the variants that each model of the table lists as ``VARIANTS`` in its module ``cost``.
+    """Measure the variants that each model lists as ``VARIANTS`` in its module ``cost``.
 
     Yields:
-        One row a variant: ``model``, ``variant``, ``image_size``, ``parameters``, ``macs`` and, ``None`` where nothing
-        is published, ``published_parameters``, ``published_macs``.
+        Row of each variant: ``model``, ``variant``, ``image_size``, ``parameters``, ``macs``, and
+        ``published_parameters`` and ``published_macs``, which are ``None`` if nothing is published.
     """
     from anomalib_plugins.components.cost import measure
 
@@ -55,17 +55,17 @@ def _short(value: float | None, unit: float, letter: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table, or JSON.
+    """Print the table or JSON.
 
     Args:
-        argv: Command-line arguments after ``cost``.
+        argv: Arguments after ``cost``. ``None`` uses ``sys.argv``.
 
     Returns:
         Exit code, 0.
     """
     parser = argparse.ArgumentParser(
         prog="anomalib-plugins cost",
-        description="Parameters and multiply-accumulates (one image) of every model, beside the published ones.",
+        description="Print parameters and multiply-accumulates for one image of every model beside published numbers.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)

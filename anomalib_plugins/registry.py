@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The table of everything this package adds to anomalib, and the code that makes anomalib find it."""
+"""Table of everything this package adds to anomalib, and its registration with anomalib."""
 
 import logging
 import sys
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 class Plugin(NamedTuple):
-    """One thing anomalib is to find by name.
+    """Class that anomalib should find by name.
 
     Args:
-        path: Where it is, ``package.module:Class``. A string, so that the table costs no import.
-        kind: Which of anomalib's lookups it belongs to, a key of `KINDS`.
-        paper: What it implements, for tables and documentation.
+        path: Path of the class, ``package.module:Class``. A string avoids importing it for the table.
+        kind: Kind of plugin, a key of `KINDS`.
+        paper: Paper that it implements, for tables and documentation.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Plugin(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Class name, which is its name in anomalib too."""
+        """Name of the class, also in anomalib."""
         return self.path.partition(":")[2]
 
     def load(self) -> type:
@@ -42,11 +42,11 @@ class Plugin(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Where anomalib looks for one kind of thing.
+    """Places where anomalib looks up one kind of plugin.
 
     Args:
         host: Module of anomalib whose attributes are looked up by short name.
-        base: Base class, ``module:Class``, whose imported subclasses the command line knows.
+        base: Base class, ``module:Class``, whose imported subclasses the command line accepts.
     """
 
     host: str
@@ -79,18 +79,18 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.callbacks.drift_warning:DriftWarning", "callback"),
 )
 
-# Plugins that have been dealt with: the class, or the error its import ended in.
+# Plugins that were registered or failed: the class, or the error of its import.
 _done: dict[Plugin, type | Exception] = {}
 
 
 def register() -> None:
-    """Make every plugin visible to anomalib's CLI, ``get_model`` and ``get_datamodule``. Safe to call twice.
+    """Register every plugin with anomalib's CLI, ``get_model`` and ``get_datamodule``. Safe to call twice.
 
-    Kinds whose part of anomalib is not imported yet are registered when it is, see `anomalib_plugins._startup`.
-    A plugin that cannot be imported costs one warning; the others are registered all the same.
+    Plugins for parts of anomalib that are not imported yet are registered when these are imported, see
+    `anomalib_plugins._startup`. A plugin that cannot be imported gives a warning and does not affect the others.
 
     Raises:
-        ValueError: If two plugins have the same name, or one has a name that anomalib already has.
+        ValueError: If two plugins have the same name, or anomalib already has the name of one.
     """
     _refuse_duplicates(PLUGINS)
     for plugin in PLUGINS:
@@ -99,7 +99,7 @@ def register() -> None:
             continue
         try:
             cls = plugin.load()
-        except Exception as error:  # noqa: BLE001  # whatever its import raises, anomalib and the others must live
+        except Exception as error:  # noqa: BLE001  # a broken plugin must not break anomalib or other plugins
             _done[plugin] = error
             logger.warning(
                 "%s %s is not available: %s: %s. Everything else of anomalib and anomalib_plugins works.",
@@ -115,12 +115,16 @@ def register() -> None:
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package that offers its plugins without importing them.
+    """Create ``__getattr__`` and ``__dir__`` for a package that imports its plugins on first use.
 
-    Eager imports would make one broken plugin break all, and every program that imports torch import anomalib.
+    With eager imports one broken plugin would break all others, and every program that imports torch would import
+    anomalib.
 
     Args:
-        package: Name of the package; it offers the plugins defined below it.
+        package: Name of the package, which provides all plugins defined in its modules.
+
+    Returns:
+        Functions ``__getattr__`` and ``__dir__``.
     """
     plugins = {plugin.name: plugin for plugin in PLUGINS if plugin.module.startswith(f"{package}.")}
 
@@ -134,12 +138,12 @@ def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[s
 
 
 def import_errors() -> dict[str, Exception]:
-    """What the import of each broken plugin raised, by the plugin's path."""
+    """Import errors of broken plugins, by path of the plugin."""
     return {plugin.path: result for plugin, result in _done.items() if isinstance(result, Exception)}
 
 
 def _open_doors(plugin: Plugin, cls: type, host: ModuleType) -> None:
-    """Put the class where anomalib looks names up; its command line knows it from having been imported."""
+    """Add the class to anomalib's lookups. The command line finds it because it is imported."""
     if plugin.kind == "pipeline":
         if host.PIPELINE_REGISTRY is not None:
             host.PIPELINE_REGISTRY[plugin.name.lower()] = cls
@@ -150,7 +154,7 @@ def _open_doors(plugin: Plugin, cls: type, host: ModuleType) -> None:
 
 
 def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
-    """Raise if two rows of the table would answer to the same name; anomalib compares without case."""
+    """Raise an error if two plugins have the same name; anomalib ignores case."""
     first: dict[tuple[str, str], Plugin] = {}
     for plugin in plugins:
         other = first.setdefault((plugin.kind, plugin.name.lower()), plugin)
@@ -160,20 +164,20 @@ def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
 
 
 def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
-    """Raise if anomalib has the name: the command line would then refuse both as ambiguous."""
+    """Raise an error if anomalib has the name, since the command line would refuse both as ambiguous."""
     module, _, attribute = KINDS[plugin.kind].base.partition(":")
     known: list[Any] = [*_subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
     for other in known:
         taken_by = getattr(other, "__module__", host.__name__)
         if taken_by.partition(".")[0] not in {"anomalib", "anomalib_plugins"}:
-            continue  # a user's own class of that name is no reason to be missing
+            continue  # a user's own class may have the same name
         if other is not cls and getattr(other, "__name__", plugin.name).lower() == plugin.name.lower():
             msg = f"{plugin.kind} {plugin.name!r} is defined by both {taken_by} and {plugin.module}: rename ours"
             raise ValueError(msg)
 
 
 def _subclasses(cls: type) -> Iterator[type]:
-    """All imported subclasses, at any depth."""
+    """Yield all imported subclasses, direct and indirect."""
     subclasses: list[type] = cls.__subclasses__()
     for subclass in subclasses:
         yield subclass

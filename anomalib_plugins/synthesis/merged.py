@@ -36,7 +36,7 @@ class MergedTexture(AnomalyGenerator):
         source: Foreign image, ``"texture"`` or another normal image of the ``"pool"``, which is moved likewise.
         delta: Range of the foreign share of the mixture, in ``[0, 1]``.
         foreground: Region for anomalies: ``"none"`` is the whole image, ``"auto"`` detects the object, and the name of
-            an MVTec AD object category uses its preset.
+            an MVTec AD object category uses its threshold.
 
     Raises:
         ValueError: If an option is out of range or not among its choices.

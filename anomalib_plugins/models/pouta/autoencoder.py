@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The reconstructive network of POUTA, whose maps are used a second time."""
+"""Reconstructive network of POUTA, whose feature maps the discriminative network uses again."""
 
 from collections.abc import Sequence
 from itertools import pairwise, starmap
@@ -15,13 +15,13 @@ CHANNELS = (64, 128, 256, 512)
 
 
 class Pyramids(NamedTuple):
-    """What encoder and decoder see in images ``(N, 3, H, W)``, finest level first.
+    """Feature maps of encoder and decoder for images ``(N, 3, H, W)``, finest level first.
 
-    Level i of both is ``(N, C_i, H / 2^i, W / 2^i)``, sides rounded up, with C = 64, 128, 256 and 512.
+    Level i of both is ``(N, C_i, H / 2^i, W / 2^i)`` with C = 64, 128, 256 and 512 and sides rounded up.
 
     Attributes:
-        encoded: F_E1 to F_E4, which stand for the image.
-        decoded: F_D1 to F_D4, which stand for the image without its anomalies.
+        encoded: Maps F_E1 to F_E4, which represent the image.
+        decoded: Maps F_D1 to F_D4, which represent the image without its anomalies.
     """
 
     encoded: list[Tensor]
@@ -31,7 +31,7 @@ class Pyramids(NamedTuple):
 class AutoEncoder(nn.Module):
     """Encoder, mapping layer and decoder without skip connections.
 
-    Sides that are no multiple of 16 are rounded up where they are halved and cut off where they are doubled.
+    Sides that are not a multiple of 16 are rounded up when halved and cropped when doubled.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class AutoEncoder(nn.Module):
         self.to_image = nn.Conv2d(CHANNELS[0], 3, 1)
 
     def forward(self, images: Tensor) -> Pyramids:
-        """Encode and decode; the last layer, which makes an image of F_D1, is :meth:`reconstruct`.
+        """Encode and decode images, up to the last layer, which :meth:`reconstruct` applies.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            Maps of encoder and decoder.
+            Feature maps of encoder and decoder.
         """
         first, *deeper = self.encoder
         encoded = [first(images)]
@@ -67,19 +67,19 @@ class AutoEncoder(nn.Module):
         return Pyramids(encoded, decoded[::-1])
 
     def reconstruct(self, decoded: Sequence[Tensor]) -> Tensor:
-        """The image that the decoder means, I_r.
+        """Compute the reconstructed images I_r.
 
         Args:
-            decoded: F_D1 to F_D4.
+            decoded: Feature maps of the decoder, F_D1 to F_D4.
 
         Returns:
-            ``(N, 3, H, W)``, linear.
+            Reconstructed images ``(N, 3, H, W)``, without activation.
         """
         return self.to_image(decoded[0])
 
 
 class UpBlock(nn.Module):
-    """Doubles height and width.
+    """Block that doubles height and width.
 
     Args:
         in_channels: Channels of the input.
@@ -96,13 +96,13 @@ class UpBlock(nn.Module):
         self.refine = conv_bn_relu(out_channels, out_channels, bias=False)
 
     def forward(self, features: Tensor, size: Sequence[int]) -> Tensor:
-        """Double and cut to a size.
+        """Double height and width and crop to a size.
 
         Args:
-            features: ``(N, in_channels, h, w)``.
-            size: Height and width of the result: twice ``h`` and ``w``, or one less.
+            features: Feature maps ``(N, in_channels, h, w)``.
+            size: Height and width of the result, twice ``h`` and ``w`` or one less.
 
         Returns:
-            ``(N, out_channels, *size)``.
+            Feature maps ``(N, out_channels, *size)``.
         """
         return self.refine(self.up(features)[..., : size[0], : size[1]])

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The discriminative network of POUTA, which contrasts what the encoder saw with what the decoder made of it."""
+"""Discriminative network of POUTA, which contrasts the feature maps of encoder and decoder."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +22,7 @@ GATES = {"sigmoid": nn.Sigmoid, "none": nn.Identity}
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int = 1) -> nn.Conv2d:
-    """Convolution without bias that keeps height and width."""
+    """Create a convolution without bias that keeps height and width."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
 
 
@@ -32,10 +32,10 @@ def enlarge(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class FeatureContrast(nn.Module):
-    """Merges the maps of encoder and decoder of one level (feature contrast module, FCM).
+    """Feature contrast module (FCM), which merges the maps of encoder and decoder of one level.
 
     Args:
-        channels: Channels C of both and of the result.
+        channels: Channels C of both maps and of the result.
         act: Activation after each convolution.
     """
 
@@ -46,24 +46,24 @@ class FeatureContrast(nn.Module):
         self.merge = nn.Sequential(conv(2 * channels, channels), ACTIVATIONS[act]())
 
     def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
-        """Contrast.
+        """Merge the maps of encoder and decoder.
 
         Args:
-            encoded: F_Ei ``(N, C, H, W)``.
-            decoded: F_Di ``(N, C, H, W)``.
+            encoded: Maps F_Ei of the encoder ``(N, C, H, W)``.
+            decoded: Maps F_Di of the decoder ``(N, C, H, W)``.
 
         Returns:
-            F_Ci ``(N, C, H, W)``.
+            Maps F_Ci ``(N, C, H, W)``.
         """
         return self.merge(torch.cat((self.encoded(encoded), self.decoded(decoded)), dim=1))
 
 
 class HierarchicalGate(nn.Module):
-    """Lets the next deeper level choose places and channels of a level (hierarchical semantics guidance, HSG).
+    """Hierarchical semantics guidance (HSG): the next deeper level gates positions and channels of a level.
 
     Args:
         guide_channels: Channels of the deeper level.
-        channels: Channels C of the level.
+        channels: Channels C of the gated level.
         act: Activation after the convolution that both gates share.
         gate: Activation of the gates.
     """
@@ -75,14 +75,14 @@ class HierarchicalGate(nn.Module):
         self.channel = nn.Sequential(conv(channels, channels), GATES[gate]())
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
-        """Choose: F'_Ci = W_sp F_Ci W_cn (equation 4).
+        """Apply the gates: F'_Ci = W_sp F_Ci W_cn (equation 4).
 
         Args:
-            features: F_Ci ``(N, C, H, W)``.
-            guide: F'_C(i+1) ``(N, guide_channels, H/2, W/2)``.
+            features: Maps F_Ci of the level ``(N, C, H, W)``.
+            guide: Maps F'_C(i+1) of the deeper level ``(N, guide_channels, H/2, W/2)``.
 
         Returns:
-            F'_Ci ``(N, C, H, W)``.
+            Maps F'_Ci ``(N, C, H, W)``.
         """
         guide = self.guide(enlarge(guide, features.shape[-2:]))
         channels = self.channel(guide.mean(dim=(2, 3), keepdim=True))  # W_cn (N, C, 1, 1)
@@ -90,11 +90,11 @@ class HierarchicalGate(nn.Module):
 
 
 class ContrastNetwork(nn.Module):
-    """FCM of all levels, HSG from the deepest to the finest, and one prediction from all.
+    """Discriminative network: FCM on all levels, HSG from the deepest to the finest, one prediction from all levels.
 
     Args:
-        use_hsg: Guide each level by the next deeper one.
-        use_mss: Have a prediction of each level (multi-scale supervision, MSS), which only training asks for.
+        use_hsg: Whether each level is guided by the next deeper one.
+        use_mss: Whether each level also makes its own prediction in training (multi-scale supervision, MSS).
         fcm_act: Activation of FCM and HSG.
         hsg_gate: Activation of the gates.
     """
@@ -114,13 +114,13 @@ class ContrastNetwork(nn.Module):
         self.heads = nn.ModuleList((nn.Conv2d(channels, 2, 1) for channels in CHANNELS) if use_mss else ())
 
     def forward(self, pyramids: Pyramids) -> list[Tensor]:
-        """Contrast the pyramids.
+        """Contrast the feature maps of encoder and decoder.
 
         Args:
-            pyramids: Of the auto-encoder.
+            pyramids: Feature maps of the auto-encoder.
 
         Returns:
-            F'_C1, F'_C2, F'_C3 and F_C4.
+            Maps F'_C1, F'_C2, F'_C3 and F_C4.
         """
         levels = [contrast(*pair) for contrast, *pair in zip(self.contrasts, *pyramids, strict=True)]
         for level in reversed(range(len(self.gates))):
@@ -128,15 +128,15 @@ class ContrastNetwork(nn.Module):
         return levels
 
     def segment(self, levels: Sequence[Tensor]) -> Tensor:
-        """Predict from the channels of all levels.
+        """Predict from all levels together.
 
         Args:
-            levels: What :meth:`forward` gives.
+            levels: Result of :meth:`forward`.
 
         Returns:
-            Logits ``(N, 2, H, W)`` in float32.
+            Logits ``(N, 2, H, W)``, float32.
         """
-        # A 1x1 convolution of enlarged, stacked maps: the same as enlarging and adding the convolved ones.
+        # Equal to a 1x1 convolution of the enlarged and concatenated maps, but convolves them before enlarging.
         weights = self.predict.weight.split(CHANNELS, dim=1)
         finest, *deeper = (F.conv2d(maps, weight).float() for maps, weight in zip(levels, weights, strict=True))
         size = finest.shape[-2:]
@@ -146,10 +146,10 @@ class ContrastNetwork(nn.Module):
         """Predict from each level alone.
 
         Args:
-            levels: What :meth:`forward` gives.
+            levels: Result of :meth:`forward`.
 
         Returns:
-            Logits of each level ``(N, 2, H, W)`` in float32; none without multi-scale supervision.
+            Logits of each level ``(N, 2, H, W)``, float32; none without multi-scale supervision.
         """
         size = levels[0].shape[-2:]
         return [enlarge(head(maps).float(), size) for head, maps in zip(self.heads, levels, strict=False)]

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""POUTA's networks beside their published size."""
+"""Variants of POUTA for ``python -m anomalib_plugins cost``, with their published sizes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .torch_model import PoutaModel, Segmentation
 
 
 class Whole(nn.Module):
-    """The network with all that is supervised, as the paper counts it.
+    """Network with all supervised outputs, as counted in the paper.
 
     Args:
         network: Arguments of ``PoutaModel``.
@@ -24,12 +24,12 @@ class Whole(nn.Module):
         self.model = PoutaModel(**network)
 
     def forward(self, images: Tensor) -> Segmentation:
-        """Compute reconstruction, logits and the logits of the levels."""
+        """Compute the reconstruction, the logits and the logits of each level."""
         return self.model.segment_all(images)
 
 
 def inference() -> PoutaModel:
-    """The network without the layers that only training runs."""
+    """Build the network without the layers that only training uses."""
     model = PoutaModel(use_mss=False)
     model.autoencoder.to_image = nn.Identity()
     return model

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""POUTA as a Lightning module: reconstruction and segmentation of simulated anomalies, trained together."""
+"""Lightning module of POUTA: joint training of reconstruction and segmentation of simulated anomalies."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,53 +26,53 @@ from anomalib_plugins.synthesis.draws import chance
 from .loss import PoutaLoss
 from .torch_model import NetworkVariant, PoutaModel
 
-# The learning rate falls to a fifth at these shares of the schedule: epochs 480 and 540 of 600.
+# Shares of the schedule at which the learning rate falls to a fifth: epochs 480 and 540 of 600.
 MILESTONES = (0.8, 0.9)
 DECAY = 0.2
 
 
 def decay(progress: float) -> float:
-    """Factor of the learning rate after a share of the schedule, in ``[0, 1)``."""
+    """Factor of the learning rate at a share ``progress`` of the schedule, in ``[0, 1)``."""
     return DECAY ** sum(progress >= milestone for milestone in MILESTONES)
 
 
 class Pouta(PhasedModule, AnomalibModule):
-    """POUTA: an auto-encoder repairs simulated anomalies, and its features, used twice, tell what was repaired.
+    """POUTA: an auto-encoder repairs simulated anomalies, and a second use of its features segments them.
 
-    One network, trained end to end: what the encoder sees stands for the image, what the decoder sees for the image as
-    it should be, and a light head contrasts the two, level by level. Wang et al., "Produce once, utilize twice for
-    anomaly detection".
+    The network is trained end to end. The encoder's features represent the image, the decoder's features the image
+    without anomalies, and a light head contrasts both level by level (Wang et al., "Produce once, utilize twice for
+    anomaly detection").
 
-    Trains on normal images alone and needs no pretrained weights. A shorter ``max_epochs``, ``max_steps`` or
+    It trains on normal images only and needs no pretrained weights. A lower ``max_epochs``, ``max_steps`` or
     ``max_time`` of the trainer shortens the schedule.
 
     Args:
-        image_size: Height and width the network works at, in pixels, each at least 32.
-        variant: ``"pouta"``, or ``"vanilla"``, the paper's baseline: the U-Net of Draem compares image and
-            reconstruction, and the next two options have no meaning.
-        use_hsg: Guide each level by the next deeper one (ablation).
-        use_mss: Supervise each level (ablation).
-        texture_root: Folder of textures that anomalies are painted with, e.g. DTD; ``None`` makes procedural textures.
-        foreground: Where anomalies may lie: ``"none"`` takes the whole image, ``"auto"`` finds the object.
+        image_size: Height and width of the network's input in pixels, each at least 32.
+        variant: Network, ``"pouta"`` or ``"vanilla"``. The latter is the paper's baseline, where Draem's U-Net compares
+            image and reconstruction; it ignores ``use_hsg`` and ``use_mss``.
+        use_hsg: Whether each level is guided by the next deeper one (ablation).
+        use_mss: Whether each level is supervised (ablation).
+        texture_root: Folder of textures for anomalies, e.g. DTD. ``None`` uses procedural textures.
+        foreground: Region for anomalies: ``"none"`` is the whole image, ``"auto"`` detects the object.
         anomaly_probability: Share of the training images that get an anomaly, in ``(0, 1]``.
-        epochs: Length of the training in passes over the images.
-        min_steps_per_epoch: Images are repeated until a pass has so many optimizer steps, for training sets of a few
-            images; 1 never repeats.
-        batch_size: Images an optimizer step takes.
-        learning_rate: Of Adam; a fifth from 80 % of the training on, a 25th from 90 %.
-        network: More arguments of :class:`PoutaModel`, e.g. ``{"init": "draem"}``.
-        simulation: More arguments of :class:`MergedTexture`, e.g. ``{"delta": [0.3, 1.0]}``.
-        loss: More arguments of :class:`PoutaLoss`, e.g. ``{"gamma": 2.0}``.
-        seed: Seeds initial weights and anomalies; ``None`` follows torch's seed.
-        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
-        post_processor: ``True`` for anomalib's thresholds and score normalisation.
-        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
-        visualizer: ``True`` for anomalib's heatmaps.
+        epochs: Number of passes over the training images.
+        min_steps_per_epoch: Smallest number of optimizer steps per epoch. Images are repeated to reach it, which helps
+            with training sets of a few images; 1 never repeats.
+        batch_size: Number of images per optimizer step.
+        learning_rate: Learning rate of Adam. It falls to a fifth after 80 % of the training and again after 90 %.
+        network: Further arguments of :class:`PoutaModel`, e.g. ``{"init": "draem"}``.
+        simulation: Further arguments of :class:`MergedTexture`, e.g. ``{"delta": [0.3, 1.0]}``.
+        loss: Further arguments of :class:`PoutaLoss`, e.g. ``{"gamma": 2.0}``.
+        seed: Seed of the initial weights and anomalies. ``None`` uses torch's seed.
+        pre_processor: Pre-processor without ``Normalize``, or ``True`` for one that resizes to ``image_size``.
+        post_processor: Post-processor, or ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: Evaluator, or ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: Visualizer, or ``True`` for anomalib's heatmaps.
 
     Raises:
-        ValueError: If an option is outside its range.
-        FileNotFoundError: If ``texture_root`` names nothing.
-        TypeError: If ``network``, ``simulation`` or ``loss`` name an unknown argument.
+        ValueError: If an option is out of range.
+        FileNotFoundError: If ``texture_root`` does not exist.
+        TypeError: If ``network``, ``simulation`` or ``loss`` have an unknown argument.
     """
 
     simulator: MergedTexture
@@ -109,7 +109,7 @@ class Pouta(PhasedModule, AnomalibModule):
         simulation = options_of(MergedTexture, simulation, given=("texture_root", "foreground"))
         loss = options_of(PoutaLoss, loss)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size = list(image_size)  # a plain one: checkpoints are read with weights_only=True
+        image_size = list(image_size)  # a plain list, because checkpoints are read with weights_only=True
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -124,11 +124,11 @@ class Pouta(PhasedModule, AnomalibModule):
         self.schedule = PhaseSchedule([phase], seed)
         with seeded(seed):
             self.model = PoutaModel(variant, use_hsg, use_mss, **network)
-        # Convolutions run faster in this layout, most so in bfloat16.
+        # Convolutions are faster in this layout, above all in bfloat16.
         self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Take as many optimizer steps as the batch size makes of this batch.
+        """Split the batch into optimizer steps of ``batch_size`` images and take them.
 
         Args:
             batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
@@ -139,7 +139,7 @@ class Pouta(PhasedModule, AnomalibModule):
             self._step(step)
 
     def _step(self, step: Step) -> None:
-        """Repair and segment simulated anomalies among untouched images."""
+        """Take one optimizer step on images with and without simulated anomalies."""
         made = self.simulate(step)
         terms = self.loss(self.model(made.image), step.images, made.mask)
         learning_rate = self.learning_rate * decay(step.progress)
@@ -147,10 +147,13 @@ class Pouta(PhasedModule, AnomalibModule):
         self.log("reconstruction_loss", terms.reconstruction.detach())
 
     def simulate(self, step: Step) -> SyntheticBatch:
-        """The images of a step, some of them with an anomaly.
+        """Simulate anomalies in some of a step's images.
 
         Args:
-            step: What the schedule gives.
+            step: Step of the schedule.
+
+        Returns:
+            All images of the step with masks and kinds.
         """
         images, generator = step.images, step.generator
         chosen = chance(len(images), self.anomaly_probability, generator).nonzero()[:, 0]
@@ -163,5 +166,5 @@ class Pouta(PhasedModule, AnomalibModule):
         return SyntheticBatch(mixed, mask, kind)
 
     def configure_optimizers(self) -> Optimizer:
-        """Adam for the whole network."""
-        return Adam(self.model.parameters(), lr=self.learning_rate, fused=True)  # a quarter of the time
+        """Create Adam for the whole network."""
+        return Adam(self.model.parameters(), lr=self.learning_rate, fused=True)  # fused takes a quarter of the time

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Loss of reconstruction and of segmentation, trained together; all computes in float32."""
+"""Losses of reconstruction and segmentation, computed in float32."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,26 +19,26 @@ SSIM_WINDOW = 11
 
 
 def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error and lack of structural similarity, L_rec.
+    """Compute L_rec, the sum of mean squared error and 1 - SSIM.
 
     Args:
-        reconstruction: ``(N, 3, H, W)``.
+        reconstruction: Reconstructed images ``(N, 3, H, W)``.
         target: Images without anomalies in ``[0, 1]`` ``(N, 3, H, W)``.
 
     Returns:
-        Scalar, 0 where both are the same.
+        Scalar, 0 if both are equal.
     """
-    with torch.autocast(target.device.type, enabled=False):  # before version 0.9 kornia would filter in half precision
+    with torch.autocast(target.device.type, enabled=False):  # kornia before 0.9 would filter in half precision
         reconstruction, target = reconstruction.float(), target.float()
         return F.mse_loss(reconstruction, target) + 1 - ssim(reconstruction, target, SSIM_WINDOW).mean()
 
 
 def segmentation_loss(logits: Tensor, mask: Tensor, gamma: float = 4.0) -> Tensor:
-    """Focal loss and mean absolute error of the probabilities.
+    """Compute the sum of focal loss and mean absolute error of the anomaly probabilities.
 
     Args:
-        logits: ``(N, 2, H, W)``.
-        mask: 1 where anomalous, else 0 ``(N, 1, H, W)``.
+        logits: Logits of the normal and the anomalous class ``(N, 2, H, W)``.
+        mask: Ground truth ``(N, 1, H, W)``, 1 where anomalous, else 0.
         gamma: Exponent of the focal loss.
 
     Returns:
@@ -49,12 +49,12 @@ def segmentation_loss(logits: Tensor, mask: Tensor, gamma: float = 4.0) -> Tenso
 
 
 class LossTerms(NamedTuple):
-    """What is added up, scalars.
+    """Terms of the loss, scalars.
 
     Attributes:
-        reconstruction: L_rec.
-        prediction: L_pre, of the prediction from all levels.
-        levels: L_MSS, weighted sum over the predictions from single levels; 0 without them.
+        reconstruction: Reconstruction loss L_rec.
+        prediction: Loss L_pre of the prediction from all levels.
+        levels: Loss L_MSS, the weighted sum over predictions from single levels; 0 without them.
     """
 
     reconstruction: Tensor
@@ -63,16 +63,16 @@ class LossTerms(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """L_total."""
+        """Total loss L_total."""
         return self.reconstruction + self.prediction + self.levels
 
 
 class PoutaLoss(nn.Module):
-    """Loss of all that ``PoutaModel`` predicts in training.
+    """Loss of ``PoutaModel`` in training.
 
     Args:
         gamma: Exponent of the focal losses, at least 0.
-        lambdas: Weights of the four levels in the multi-scale supervision, finest first.
+        lambdas: Weights of the four levels in multi-scale supervision, finest first.
 
     Raises:
         ValueError: If ``gamma`` or a weight is negative, or there are not four weights.
@@ -87,15 +87,15 @@ class PoutaLoss(nn.Module):
         self.lambdas = tuple(lambdas)
 
     def forward(self, predicted: Segmentation, images: Tensor, mask: Tensor) -> LossTerms:
-        """Compute the terms.
+        """Compute the terms of the loss.
 
         Args:
-            predicted: Of the images with anomalies.
-            images: The images without, in ``[0, 1]`` ``(N, 3, H, W)``.
-            mask: 1 where anomalous, else 0 ``(N, 1, H, W)``.
+            predicted: Predictions for images with anomalies.
+            images: Images without anomalies in ``[0, 1]`` ``(N, 3, H, W)``.
+            mask: Ground truth ``(N, 1, H, W)``, 1 where anomalous, else 0.
 
         Returns:
-            The terms; their sum is what to minimise.
+            Terms of the loss, whose sum is to be minimised.
         """
         prediction = segmentation_loss(predicted.logits, mask, self.gamma)
         levels = prediction.new_zeros(())

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The network of POUTA and of the baseline that its paper calls Vanilla."""
+"""Network of POUTA and of its paper's baseline, Vanilla."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -21,16 +21,16 @@ NetworkVariant = Literal["pouta", "vanilla"]
 Init = Literal["torch", "draem"]
 
 VANILLA_WIDTH = 48
-VANILLA_STRIDE = 32  # five times halved
+VANILLA_STRIDE = 32  # sides are halved five times
 
 
 class Segmentation(NamedTuple):
-    """All that the network says of images ``(N, 3, H, W)``; only training asks for more than the logits.
+    """All outputs of the network for images ``(N, 3, H, W)``; inference needs only the logits.
 
     Attributes:
-        reconstruction: I_r ``(N, 3, H, W)``, linear.
-        logits: Normal and anomalous ``(N, 2, H, W)``.
-        level_logits: The same from each level of the network alone, finest first; none without multi-scale supervision.
+        reconstruction: Reconstructed images I_r ``(N, 3, H, W)``, without activation.
+        logits: Logits of the normal and the anomalous class ``(N, 2, H, W)``.
+        level_logits: Logits from each level alone, finest first; none without multi-scale supervision.
     """
 
     reconstruction: Tensor
@@ -39,21 +39,22 @@ class Segmentation(NamedTuple):
 
 
 class PoutaModel(nn.Module):
-    """An auto-encoder and a network that finds what it repaired, one anomaly probability per pixel.
+    """Auto-encoder that repairs anomalies, and a discriminative network that predicts where it did.
 
-    The discriminative network sees the features of encoder and decoder: the image and its reconstruction once more
-    (Wang et al., "Produce once, utilize twice for anomaly detection"). Images of any size from 32 px on are taken.
+    The discriminative network uses the features of encoder and decoder instead of image and reconstruction (Wang et
+    al., "Produce once, utilize twice for anomaly detection"). Images may have any size from 32 px on.
 
     Args:
-        variant: ``"pouta"``, or ``"vanilla"``: the same auto-encoder, followed by the U-Net of Draem, which sees image
-            and reconstruction alone.
-        use_hsg: Guide each level by the next deeper one (hierarchical semantics guidance).
-        use_mss: Supervise each level in training (multi-scale supervision).
+        variant: Network, ``"pouta"`` or ``"vanilla"``. The latter has the same auto-encoder, followed by Draem's U-Net,
+            whose input is only image and reconstruction.
+        use_hsg: Whether each level is guided by the next deeper one (hierarchical semantics guidance).
+        use_mss: Whether each level is supervised in training (multi-scale supervision).
         fcm_act: Activation of the discriminative convolutions, ``"relu"`` or ``"none"``.
         hsg_gate: Activation of the gates of the guidance, ``"sigmoid"`` or ``"none"``.
-        init: ``"torch"`` leaves the initial weights to torch; ``"draem"`` draws them from a normal distribution with a
+        init: Initial weights: ``"torch"`` uses torch's defaults, ``"draem"`` draws from a normal distribution with a
             standard deviation of 0.02.
-        score_window: Side of the square whose largest mean probability is the score of an image, in pixels; odd.
+        score_window: Side of the square window in pixels, odd. The score of an image is the largest mean probability
+            in a window.
 
     Raises:
         ValueError: If an option is unknown, or ``score_window`` is even or below 1.
@@ -90,23 +91,23 @@ class PoutaModel(nn.Module):
             self.apply(_init_as_draem)
 
     def segment(self, images: Tensor) -> Tensor:
-        """Compute the logits of normal and anomalous, and nothing that they do not need.
+        """Compute only the logits.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            ``(N, 2, H, W)``.
+            Logits of the normal and the anomalous class ``(N, 2, H, W)``.
         """
         if isinstance(self.discriminator, DiscriminativeSubNetwork):
             return self.segment_all(images).logits
         return self.discriminator.segment(self.discriminator(self.autoencoder(images)))
 
     def segment_all(self, images: Tensor) -> Segmentation:
-        """Compute everything that is supervised.
+        """Compute all supervised outputs.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
             Reconstruction and logits.
@@ -121,20 +122,20 @@ class PoutaModel(nn.Module):
         )
 
     def _compare(self, images: Tensor, reconstruction: Tensor) -> Tensor:
-        """Logits of the U-Net, which takes multiples of 32 px: the rest is filled with zeros and cut off again."""
+        """Compute the logits of the U-Net on images that are padded with zeros to a multiple of 32 px."""
         height, width = images.shape[-2:]
         missing = (0, -width % VANILLA_STRIDE, 0, -height % VANILLA_STRIDE)
         return self.discriminator(F.pad(torch.cat((images, reconstruction), dim=1), missing))[..., :height, :width]
 
     def forward(self, images: Tensor) -> Segmentation | InferenceBatch:
-        """Segment, and score if not training.
+        """Segment images, and score them unless in training mode.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            In training, all that is supervised. Else probabilities of anomaly ``(N, 1, H, W)`` and scores ``(N,)``,
-            both in ``[0, 1]`` except for images that hold a NaN or an infinity: these get 2 everywhere, see
+            All supervised outputs in training mode, else anomaly probabilities ``(N, 1, H, W)`` and scores ``(N,)``.
+            Both are in ``[0, 1]``, except for images with a NaN or an infinity, which get 2 everywhere, see
             :func:`~anomalib_plugins.components.inference.never_normal`.
         """
         if self.training:
