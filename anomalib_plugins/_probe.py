@@ -3,8 +3,8 @@
 
 """Script that tries anomalib's lookups in a fresh interpreter, without importing this package itself.
 
-The argument is a JSON list of plugins, ``[[kind, name], ...]``. The last line of output is a JSON object. For each plugin
-and each lookup, it holds an empty string if the plugin was found, else the error.
+The argument is a JSON list of plugins, ``[[kind, name], ...]``. The last line of output is a JSON object. For each
+plugin and each lookup, it holds an empty string if the plugin was found, else the error.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""One HTML page about the results of a benchmark, and the published numbers beside them."""
+"""HTML report of benchmark results beside published numbers."""

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m anomalib_plugins report RESULTS``: a page about the results of a benchmark."""
+"""Command ``report``: an HTML page about the results of a benchmark."""
 
 import argparse
 import logging
@@ -18,25 +18,37 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Command line of the program."""
+    """Build the command line parser."""
     cli = argparse.ArgumentParser(
         prog="anomalib-plugins report",
-        description="One HTML page about the results of a benchmark: tables beside published numbers, curves, and a "
-        "gallery with a threshold to move. It works offline, from one file.",
+        description="Write an HTML page about the results of a benchmark: tables beside published numbers, curves, and "
+        "a gallery with an adjustable threshold. The page is a single file and works offline.",
     )
     add = cli.add_argument
-    add("results", type=Path, help="results file of `benchmark`, or the folder it is in")
-    add("--output", type=Path, metavar="HTML", help="page to write (default: beside the results, .html for .csv)")
+    add("results", type=Path, help="results file of `benchmark`, or its folder")
+    add("--output", type=Path, metavar="HTML", help="page to write (default: name of the results file with .html)")
     add(
         "--paper-category",
         nargs="+",
         default=[],
         type=_alias,
         metavar="NAME=DATASET/CATEGORY",
-        help="compare a category with a published one of another name, e.g. my_screw=MVTecAD/screw",
+        help="published category to compare a category of another name with, e.g. my_screw=MVTecAD/screw",
     )
-    add("--images", type=int, default=1000, metavar="N", help="pictures per model and category (default: %(default)s)")
-    add("--picture-size", type=int, default=192, metavar="PIXELS", help="of the gallery (default: %(default)s)")
+    add(
+        "--images",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="largest number of pictures per model and category (default: %(default)s)",
+    )
+    add(
+        "--picture-size",
+        type=int,
+        default=192,
+        metavar="PIXELS",
+        help="size of the gallery's pictures (default: %(default)s)",
+    )
     return cli
 
 
@@ -50,10 +62,10 @@ def _alias(text: str) -> tuple[str, Place]:
 
 
 def find(path: Path) -> Path:
-    """The results file itself, or the only one in a folder.
+    """Find the results file: the path itself, or the only ``*.csv`` in the folder.
 
     Raises:
-        ValueError: If there is none, or more than one.
+        ValueError: If the folder has no results file or several.
     """
     if path.is_file():
         return path
@@ -66,13 +78,13 @@ def find(path: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page and say where it is.
+    """Write the page and print its path.
 
     Args:
-        argv: Command line after ``report``. ``None`` takes the process's own.
+        argv: Arguments after ``report``. ``None`` uses ``sys.argv``.
 
     Returns:
-        0, or 2 if there is nothing to report.
+        0. Invalid arguments or results exit with 2.
     """
     cli = parser()
     args = cli.parse_args(argv)
@@ -102,5 +114,5 @@ def _summary(output: Path, gallery: "Gallery") -> str:
     if not gallery.jobs:
         lines.append("no predictions beside the results: tables only")
     if gallery.missing:
-        lines.append(f"{gallery.missing} images are no longer where the jobs read them: heatmaps only")
+        lines.append(f"{gallery.missing} images were not found where the jobs read them: heatmaps only")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""ROC, precision-recall and PRO curves, at few points that lie on the exact curve."""
+"""ROC, precision-recall and PRO curves, reduced to a few points of the exact curves."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,19 +12,19 @@ import numpy.typing as npt
 
 from anomalib_plugins.benchmark.predictions import Predictions
 
-PRO_LIMIT = 0.3  # where AUPRO ends
+PRO_LIMIT = 0.3  # largest false positive rate of AUPRO
 
 Floats = npt.NDArray[np.floating]
 Curve = tuple[list[float], list[float]]
 
 
 class Counts(NamedTuple):
-    """What is found at each threshold, from the highest to the lowest; first nothing, last everything.
+    """Rates at each threshold, from the highest to the lowest: first nothing is found, last everything.
 
     Args:
-        positives: Share of the anomalous that is found.
-        negatives: Share of the normal that is found, falsely.
-        precision: Share of the anomalous among the found; that of the next threshold where nothing is found.
+        positives: True positive rate.
+        negatives: False positive rate.
+        precision: Precision. Where nothing is found, it is the precision at the next threshold.
     """
 
     positives: Floats
@@ -33,19 +33,22 @@ class Counts(NamedTuple):
 
 
 def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
-    """About ``2 * count`` scores, descending: evenly spaced ranks of either class, and more of the highest.
+    """Choose about ``2 * count`` scores as thresholds, evenly spaced by rank in either class and denser at the top.
 
     Args:
-        anomalous: Scores of the anomalous.
-        normal: Scores of the normal.
-        count: Thresholds of each class; all its scores if they are no more.
+        anomalous: Scores of the anomalous class.
+        normal: Scores of the normal class.
+        count: Number of thresholds per class. A class with fewer scores contributes all of them.
+
+    Returns:
+        Thresholds in descending order.
     """
     chosen = []
     for scores in (anomalous, normal):
         ranked = np.sort(scores)[::-1]
         if len(ranked) > count:
             even = np.linspace(0, 1, count // 2)
-            # Of 10^7 normal pixels it is the first thousand that decide where the curve rises.
+            # Among 10^7 normal pixels, the highest thousand decide where the curve rises.
             dense = np.geomspace(1 / len(ranked), 1, count - count // 2)
             ranked = ranked[(np.concatenate([even, dense]) * (len(ranked) - 1)).round().astype(np.int64)]
         chosen.append(ranked)
@@ -53,15 +56,15 @@ def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
 
 
 def counts(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> Counts | None:
-    """Rates at chosen thresholds.
+    """Compute the rates at chosen thresholds.
 
     Args:
-        scores: Scores of any shape; NaN is the most anomalous, as numpy sorts it.
-        target: Whether anomalous, of the same shape.
-        points: About how many thresholds; all there are where they are no more.
+        scores: Scores of any shape. NaN is the most anomalous, as in NumPy's order.
+        target: Ground truth of the same shape, true where anomalous.
+        points: Approximate number of thresholds, or fewer if there are fewer scores.
 
     Returns:
-        ``None`` if one class is missing.
+        Rates, or ``None`` if one class is missing.
     """
     anomalous, normal = np.sort(scores[target]), np.sort(scores[~target])
     if not (len(anomalous) and len(normal)):
@@ -77,15 +80,15 @@ def counts(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> Counts
 
 
 def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None:
-    """False positive rate and mean overlap with the connected regions of the masks, up to `PRO_LIMIT`.
+    """Compute false positive rate and mean overlap with the connected regions of the masks, up to `PRO_LIMIT`.
 
     Args:
         maps: Anomaly maps ``(N, H, W)``; NaN is the most anomalous.
         masks: Defective pixels ``(N, H, W)``.
-        points: About how many thresholds.
+        points: Approximate number of thresholds.
 
     Returns:
-        ``None`` without a defective pixel, or with nothing but those.
+        Curve, or ``None`` if no pixel or every pixel is defective.
     """
     if not masks.any() or masks.all():
         return None
@@ -107,11 +110,14 @@ def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None
 
 
 def curves_of(predictions: Predictions, points: int = 128) -> dict[str, Curve]:
-    """All curves that the predictions of a job allow: x and y of each, by name.
+    """Compute all curves that the predictions of a job allow.
 
     Args:
-        predictions: Scores and maps.
-        points: About how many thresholds.
+        predictions: Predictions of the job.
+        points: Approximate number of thresholds.
+
+    Returns:
+        Values of x and y for each curve, by name.
     """
     found = {"image": counts(predictions.scores, predictions.labels, points)}
     curves: dict[str, Curve] = {}
@@ -127,6 +133,6 @@ def curves_of(predictions: Predictions, points: int = 128) -> dict[str, Curve]:
 
 
 def _curve(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Curve:
-    """Plain numbers of as many digits as a plot shows."""
+    """Round the values of a curve to four digits, enough for a plot."""
     rounded: Curve = tuple([float(f"{value:.4g}") for value in axis] for axis in (x, y))  # type: ignore[assignment]
     return rounded

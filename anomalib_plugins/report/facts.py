@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a report says in numbers and words: means, differences to papers and to anomalib's own models."""
+"""Facts of a report: means, and comparisons with papers and with anomalib's own models."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NAMES = {
     "pixel_auroc": "Pixel AUROC",
     "aupro": "AUPRO",
     "pixel_ap": "Pixel AP",
-    # MVTec LOCO AD's, by kind of anomaly
+    # MVTec LOCO AD, by kind of anomaly
     "spro": "sPRO",
     "structural_auroc": "Image AUROC, structural",
     "logical_auroc": "Image AUROC, logical",
@@ -30,13 +30,13 @@ Place = tuple[str, str]  # data set and category
 
 @dataclass(frozen=True)
 class Group:
-    """All results of one model on one schedule and image size.
+    """Results of one model with one schedule and image size.
 
     Args:
-        model: Its label in the results.
-        schedule: How long it trained.
+        model: Label of the model.
+        schedule: Limit of its training.
         image_size: Side of the images in pixels, as text.
-        rows: Its results.
+        rows: Rows of the results file.
     """
 
     model: str
@@ -46,21 +46,21 @@ class Group:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the model is one of this package; else it is taken for anomalib's."""
+        """Whether the model belongs to this package; any other counts as anomalib's."""
         return model_of(self.model, OURS) is not None
 
     @property
     def places(self) -> list[Place]:
-        """Data sets and categories it was run on."""
+        """Data sets and categories that the model was run on."""
         return list(dict.fromkeys(map(place_of, self.rows)))
 
     def value(self, metric: str, place: Place) -> float:
-        """Mean over seeds; NaN where nothing was measured."""
+        """Mean over seeds; NaN if nothing was measured."""
         values = [number(row, metric) for row in self.rows if place_of(row) == place]
         return fmean(values) if values else float("nan")
 
     def mean(self, metric: str, places: Iterable[Place]) -> float:
-        """Mean over categories of the means over seeds; NaN where one is undefined."""
+        """Mean over categories of the means over seeds; NaN if one of them is undefined."""
         values = [self.value(metric, place) for place in places]
         return fmean(values) if values else float("nan")
 
@@ -75,15 +75,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One of our models beside the best of anomalib's, in one metric on one data set.
+    """Comparison of one of our models with the best of anomalib's, in one metric on one data set.
 
     Args:
         metric: Column of the results.
-        ours: Mean of our model over the categories that both were run on.
-        theirs: That of anomalib's model.
-        rival: Anomalib's model.
-        lost: In how many categories ours is behind.
-        categories: How many there are.
+        ours: Mean of our model over the categories that both models were run on.
+        theirs: Mean of anomalib's model over the same categories.
+        rival: Name of anomalib's model.
+        lost: Number of categories where our model is behind.
+        categories: Number of categories.
     """
 
     metric: str
@@ -95,7 +95,7 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """``loses``, ``wins`` or ``ties``, to four digits, as results are written."""
+        """Outcome for our model, ``loses``, ``wins`` or ``ties``, to the four digits of results."""
         difference = round(self.ours - self.theirs, 4)
         return "loses" if difference < 0 else "wins" if difference > 0 else "ties"
 
@@ -106,17 +106,17 @@ def place_of(row: Mapping[str, str]) -> Place:
 
 
 def number(row: Mapping[str, str], column: str) -> float:
-    """A cell as a number; NaN where it is empty."""
+    """Cell of a row as a number; NaN if it is empty."""
     return float(row.get(column) or "nan")
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:
-    """Metrics that the results have, in the order of `NAMES`."""
+    """Metrics in the results, in the order of `NAMES`."""
     return [name for name in NAMES if name in METRICS or any(row.get(name) for row in rows)]
 
 
 def groups_of(rows: Iterable[Row]) -> list[Group]:
-    """Results by model, schedule and image size, in the order they appear in, this package's models first."""
+    """Group results by model, schedule and image size, in order of appearance, with this package's models first."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         found.setdefault((row["model"], row["schedule"], row.get("image_size", "")), []).append(row)
@@ -125,7 +125,7 @@ def groups_of(rows: Iterable[Row]) -> list[Group]:
 
 
 def names_of(groups: Sequence[Group]) -> list[str]:
-    """What to call the groups: by model, and by schedule and size where a model has several."""
+    """Names of the groups: the model, with schedule and image size if the model has several groups."""
     models = [group.model for group in groups]
     return [
         f"{group.model}, {group.schedule}, {group.image_size} px" if models.count(group.model) > 1 else group.model
@@ -134,12 +134,12 @@ def names_of(groups: Sequence[Group]) -> list[str]:
 
 
 def paper_of(row: Row, metric: str, alias: Mapping[str, Place]) -> Published | None:
-    """The published result that a row of results is to be compared with.
+    """Find the published result to compare a row with.
 
     Args:
         row: Row of a results file.
-        metric: Column.
-        alias: Data set and category that a category of other data stands for.
+        metric: Column of the results.
+        alias: Published data set and category to use for a category of the results.
     """
     place = alias.get(row["category"], place_of(row))
     fitting = (each for each in published() if each.is_about(row, place) and metric in each.values[place[1]])
@@ -147,21 +147,21 @@ def paper_of(row: Row, metric: str, alias: Mapping[str, Place]) -> Published | N
 
 
 def compare(ours: Group, rivals: Sequence[Group], dataset: str, metrics: Sequence[str]) -> list[Comparison]:
-    """One of our models beside the best of anomalib's in each metric, on the categories of a data set both have.
+    """Compare one of our models with the best of anomalib's in each metric, on the categories that both were run on.
 
     Args:
-        ours: Our model.
-        rivals: Anomalib's models.
-        dataset: Data set.
+        ours: Results of our model.
+        rivals: Results of anomalib's models.
+        dataset: Name of the data set.
         metrics: Columns of the results.
 
     Returns:
-        One comparison per metric that both have; the best rival may differ from metric to metric.
+        Comparison for each metric that both models have. The best rival may differ between metrics.
     """
     found = []
     for metric in metrics:
         pairs = [each for rival in rivals if (each := _pair(ours, rival, dataset, metric))]
-        # The rival that was run on most categories; among those the one with the best mean.
+        # The rival with the most shared categories, and of several the one with the best mean.
         best = max(pairs, key=lambda each: (each.categories, each.theirs), default=None)
         if best:
             found.append(best)
@@ -181,12 +181,12 @@ def _pair(ours: Group, rival: Group, dataset: str, metric: str) -> Comparison | 
 
 
 def sentence(name: str, dataset: str, comparisons: Sequence[Comparison]) -> str:
-    """A comparison in words: what is lost first, with numbers, then what is won.
+    """Write comparisons as a sentence: first the metrics that our model loses, then those that it wins.
 
     Args:
-        name: Our model.
-        dataset: Data set.
-        comparisons: One per metric; at least one.
+        name: Name of our model.
+        dataset: Name of the data set.
+        comparisons: Comparisons, one per metric; at least one.
     """
     tied = [NAMES[each.metric] for each in comparisons if each.outcome == "ties"]
     parts = [
@@ -198,7 +198,7 @@ def sentence(name: str, dataset: str, comparisons: Sequence[Comparison]) -> str:
 
 
 def _against(words: str, outcome: str, comparisons: Sequence[Comparison]) -> list[str]:
-    """One part of a sentence per rival: what was lost to it, or won."""
+    """Write one part of the sentence for each rival, with the metrics lost to it or won."""
     decided = [each for each in comparisons if each.outcome == outcome]
     parts = []
     for rival in dict.fromkeys(each.rival for each in decided):

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Puts a report together: one HTML file that needs nothing but itself."""
+"""Assembly of the report as a single self-contained HTML file."""
 
 import base64
 import hashlib
@@ -31,11 +31,14 @@ SCRIPTS = ("core.js", "tables.js", "plots.js", "gallery.js")
 
 @dataclass
 class Gallery:
-    """Predictions of all jobs, as the page keeps them.
+    """Predictions of all jobs in the form that the page stores.
 
     Args:
         side: Largest width and height of a picture, in pixels.
-        most: Pictures per job; curves and counts are of all images all the same.
+        most: Largest number of pictures per job. Curves and counts always use all images.
+        jobs: Job of each prediction, with its curves.
+        scores: Scores, labels and heatmaps of each job.
+        images: Pictures by place and image files; jobs share them.
     """
 
     side: int = 192
@@ -45,12 +48,12 @@ class Gallery:
     images: dict[tuple[Place, bytes], dict[str, Any]] = field(default_factory=dict)
 
     def add(self, group: int, row: Row, predictions: Predictions) -> None:
-        """Keep curves, scores and pictures of one job.
+        """Add curves, scores and pictures of one job.
 
         Args:
-            group: Number of its group.
-            row: Its row of the results.
-            predictions: What it predicted.
+            group: Index of the job's group.
+            row: Row of the job in the results.
+            predictions: Predictions of the job.
         """
         place = place_of(row)
         chosen = np.unique(
@@ -94,17 +97,17 @@ class Gallery:
 
     @property
     def missing(self) -> int:
-        """How many images could not be read where the jobs have seen them."""
+        """Number of images that were not found where the jobs read them."""
         return sum(item["image"] is None for each in self.images.values() for item in each["items"])
 
 
 def collect(groups: Sequence[Group], results: Path, gallery: Gallery) -> None:
-    """Add the predictions that lie beside the results, of the first seed of every model and category.
+    """Add the saved predictions of the first seed of every model and category to the gallery.
 
     Args:
-        groups: Results by model.
-        results: The results file.
-        gallery: Is filled.
+        groups: Groups of results.
+        results: Results file; predictions are in a folder beside it.
+        gallery: Gallery to fill.
     """
     for number, group in enumerate(groups):
         for place in group.places:
@@ -123,16 +126,16 @@ def collect(groups: Sequence[Group], results: Path, gallery: Gallery) -> None:
 def build(
     rows: Sequence[Row], results: Path, gallery: Gallery | None = None, alias: Mapping[str, Place] | None = None
 ) -> str:
-    """The page.
+    """Build the page.
 
     Args:
         rows: Rows of the results file; at least one.
-        results: The file; predictions are looked for beside it.
-        gallery: How to keep the pictures.
-        alias: Data set and category of papers that a category of the results stands for, by its name.
+        results: Results file; predictions are in a folder beside it.
+        gallery: Gallery to fill, with its size of pictures.
+        alias: Published data set and category to use for a category of the results, by its name.
 
     Returns:
-        HTML that loads nothing and runs no script but its own.
+        HTML that loads nothing and runs only its own script.
 
     Raises:
         ValueError: If there are no rows.
@@ -172,7 +175,7 @@ def build(
 
 
 def _plain(score: np.float32) -> float | None:
-    """A score in the fewest digits that tell it from others; ``None``, as anomalous as can be, for NaN and infinity."""
+    """Convert a score to the shortest exact number; NaN and infinity, the most anomalous scores, become ``None``."""
     return None if np.isnan(score) or score == np.inf else float(str(max(score, np.finfo(np.float32).min)))
 
 
@@ -196,5 +199,5 @@ def _read(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy knows an inline script or style by."""
+    """Hash by which a content security policy allows an inline script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Small pictures of test images, their ground truth and heatmaps, as text that fits into a page."""
+"""Small pictures of test images, ground truth and heatmaps, encoded as text for a page."""
 
 import base64
 import io
@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-QUALITY = 55  # WebP's; an image of 192 pixels takes about 4 kB, a heatmap 1 kB
+QUALITY = 55  # of WebP: an image of 192 pixels takes about 4 kB, a heatmap 1 kB
 
 
 class Picture(NamedTuple):
-    """A small image.
+    """Small picture of an image.
 
     Args:
         data: WebP file in base64.
-        ratio: Width by height.
+        ratio: Width divided by height.
     """
 
     data: str
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
 
 def image_of(path: Path, side: int) -> Picture | None:
-    """The image at most ``side`` pixels wide and high; ``None`` if the file is not there or is no image."""
+    """Load an image, at most ``side`` pixels wide and high; ``None`` if the file is missing or not an image."""
     try:
         with Image.open(path) as file:
             file.draft("RGB", (side, side))  # JPEG files are decoded at a fraction of their size
@@ -41,7 +41,7 @@ def image_of(path: Path, side: int) -> Picture | None:
 
 
 def mask_of(mask: npt.NDArray[np.bool_], side: int) -> str | None:
-    """Ground truth in white on black, without loss; ``None`` for a good image.
+    """Draw ground truth in white on black, losslessly; ``None`` for a good image.
 
     Args:
         mask: Defective pixels ``(H, W)``.
@@ -49,7 +49,7 @@ def mask_of(mask: npt.NDArray[np.bool_], side: int) -> str | None:
     """
     if not mask.any():
         return None
-    # The largest of the pixels that one stands for: a scratch of a pixel's width must not vanish.
+    # Reduced by maximum, so that a scratch of one pixel's width does not vanish.
     step = max(1, -(-max(mask.shape) // side))
     height, width = (-(-length // step) * step for length in mask.shape)
     padded = np.zeros((height, width), bool)
@@ -59,7 +59,7 @@ def mask_of(mask: npt.NDArray[np.bool_], side: int) -> str | None:
 
 
 def scale_of(maps: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """Scores that become the darkest and the brightest colour: all but the lowest 1 % and the highest 0.1 %."""
+    """Scores of the darkest and the brightest colour; the lowest 1 % and the highest 0.1 % are clipped."""
     finite = maps[np.isfinite(maps)]
     if not len(finite):
         return 0.0, 1.0
@@ -68,10 +68,10 @@ def scale_of(maps: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 
 def heatmap_of(scores: npt.NDArray[np.floating], scale: tuple[float, float], side: int) -> str:
-    """Anomaly map in colours; NaN is the brightest.
+    """Draw an anomaly map in colours; NaN is the brightest.
 
     Args:
-        scores: Map ``(H, W)``.
+        scores: Anomaly map ``(H, W)``.
         scale: Scores of the darkest and the brightest colour.
         side: Largest width and height in pixels.
     """

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Rows of the report's tables, ready to be shown and sorted."""
+"""Rows of the report's tables."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.report.facts import Group, Place, compare, number, paper_of, place_of, sentence
 from anomalib_plugins.report.published import Published, conditions
 
-# Columns of speed and size: header, unit, factor of the results' column.
+# Columns of speed and size: header, unit, and factor from the column of the results.
 COSTS = {
     "latency_ms": ("Latency", "ms", 1.0),
     "images_per_second": ("Throughput", "images/s", 1.0),
@@ -26,11 +26,11 @@ FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options",
 
 
 def mean_rows(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Means of every group over the categories of every data set, and what it costs.
+    """Build a row of means and costs for every group and data set.
 
     Args:
-        groups: Results by model.
-        names: What the groups are called.
+        groups: Groups of results.
+        names: Names of the groups.
         metrics: Columns of the results.
     """
     rows = []
@@ -55,7 +55,7 @@ def mean_rows(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[s
 
 
 def _is_best(row: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) -> bool:
-    """Whether a mean is the highest of its data set, to three digits; means over some categories do not compete."""
+    """Whether a mean is the highest of its data set, to three digits, among means over all categories."""
     rivals = [each for each in rows if each["dataset"] == row["dataset"] and each["categories"] == each["of"]]
     known = [round(each["metrics"][metric], 3) for each in rivals if each["metrics"][metric] is not None]
     return row in rivals and len(known) > 1 and round(row["metrics"][metric] or 0, 3) == max(known)
@@ -64,13 +64,13 @@ def _is_best(row: dict[str, Any], rows: Sequence[dict[str, Any]], metric: str) -
 def category_rows(
     groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str], alias: Mapping[str, Place]
 ) -> list[dict[str, Any]]:
-    """Ours beside the paper, category by category, with the means over those that are published.
+    """Build rows of measured beside published results for every category, and their means.
 
     Args:
-        groups: Results by model.
-        names: What the groups are called.
+        groups: Groups of results.
+        names: Names of the groups.
         metrics: Columns of the results.
-        alias: Data set and category that a category of other data stands for.
+        alias: Published data set and category to use for a category of the results.
     """
     rows = []
     for group, name in zip(groups, names, strict=True):
@@ -92,7 +92,7 @@ def _source(cells: Mapping[str, Any]) -> Published | None:
 
 
 def _published_means(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each data set of a model with several published categories: means over just those."""
+    """Build a row of means over the published categories for each data set that has several of them."""
     means = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {}
@@ -109,7 +109,7 @@ def _published_means(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> 
 
 
 def _mark_best(rows: Sequence[dict[str, Any]], metric: str) -> None:
-    """Say of every cell whether it is the best of its category, to three digits."""
+    """Mark in every cell whether it is the best of its category, to three digits."""
     best: dict[Place, list[float]] = {}
     for row in rows:
         value = row["cells"][metric]["ours"]
@@ -133,11 +133,11 @@ def _cell(group: Group, row: Row, metric: str, alias: Mapping[str, Place]) -> di
 
 
 def sentences(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """How each of our models does beside anomalib's, in words; the ones that lose first.
+    """Compare each of our models with anomalib's in words, starting with those that lose.
 
     Args:
-        groups: Results by model.
-        names: What the groups are called.
+        groups: Groups of results.
+        names: Names of the groups.
         metrics: Columns of the results.
     """
     rivals = [group for group in groups if not group.is_ours]
@@ -152,11 +152,11 @@ def sentences(groups: Sequence[Group], names: Sequence[str], metrics: Sequence[s
 
 
 def run_facts(groups: Sequence[Group], names: Sequence[str]) -> list[dict[str, Any]]:
-    """How the results of each group came about: every value that occurs.
+    """List the settings of each group's results, with every value that occurs.
 
     Args:
-        groups: Results by model.
-        names: What the groups are called.
+        groups: Groups of results.
+        names: Names of the groups.
     """
     return [
         {"name": name, **{fact: list(dict.fromkeys(row.get(fact, "") for row in group.rows)) for fact in FACTS}}
@@ -165,7 +165,7 @@ def run_facts(groups: Sequence[Group], names: Sequence[str]) -> list[dict[str, A
 
 
 def _cost(group: Group, places: Sequence[Place], column: str) -> float | None:
-    """Mean over all jobs that were measured."""
+    """Mean over all measured jobs."""
     values = [number(row, column) for row in group.rows if place_of(row) in places]
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) * COSTS[column][2] if known else None
