@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Programs that measure this package, run from a checkout: ``python -m tools.latency``. They are not installed."""
+"""Programs that measure this package. They run from a checkout, e.g. ``python -m tools.latency``."""

@@ -1,10 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What each part of CutSwapPatchcore's training takes: ``python -m tools.cutswap_time``.
-
-Loading images is left out; it depends on the files.
-"""
+"""Time each part of CutSwapPatchcore's training except for loading images: ``python -m tools.cutswap_time``."""
 
 import argparse
 import statistics
@@ -23,15 +20,15 @@ IMAGES = 1000
 
 
 def parts(model: CutSwapPatchcore, images: Tensor, pairs: int) -> dict[str, tuple[Callable[[], object], float]]:
-    """What to time, and how often a thousand images need it.
+    """Define the parts of training to time.
 
     Args:
-        model: Of the paper's schedule, on the images' device.
-        images: RGB ``(N, 3, H, W)`` in ``[0, 1]``.
-        pairs: Pairs of an image and a layer that a step takes.
+        model: Model with the paper's schedule, on the images' device.
+        images: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+        pairs: Number of pairs of an image and a layer per step.
 
     Returns:
-        By name, the work and how many times it is done for a thousand images.
+        Function that runs each part, and its number of runs for a thousand images, by name.
     """
     pretext, optimizer = model.pretext, model.configure_optimizers()
     assert pretext is not None
@@ -68,13 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--size", type=int, default=256, help="side of the images in pixels")
     parser.add_argument("--precision", default="bf16-mixed", choices=["bf16-mixed", "32-true"])
-    parser.add_argument("--pairs", type=int, default=64, help="pairs of an image and a layer that a step takes")
+    parser.add_argument("--pairs", type=int, default=64, help="pairs of an image and a layer per step")
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args(arguments)
     if args.device == "cpu":

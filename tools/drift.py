@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""See whether `DriftWarning` warns of good parts in changed light, and of nothing else.
+"""Test whether `DriftWarning` warns when the light on good parts changes, and only then.
 
 ``python -m tools.drift --root DATA --model Padim --output drift.json``
 """
@@ -29,23 +29,23 @@ Change = Callable[[Tensor], Tensor]
 
 
 def gain(image: Tensor, red: float, green: float, blue: float) -> Tensor:
-    """Another exposure or colour of light.
+    """Change the exposure or the colour of the light.
 
     Args:
-        image: RGB in ``[0, 1]`` ``(3, H, W)``.
-        red: Factor of its channel.
-        green: Factor of its channel.
-        blue: Factor of its channel.
+        image: RGB image in ``[0, 1]`` ``(3, H, W)``.
+        red: Factor of the red channel.
+        green: Factor of the green channel.
+        blue: Factor of the blue channel.
     """
     return (image * image.new_tensor([red, green, blue])[:, None, None]).clamp(0, 1)
 
 
 def noise(image: Tensor, sigma: float) -> Tensor:
-    """A camera with more noise, the same in each image.
+    """Add noise, the same to each image.
 
     Args:
-        image: RGB in ``[0, 1]`` ``(3, H, W)``.
-        sigma: Standard deviation.
+        image: RGB image in ``[0, 1]`` ``(3, H, W)``.
+        sigma: Standard deviation of the noise.
     """
     drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
     return (image + sigma * drawn).clamp(0, 1)
@@ -64,18 +64,18 @@ CHANGES: dict[str, Change] = {
 
 
 def measure(model_name: str, root: Path, category: str, size: int, seed: int, window: int) -> Iterator[dict[str, Any]]:
-    """Train, validate on half of the test images, and judge the good ones of the other half, changed.
+    """Train, validate on half of the test images, and predict changed versions of the good images in the other half.
 
     Args:
-        model_name: Name anomalib knows the model by.
+        model_name: Name under which anomalib knows the model.
         root: Folder in MVTec AD's layout.
-        category: Folder within it.
+        category: Name of the category.
         size: Side of the images, in pixels.
-        seed: Of the halves.
-        window: Parts to a test.
+        seed: Seed of the training and of the split into halves.
+        window: Number of parts per test for drift.
 
     Yields:
-        A row for each change.
+        Row for each change.
     """
     from anomalib.data import MVTecAD
     from anomalib.engine import Engine
@@ -117,18 +117,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
         0.
     """
     cli = argparse.ArgumentParser(prog="python -m tools.drift", description=__doc__)
-    cli.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="in MVTec AD's layout")
-    cli.add_argument("--categories", nargs="+", metavar="NAME", help="default: all folders")
-    cli.add_argument("--model", default="Padim", help="name anomalib knows the model by")
+    cli.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="data in MVTec AD's layout")
+    cli.add_argument("--categories", nargs="+", metavar="NAME", help="categories to run (default: all)")
+    cli.add_argument("--model", default="Padim", help="name of the model in anomalib")
     cli.add_argument("--image-size", type=int, default=128, metavar="PIXELS")
-    cli.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the halves of the test images")
-    cli.add_argument("--window", type=int, default=16, metavar="N", help="parts to a test")
+    cli.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="seeds of training and split")
+    cli.add_argument("--window", type=int, default=16, metavar="N", help="number of parts per test")
     cli.add_argument("--output", type=Path, metavar="JSON")
     args = cli.parse_args(arguments)
     categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())

@@ -3,7 +3,7 @@
 
 """Time inference of models side by side on the CPU: resize, network and post-processing, in torch and OpenVINO.
 
-``python -m tools.latency --models Slsg Padim --output latency.json``; the last model is the peer.
+``python -m tools.latency --models Slsg Padim --output latency.json`` compares all models with the last one.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tools.speed.side_by_side import markdown, times
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
 
-# Random weights cost the same time as trained ones. Padim's default backbone, said aloud.
+# Random weights take the same time as trained ones. Padim's backbone is the default, named explicitly.
 MODEL_ARGS: dict[str, dict[str, Any]] = {
     "Padim": {"backbone": "resnet18", "pre_trained": False},
     "Patchcore": {"pre_trained": False},
@@ -37,13 +37,13 @@ MODEL_ARGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run one model.
+    """Model in one engine and precision.
 
     Args:
-        model: Its label.
-        engine: ``torch`` or ``openvino``.
-        precision: How it computes, e.g. ``fp32``.
-        call: Runs images ``(N, 3, H, W)``.
+        model: Label of the model.
+        engine: Engine, ``torch`` or ``openvino``.
+        precision: Precision, e.g. ``fp32``.
+        call: Function that predicts images ``(N, 3, H, W)``.
     """
 
     model: str
@@ -53,13 +53,13 @@ class Variant:
 
 
 def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, bank_rows: int = 0) -> "AnomalibModule":
-    """Build a model with random weights, ready to predict; memories are fitted on a few random images.
+    """Build a model with random weights that is ready to predict. Memory banks are fitted on a few random images.
 
     Args:
-        choice: The model; a name anomalib knows.
+        choice: Model to build.
         size: Side of the images, in pixels.
-        arguments: Its constructor arguments.
-        bank_rows: Rows of a patch memory bank, filled at random; 0 keeps the few that the images gave.
+        arguments: Constructor arguments of the model.
+        bank_rows: Number of random rows in a memory bank of patches; 0 keeps those of the random images.
     """
     from anomalib.models import get_model
     from anomalib.models.components import DynamicBufferMixin
@@ -82,7 +82,7 @@ def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, ba
 
 
 def _fill_memory(model: "AnomalibModule", size: int) -> None:
-    """Train on a few random images, one step where a model takes any."""
+    """Train on a few random images, at most one optimizer step."""
     from anomalib.data import Folder
     from anomalib.engine import Engine
 
@@ -98,16 +98,16 @@ def _fill_memory(model: "AnomalibModule", size: int) -> None:
     for part in model.modules():
         for name, value in list(vars(part).items()):
             if isinstance(value, Tensor):
-                setattr(part, name, value.detach())  # anomalib's Cfa keeps the graph of its radius, and is not copied
+                setattr(part, name, value.detach())  # anomalib's Cfa keeps the graph of its radius: deepcopy would fail
 
 
 def torch_variants(name: str, model: "AnomalibModule", bf16: bool) -> Iterator[Variant]:
-    """Eager torch in float32, in channels-last order, and with bfloat16 autocast where it is fast.
+    """Yield variants in eager torch: float32, channels last, and channels last with bfloat16 autocast.
 
     Args:
-        name: Name of the model.
-        model: The model; it is copied.
-        bf16: Whether the processor computes in bfloat16.
+        name: Label of the model.
+        model: Model to run; not modified.
+        bf16: Whether the processor supports bfloat16.
     """
     yield Variant(name, "torch", "fp32", partial(_eager, model))
     channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -123,13 +123,13 @@ def _eager(model: "AnomalibModule", images: Tensor, bf16: bool = False) -> Any:
 
 
 def openvino_variants(name: str, model: "AnomalibModule", size: int, threads: int) -> Iterator[Variant]:
-    """The exported model in OpenVINO, in float32 and in the precision OpenVINO takes by itself.
+    """Yield variants of the exported model in OpenVINO: float32 and OpenVINO's default precision.
 
     Args:
-        name: Name of the model.
-        model: The model.
+        name: Label of the model.
+        model: Model to export.
         size: Side of the images, in pixels.
-        threads: CPU threads.
+        threads: Number of CPU threads.
     """
     import openvino
 
@@ -147,19 +147,19 @@ def _compiled(network: Callable[[Any], Any], images: Tensor) -> Any:
 
 
 def has_bf16() -> bool:
-    """Whether the processor computes in bfloat16, as OpenVINO sees it."""
+    """Whether the processor supports bfloat16 according to OpenVINO."""
     import openvino
 
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def measure(variants: list[Variant], images: Tensor, rounds: int) -> Tensor:
-    """Time all variants in turn, round after round, so that a change of the machine's load meets all alike.
+    """Time all variants in turn, round after round, so that changes of the machine's load affect all of them alike.
 
     Args:
-        variants: What to run; each once more before, to warm up.
-        images: Input ``(N, 3, H, W)``.
-        rounds: Calls of each variant.
+        variants: Variants to time. Each has an uncounted call before to warm up.
+        images: Input images ``(N, 3, H, W)``.
+        rounds: Number of calls of each variant.
 
     Returns:
         Wall time and CPU time of all threads, in seconds, ``(2, variants, rounds)``.
@@ -168,12 +168,14 @@ def measure(variants: list[Variant], images: Tensor, rounds: int) -> Tensor:
 
 
 def summarise(variants: list[Variant], seconds: Tensor, batch: int) -> list[dict[str, Any]]:
-    """Rows of medians, with the ratio to the last model run the same way: median over the rounds' own ratios.
+    """Summarise times as rows of medians, with ratios to the last model in the same engine and precision.
+
+    Ratios are medians over the ratios of each round.
 
     Args:
-        variants: What was run; models in turn, each in the same ways.
+        variants: Timed variants, model by model, with the same engines and precisions for each.
         seconds: Wall and CPU time ``(2, variants, rounds)``.
-        batch: Images per call.
+        batch: Number of images per call.
     """
     ways = len({(variant.engine, variant.precision) for variant in variants})
     models = seconds.unflatten(1, (-1, ways))  # (2, models, ways, rounds)
@@ -198,17 +200,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
         0.
 
     Raises:
-        ValueError: If labels and arguments of the models do not fit together.
+        ValueError: If labels and arguments of the models do not match.
     """
     cli = argparse.ArgumentParser(prog="python -m tools.latency", description=__doc__)
-    add_model_options(cli, default=["Slsg", "Padim"])  # the last one is the peer
-    cli.add_argument("--bank-rows", type=int, default=0, metavar="N", help="rows of patch memory banks (Patchcore)")
+    add_model_options(cli, default=["Slsg", "Padim"])  # others are compared with the last one
+    cli.add_argument("--bank-rows", type=int, default=0, metavar="N", help="rows of Patchcore's memory banks")
     cli.add_argument("--image-size", type=int, default=256, metavar="PIXELS")
     cli.add_argument("--batches", nargs="+", type=int, default=[1, 16], metavar="N")
     cli.add_argument("--rounds", type=int, default=7, metavar="N")

@@ -1,9 +1,9 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Does memory grow, or a score change, in 200 epochs of training and 5,000 predictions of the exported model?
+"""Check that memory does not grow and scores do not change in 200 epochs of training and 5,000 predictions.
 
-``python -m tools.long_run --output long_run.json --figure long_run.svg`` on Linux.
+``python -m tools.long_run --output long_run.json --figure long_run.svg``. Needs Linux.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from lightning.pytorch import Callback
 from anomalib_plugins.benchmark.machine import machine, versions
 from anomalib_plugins.components.files import whole_file
 
-SAMPLES = 200  # of memory, in a run of predictions
+SAMPLES = 200  # measurements of memory in a run of predictions
 
 
 def resident() -> float:
-    """Memory of this process that is in use, in MB."""
+    """Resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return round(pages * resource.getpagesize() / 2**20, 2)
 
 
 def growth(memory: Sequence[float]) -> float:
-    """MB between the second fifth of a run, when it has warmed up, and the last: of their medians.
+    """Compute how much memory grew, as the difference of medians between the second fifth of a run and the last.
 
     Args:
-        memory: MB, in equal steps; at least five.
+        memory: Memory in MB at equal intervals; at least five values.
 
     Example:
         >>> growth([1, 5, 5, 5, 6])
@@ -48,32 +48,32 @@ def growth(memory: Sequence[float]) -> float:
 
 
 class Memory(Callback):
-    """Memory at the end of each epoch.
+    """Callback that records memory at the end of each epoch.
 
     Attributes:
-        seen: MB.
+        seen: Memory in MB at the end of each epoch.
     """
 
     def __init__(self) -> None:
         self.seen: list[float] = []
 
     def on_train_epoch_end(self, *args: Any) -> None:
-        """Look."""
+        """Record the memory."""
         del args
         self.seen.append(resident())
 
 
 def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[float], list[Path]]:
-    """Train a model on a few drawn parts, validating and saving now and then.
+    """Train a model on a few demo parts, with validation and checkpoints.
 
     Args:
-        name: Of a model that trains in epochs.
-        folder: For the parts and the results.
-        epochs: How many.
+        name: Name of a model that trains in epochs.
+        folder: Folder for parts and results.
+        epochs: Number of epochs.
         size: Side of the images, in pixels.
 
     Returns:
-        The model, memory in MB at the end of each epoch, and the test images.
+        Trained model, memory in MB at the end of each epoch, and files of the test images.
     """
     from anomalib.engine import Engine
     from anomalib.models import get_model
@@ -90,16 +90,17 @@ def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[fl
 
 
 def predict(model: Any, photos: Sequence[Path], folder: Path, count: int) -> tuple[list[float], int]:
-    """Predict photos in turn with the model exported to OpenVINO, as a user does.
+    """Predict photos in turn with the model exported to OpenVINO, through anomalib's inferencer.
 
     Args:
-        model: The model.
-        photos: Files.
-        folder: For the exported model.
-        count: Predictions.
+        model: Model to export.
+        photos: Files of the photos.
+        folder: Folder for the exported model.
+        count: Number of predictions.
 
     Returns:
-        Memory in MB, and how many predictions were not, bit for bit, those of the same photo before.
+        Memory in MB at equal intervals, and number of predictions that were not identical to the first prediction of
+        the same photo.
     """
     from anomalib.deploy import OpenVINOInferencer
 
@@ -118,16 +119,16 @@ def predict(model: Any, photos: Sequence[Path], folder: Path, count: int) -> tup
 
 
 def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw memory against time.
+    """Plot memory over time.
 
     Args:
-        runs: ``memory_mb`` and ``unit`` by title.
-        path: SVG or PNG.
+        runs: Runs by title, with ``memory_mb``, ``unit`` and ``count``.
+        path: SVG or PNG file to write.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "long run", "font.size": 8}):  # the same file of the same numbers
+    with mpl.rc_context({"svg.hashsalt": "long run", "font.size": 8}):  # reproducible file
         figure = Figure(figsize=(3.4 * len(runs), 2.4), layout="constrained")
         for axes, (title, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
             memory = run["memory_mb"]
@@ -141,26 +142,26 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
         0, or 1 if memory grew by more than ``--limit`` or a prediction changed.
     """
     cli = argparse.ArgumentParser(prog="python -m tools.long_run", description=__doc__)
-    cli.add_argument("--model", default="Pouta", help="one of this package that takes epochs")
-    cli.add_argument("--epochs", type=int, default=200, metavar="N", help="at least 5")
-    cli.add_argument("--predictions", type=int, default=5000, metavar="N", help="at least 5")
+    cli.add_argument("--model", default="Pouta", help="model of this package that trains in epochs")
+    cli.add_argument("--epochs", type=int, default=200, metavar="N", help="number of epochs, at least 5")
+    cli.add_argument("--predictions", type=int, default=5000, metavar="N", help="number of predictions, at least 5")
     cli.add_argument("--image-size", type=int, default=64, metavar="PIXELS")
-    cli.add_argument("--limit", type=float, default=10.0, metavar="MB", help="how much memory may grow, once warm")
+    cli.add_argument("--limit", type=float, default=10.0, metavar="MB", help="largest growth of memory after warm-up")
     cli.add_argument("--output", type=Path, metavar="JSON")
     cli.add_argument("--figure", type=Path, metavar="SVG")
     args = cli.parse_args(arguments)
     if min(args.epochs, args.predictions) < 5:
-        cli.error("growth takes at least 5 epochs and 5 predictions to see")
+        cli.error("growth can only be measured over at least 5 epochs and 5 predictions")
     output, figure = (path and path.absolute() for path in (args.output, args.figure))
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # anomalib's inferencer leaves a cache where it is
+        os.chdir(folder)  # anomalib's inferencer writes a cache to the working directory
         try:
             model, trained, photos = train(args.model, Path(folder), args.epochs, args.image_size)
             predicted, changed = predict(model, photos, Path(folder), args.predictions)

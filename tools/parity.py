@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Compare what a trained model and its exported files say of real images.
+"""Compare predictions of a trained model and its exported files on real images.
 
 ``python -m tools.parity --model Pouta --checkpoint model.ckpt --images FOLDER``
 """
@@ -30,18 +30,18 @@ Predict = Callable[[Tensor], dict[str, Tensor]]
 
 
 def load_images(folder: Path, size: tuple[int, int], count: int) -> Tensor:
-    """Images of a folder and of those within it, evenly chosen.
+    """Load evenly chosen images from a folder and its subfolders.
 
     Args:
-        folder: Where they are.
-        size: Height and width they are resized to, so that no exporter's own resize takes part.
-        count: How many at most.
+        folder: Folder of images.
+        size: Height and width to resize to, so that exported files do not resize.
+        count: Largest number of images.
 
     Returns:
-        RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+        RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are no images.
     """
     from anomalib.data.utils import get_image_filenames, read_image
 
@@ -51,11 +51,11 @@ def load_images(folder: Path, size: tuple[int, int], count: int) -> Tensor:
 
 
 def runtimes(model: "AnomalibModule", folder: Path, size: tuple[int, int]) -> Iterator[tuple[str, Predict]]:
-    """The model as exported files run it, and in bfloat16 in torch.
+    """Yield functions that predict in torch with bfloat16 and in every exported format, with their names.
 
     Args:
-        model: The model.
-        folder: Where to export to.
+        model: Model to export.
+        folder: Folder for the exported files.
         size: Height and width of the images.
     """
     import onnxruntime
@@ -77,13 +77,13 @@ def runtimes(model: "AnomalibModule", folder: Path, size: tuple[int, int]) -> It
 
 
 def _compiled(network: Any) -> Predict:
-    """An OpenVINO network."""
+    """Create a function that predicts with an OpenVINO network."""
     names = [output.get_any_name() for output in network.outputs]
     return lambda images: _tensors(names, network(images.numpy()).values())
 
 
 def in_torch(model: "AnomalibModule") -> Predict:
-    """The model as it is."""
+    """Create a function that predicts with the model in torch."""
 
     @torch.inference_mode()
     def predict(images: Tensor) -> dict[str, Tensor]:
@@ -102,15 +102,15 @@ def _tensors(names: list[str], values: Any) -> dict[str, Tensor]:
 
 
 def compare(expected: dict[str, Tensor], got: dict[str, Tensor]) -> dict[str, Any]:
-    """How far predictions are from those of torch in float32.
+    """Compare predictions with those of torch in float32.
 
     Args:
-        expected: Tensors by field, of N images.
-        got: The same of a runtime.
+        expected: Predictions of torch for N images, by field.
+        got: Predictions of a runtime, by field.
 
     Returns:
-        Largest differences of scores and pixels, as a share of the expected scores' and maps' largest magnitude; how
-        many labels differ; how many scores or pixels are no finite numbers.
+        Largest differences of scores and of pixels, relative to the largest magnitude of the expected scores and maps;
+        number of labels that differ; and number of scores and pixels that are not finite.
     """
     row: dict[str, Any] = {}
     for name, column in (("pred_score", "score_difference"), ("anomaly_map", "map_difference")):
@@ -126,13 +126,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
-        0, or 1 if a runtime's scores in float32 are further off than ``--tolerance``, or any is no finite number.
+        0, or 1 if scores of a float32 runtime differ by more than ``--tolerance`` or any prediction is not finite.
     """
     cli = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__)
-    cli.add_argument("--model", required=True, help="name anomalib knows the model by")
+    cli.add_argument("--model", required=True, help="name of the model in anomalib")
     cli.add_argument("--checkpoint", type=Path, required=True)
     cli.add_argument("--images", type=Path, required=True, metavar="FOLDER")
     cli.add_argument("--count", type=int, default=16, metavar="N", help="images to compare")

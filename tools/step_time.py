@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Time of a training step, and what share of it goes to loading images and to making anomalies.
+"""Time a training step, and the shares of it that loading images and simulating anomalies take.
 
 ``python -m tools.step_time --models Pouta Slsg --precisions 32-true bf16-mixed``
 """
@@ -28,7 +28,7 @@ from anomalib_plugins.benchmark.options import add_model_options, read_model_opt
 from anomalib_plugins.data import DemoParts
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-# Straight to the phase that simulates anomalies.
+# Skips to the phase that simulates anomalies.
 MODEL_ARGS: dict[str, dict[str, Any]] = {"Slsg": {"pretrain": "none"}}
 WARM_UP = 2
 
@@ -37,9 +37,9 @@ class Times(NamedTuple):
     """Seconds of one training step.
 
     Attributes:
-        loading: From the end of the step before until the images are on the device.
-        synthesis: Making anomalies.
-        learning: The rest: forward, backward, update.
+        loading: Time from the end of the previous step until the images are on the device.
+        synthesis: Time to simulate anomalies.
+        learning: Remaining time: forward, backward and update.
     """
 
     loading: float
@@ -48,10 +48,10 @@ class Times(NamedTuple):
 
 
 class Stopwatch(Callback):
-    """Times every training batch, and within it the model's ``simulator``.
+    """Times every training batch, and the model's ``simulator`` within it.
 
     Args:
-        clock: Gives seconds.
+        clock: Function that returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -60,7 +60,7 @@ class Stopwatch(Callback):
         self._ended = self._started = self._synthesis = 0.0
 
     def watch(self, simulator: Callable[..., Any]) -> Callable[..., Any]:
-        """The simulator, timed."""
+        """Wrap the simulator so that its time is measured."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             start = self.clock()
@@ -71,17 +71,17 @@ class Stopwatch(Callback):
         return timed
 
     def on_train_start(self, *args: Any) -> None:
-        """Start."""
+        """Start the first step."""
         del args
         self._ended = self.clock()
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """The batch has been loaded."""
+        """Record the end of loading."""
         del args
         self._started, self._synthesis = self.clock(), 0.0
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """The batch has been learned."""
+        """Record the end of the step."""
         del args
         now = self.clock()
         self.times.append(Times(self._started - self._ended, self._synthesis, now - self._started - self._synthesis))
@@ -89,7 +89,9 @@ class Stopwatch(Callback):
 
 
 def clock_of(device: str) -> Callable[[], float]:
-    """Wall time, with all work of a GPU finished; on the CPU this process's time, whatever else the machine runs.
+    """Clock for a device: wall time after all work on a GPU, or CPU time of this process.
+
+    CPU time does not depend on other processes.
 
     Args:
         device: Lightning's name of the device.
@@ -113,19 +115,19 @@ def timed(
     clocks: Sequence[Callable[[], float]],
     warm_up: int = WARM_UP,
 ) -> list[list[Times]]:
-    """Train for some batches.
+    """Train for a few batches and time them.
 
     Args:
-        model: What to train; it has a ``simulator`` and takes one optimizer step a batch.
-        data: What to train it on.
+        model: Model with a ``simulator`` that takes one optimizer step per batch.
+        data: Training data.
         device: Lightning's name of the device.
-        precision: Lightning's name of the arithmetic.
-        steps: Batches that count.
-        clocks: Give seconds.
-        warm_up: Batches before, that do not count.
+        precision: Lightning's name of the precision.
+        steps: Number of timed batches.
+        clocks: Functions that return the time in seconds.
+        warm_up: Number of batches before the timed ones.
 
     Returns:
-        Times of each batch, a list a clock.
+        Times of each batch, one list per clock.
     """
     watches, simulator = [Stopwatch(clock) for clock in clocks], model.simulator
     for watch in watches:
@@ -149,17 +151,17 @@ def timed(
 
 
 def median(times: Sequence[Times]) -> Times:
-    """Of each part by itself."""
+    """Median of each part of the time."""
     return Times(*map(statistics.median, zip(*times, strict=True)))
 
 
 def row(way: tuple[str, str, str], times: Times, base: Times) -> str:
-    """A line of the table.
+    """Format a row of the table.
 
     Args:
         way: Model, precision and layout.
-        times: Of this way.
-        base: Of the model's first way.
+        times: Times with this precision and layout.
+        base: Times with the model's first precision and layout.
     """
     total = sum(times)
     shares = " | ".join(f"{100 * part / total:.1f} %" for part in times[:2])
@@ -167,7 +169,7 @@ def row(way: tuple[str, str, str], times: Times, base: Times) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line parser."""
     cli = argparse.ArgumentParser(prog="python -m tools.step_time", description=__doc__)
     add_model_options(cli, ["Pouta", "Slsg"])
     cli.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
@@ -175,12 +177,12 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--layouts", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
     cli.add_argument("--image-size", type=int, default=224, metavar="PIXELS")
     cli.add_argument("--batch-size", type=int, default=8, metavar="N")
-    cli.add_argument("--steps", type=int, default=6, metavar="N", help=f"that count; {WARM_UP} more warm up")
-    cli.add_argument("--workers", type=int, default=0, metavar="N", help="loading processes; 0 loads between the steps")
+    cli.add_argument("--steps", type=int, default=6, metavar="N", help=f"timed steps, after {WARM_UP} to warm up")
+    cli.add_argument("--workers", type=int, default=0, metavar="N", help="loading processes; 0 loads between steps")
     cli.add_argument("--threads", type=int, default=torch.get_num_threads(), metavar="N")
-    cli.add_argument("--textures", type=Path, metavar="FOLDER", help="default: procedural textures")
-    cli.add_argument("--root", type=Path, metavar="FOLDER", help="data in MVTec AD's layout; default: demo parts")
-    cli.add_argument("--category", metavar="NAME", help="folder below --root")
+    cli.add_argument("--textures", type=Path, metavar="FOLDER", help="texture images (default: procedural textures)")
+    cli.add_argument("--root", type=Path, metavar="FOLDER", help="data in MVTec AD's layout (default: demo parts)")
+    cli.add_argument("--category", metavar="NAME", help="category in --root")
     return cli
 
 
@@ -188,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: Command line without the program's name. ``None`` takes the process's own.
+        arguments: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
         0.
@@ -196,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     cli = parser()
     args = cli.parse_args(arguments)
     if (args.root is None) != (args.category is None):
-        cli.error("--root and --category go together")
+        cli.error("--root and --category must be given together")
     choices, model_args = read_model_options(args)
     torch.set_num_threads(args.threads)
     where = machine(torch.device("cuda" if args.device == "gpu" else "cpu"))

@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is faster than anomalib's or the usual way, by how much, and what it costs: one file a subject."""
+"""Comparisons of speed with anomalib and other libraries, one module per subject."""

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Measure side by side with anomalib, print every ratio, keep them in one file, and draw how cost grows."""
+"""Compare speed with anomalib, print the results, save them in one file and plot how cost grows."""
 
 import argparse
 import json
@@ -19,26 +19,26 @@ from anomalib_plugins.benchmark.tables import START, update
 from anomalib_plugins.components.files import whole_file
 from tools.speed.side_by_side import Options, markdown
 
-# Each module has ``measure(options)``, which yields rows.
+# Modules with ``measure(options)``, which yields rows.
 SUBJECTS = {
     "coreset": "greedy k-centre beside anomalib's KCenterGreedy",
-    "search": "nearest patches in a memory bank: exact, faiss, smaller numbers",
+    "search": "search in a memory bank: exact, faiss, lower precision",
     "padim": "PaDiM's fit, memory and distances",
     "cfa": "CFA's scoring",
-    "attention": "what PFAM costs in front of PaDiM",
+    "attention": "cost of PFAM in front of PaDiM",
     "synthesis": "Perlin maps and simulated anomalies",
     "saliency": "LayerCAM beside a CAM library, k-means beside scikit-learn",
-    "training": "a training step of Slsg and Pouta: precisions, layouts, torch.compile",
-    "inference": "whole models in torch and OpenVINO beside anomalib's Padim and the machine's own convolution rate",
-    "growth": "cost by images, patches, resolution and batch, for the plot",
-    "banks": "PatchCore's and PaDiM's memory in smaller numbers: image and pixel AUROC on --data",
+    "training": "training steps of Slsg and Pouta: precisions, layouts, torch.compile",
+    "inference": "whole models in torch and OpenVINO beside anomalib's Padim and the machine's convolution rate",
+    "growth": "cost by images, patches, resolution and batch, for --plot",
+    "banks": "PatchCore's and PaDiM's memory in lower precision: image and pixel AUROC on --data",
     "int8": "OpenVINO INT8 beside float32: image AUROC and latency of --trained models on --data",
 }
 NEEDS = {"banks": ["data"], "int8": ["data", "trained"]}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line parser."""
     subjects = "\n".join(f"  {name:<11}{text}" for name, text in SUBJECTS.items())
     cli = argparse.ArgumentParser(
         prog="python -m tools.speed",
@@ -46,16 +46,20 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cli.add_argument(
-        "--only", nargs="*", choices=SUBJECTS, metavar="SUBJECT", help="measure these anew; none: only draw and update"
+        "--only",
+        nargs="*",
+        choices=SUBJECTS,
+        metavar="SUBJECT",
+        help="subjects to measure again; without a name only --plot and --update run",
     )
-    cli.add_argument("--quick", action="store_true", help="small sizes, one round: does everything run?")
-    cli.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each way; medians are printed")
+    cli.add_argument("--quick", action="store_true", help="small sizes and one round, to test that everything runs")
+    cli.add_argument("--rounds", type=int, default=5, metavar="N", help="timings of each method; medians are printed")
     cli.add_argument("--threads", type=int, default=1, metavar="N")
     cli.add_argument("--data", type=Path, metavar="FOLDER", help="real images in MVTec AD's layout, for banks and int8")
     cli.add_argument("--trained", type=Path, metavar="FOLDER", help="checkpoints CATEGORY/MODEL.ckpt, for int8")
-    cli.add_argument("--output", type=Path, metavar="JSON", help="results; subjects in it are not measured again")
-    cli.add_argument("--plot", type=Path, metavar="SVG", help="draw subject growth")
-    cli.add_argument("--update", nargs="+", type=Path, default=[], metavar="DOCUMENT", help="with marked tables")
+    cli.add_argument("--output", type=Path, metavar="JSON", help="results; its subjects are not measured again")
+    cli.add_argument("--plot", type=Path, metavar="SVG", help="plot of the subject growth")
+    cli.add_argument("--update", nargs="+", type=Path, default=[], metavar="DOCUMENT", help="documents with markers")
     return cli
 
 
@@ -63,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        argv: Command line without the command's name. ``None`` takes the process's own.
+        argv: Command-line arguments. ``None`` uses ``sys.argv``.
 
     Returns:
         0.
@@ -83,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\n{name}: left out, it needs {needs}", flush=True)
             continue
         print(f"\n{name}: {text}", flush=True)
-        for section in measure(name, options):  # as it grows: what was measured is on disk
+        for section in measure(name, options):  # saved after every row
             results[name] = section
             if args.output:
                 write(args.output, results)
@@ -98,11 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(name: str, options: Options) -> Iterator[dict[str, Any]]:
-    """A section of the results, again and again as its rows come.
+    """Measure a subject and yield its section of the results after every row.
 
     Args:
-        name: Of the subject.
-        options: What it is told.
+        name: Name of the subject.
+        options: Options of the measurement.
     """
     start = time.perf_counter()
     section: dict[str, Any] = {
@@ -119,11 +123,11 @@ def measure(name: str, options: Options) -> Iterator[dict[str, Any]]:
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
-    """Write the results, in the order of the subjects; after a crash the file is the old one or the new one.
+    """Write the results in the order of the subjects, atomically.
 
     Args:
-        path: JSON file.
-        results: Sections by subject.
+        path: JSON file to write.
+        results: Sections of the results by subject.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = {name: results[name] for name in SUBJECTS if name in results}
@@ -132,21 +136,21 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 
 def document_tables(document: Path, results: dict[str, Any]) -> None:
-    """Bring a document's tables up to date.
+    """Update the tables of a document.
 
     Args:
-        document: Has the lines ``<!-- compare: start speed_SUBJECT -->`` and ``<!-- compare: end speed_SUBJECT -->``
-            of any subjects.
-        results: Sections by subject.
+        document: Text file with the lines ``<!-- compare: start speed_SUBJECT -->`` and
+            ``<!-- compare: end speed_SUBJECT -->`` for one or more subjects.
+        results: Sections of the results by subject.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If the document has no such lines.
     """
     text = document.read_text(encoding="utf-8")
     names = [name for name in results if START.format(f" speed_{name}") in text]
     if not names:
         known = ", ".join(f"speed_{name}" for name in results)
-        msg = f"{document} has no place for a table: put {START.format(' NAME')} and the end of it, NAME one of {known}"
+        msg = f"{document} has no markers: add {START.format(' NAME')} and its end marker, with NAME one of {known}"
         raise ValueError(msg)
     for name in names:
         section = results[name]

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What PFAM costs in front of PaDiM, and how much of that are operations."""
+"""Cost of PFAM in front of PaDiM, in time and operations."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,7 @@ LAYERS = ("layer1", "layer2", "layer3")
 
 
 def network(pfam: bool, positions: bool, size: int) -> SbmPfamPadimModel:
-    """A fitted network of random weights."""
+    """Build and fit a network with random weights."""
     torch.manual_seed(0)
     model = SbmPfamPadimModel(PfamExtractor("resnet18", LAYERS, pfam, positions=positions)).eval()
     model.to(memory_format=torch.channels_last)
@@ -28,7 +28,7 @@ def network(pfam: bool, positions: bool, size: int) -> SbmPfamPadimModel:
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of PaDiM without, with untrained and with trained attention, in float32 and bfloat16."""
+    """Yield rows of PaDiM without, with untrained and with trained attention, in float32 and bfloat16."""
     size = 64 if options.quick else 256
     image = torch.rand(1, 3, size, size)
     networks = {

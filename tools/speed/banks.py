@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What PatchCore and PaDiM lose on real images when they are kept in smaller numbers."""
+"""Accuracy that PatchCore and PaDiM lose on real images when their memory is stored in lower precision."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -22,18 +22,18 @@ from tools.speed.search import eight_bits, stored
 from tools.speed.side_by_side import Options, Row
 
 SIDE = 128  # pixels
-SHARE = 0.01  # of all patches, that PatchCore keeps
+SHARE = 0.01  # share of the patches that PatchCore keeps
 BATCH = 16
-QUICK = 10  # one of so many images is looked at, if quick
+QUICK = 10  # a quick run uses one in QUICK images
 
 
 class Images(NamedTuple):
-    """Some images of a category.
+    """Images of a category.
 
     Attributes:
-        images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-        labels: 1 where an image has a defect ``(N,)``.
-        masks: 1 where it is ``(N, H, W)``.
+        images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
+        labels: Labels ``(N,)``, 1 for images with a defect.
+        masks: Masks ``(N, H, W)``, 1 for defective pixels.
     """
 
     images: Tensor
@@ -42,7 +42,7 @@ class Images(NamedTuple):
 
 
 def read(dataset: AnomalibDataset, step: int) -> Images:
-    """One of so many images."""
+    """Read every ``step``-th image of a dataset."""
     items = [dataset[number] for number in range(0, len(dataset), step)]
     images = [resize(item.image, [SIDE, SIDE], antialias=True) for item in items]
     masks = [
@@ -55,13 +55,13 @@ def read(dataset: AnomalibDataset, step: int) -> Images:
 
 
 def rows(what: str, model: nn.Module, part: str, variants: Mapping[str, nn.Module], test: Images) -> Iterator[Row]:
-    """A row of each way to keep what a model has learned.
+    """Yield a row for each variant of a model's memory.
 
     Args:
-        what: The work.
-        model: Scores images.
-        part: Its attribute that holds what it has learned.
-        variants: What to put there; what the others lose is compared with the first.
+        what: Description of the work.
+        model: Model that scores the images.
+        part: Attribute of the model that holds its memory.
+        variants: Variants of the memory by name. Losses are relative to the first.
         test: Images to score.
     """
     first: tuple[float, float] | None = None
@@ -82,7 +82,7 @@ def rows(what: str, model: nn.Module, part: str, variants: Mapping[str, nn.Modul
 
 
 def patchcore(category: str, train: Images, test: Images) -> Iterator[Row]:
-    """Rows of PatchCore's memory."""
+    """Yield rows of PatchCore's memory bank."""
     model = CutSwapPatchcoreModel().eval()
     model.backbone.load()
     patches = torch.cat([model.embed(batch).permute(0, 2, 3, 1).flatten(0, 2) for batch in train.images.split(BATCH)])
@@ -97,7 +97,7 @@ def patchcore(category: str, train: Images, test: Images) -> Iterator[Row]:
 
 
 def padim(category: str, train: Images, test: Images) -> Iterator[Row]:
-    """Rows of PaDiM's Gaussians."""
+    """Yield rows of PaDiM's Gaussians."""
     model = SbmPfamPadimModel(PfamExtractor("resnet18", pfam=False)).eval()
     model.extractor.backbone.load()
     variants = {"float32": PatchGaussians(), "bfloat16": PatchGaussians(half=True)}
@@ -110,7 +110,7 @@ def padim(category: str, train: Images, test: Images) -> Iterator[Row]:
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of all categories in the folder of data; ImageNet's weights are in a cache, or are downloaded."""
+    """Yield rows of all categories in ``options.data``. ImageNet weights are downloaded unless they are cached."""
     assert options.data is not None
     for folder in sorted(options.data.glob("*/train")):
         data = MVTecAD(options.data, folder.parent.name, num_workers=0)

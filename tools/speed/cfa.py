@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""CFA's scoring beside anomalib's and beside the matrix product in it, which nothing exact does without."""
+"""CFA's scoring beside anomalib's, and beside the bare matrix product that any exact method needs."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,19 +21,19 @@ PRODUCT = "bare matrix product"
 
 
 def theirs(bank: SimpleNamespace, maps: AnomalyMapGenerator, image: Tensor, side: int) -> Tensor:
-    """What anomalib does with an image's patches ``(1, P, C)``, of so many a side."""
+    """Score an image's patches ``(1, P, C)`` with anomalib; ``side`` is the height and width of the map."""
     distance = CfaModel.compute_distance(bank, image)
     return maps.compute_score(distance, (side, side))
 
 
 def ours(spheres: Hyperspheres, image: Tensor) -> Tensor:
-    """What we do with an image's patches ``(1, P, C)``."""
+    """Score an image's patches ``(1, P, C)`` with this package."""
     return weighed_distance(spheres.forward(image, NEIGHBORS), spheres.far)
 
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of ResNet-18's channels and, but if quick, of WideResNet-50-2's, at 256 px."""
+    """Yield rows for the channels of ResNet-18 and, unless quick, of WideResNet-50-2, at 256 px."""
     side = 8 if options.quick else 64
     for channels in (448,) if options.quick else (448, 1792):
         patches = smooth_patches(2 * side**2, channels)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The coreset beside anomalib's: time, and how far the farthest patch lies from what was kept."""
+"""Coreset selection beside anomalib's: time, and distance of the farthest patch to the coreset."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,21 +15,21 @@ from anomalib_plugins.components.coreset import greedy_coreset
 from tools.speed.side_by_side import Options, Row, summarise
 
 SIZES = ((5_000, 500), (20_000, 2_000), (160_000, 1_600))  # patches and picks
-MAKE_ALL = 10_000  # patches up to which anomalib's coreset is finished
-TIMED = 100  # picks of anomalib's that are made beyond: more have been seen to fragment memory by gigabytes
+MAKE_ALL = 10_000  # largest number of patches for which anomalib's coreset is completed
+TIMED = 100  # picks of anomalib that are timed for more patches; more of them fragmented memory by gigabytes
 CHANNELS = 384
 
 
 def smooth_patches(count: int, channels: int = CHANNELS, seed: int = 0) -> Tensor:
-    """Patches as a network gives them: neighbours are alike, and few directions hold most of the variance.
+    """Draw patches that resemble a network's: neighbours are similar and few directions hold most of the variance.
 
     Args:
-        count: How many, N.
-        channels: Their length, C.
-        seed: Of the random numbers.
+        count: Number of patches N.
+        channels: Number of channels C.
+        seed: Seed of the random numbers.
 
     Returns:
-        ``(N, C)``, at least 0.
+        Patches ``(N, C)``, at least 0.
     """
     generator = torch.Generator().manual_seed(seed)
     side = 32
@@ -41,21 +41,21 @@ def smooth_patches(count: int, channels: int = CHANNELS, seed: int = 0) -> Tenso
 
 
 def fill_distance(points: Tensor, picks: Tensor) -> float:
-    """Largest distance of a point to its nearest pick: what greedy k-centre makes small."""
+    """Largest distance of a point to its nearest pick, which greedy k-centre minimises."""
     chosen = points[picks]
     return max(torch.cdist(part, chosen).amin(dim=1).max().item() for part in points.split(4096))
 
 
 def ours(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Picks, and wall and CPU seconds ``(2,)``."""
+    """Select a coreset with this package; returns the picks, and wall and CPU seconds ``(2,)``."""
     return _timed(lambda: greedy_coreset(points, count, progress=False))
 
 
 def theirs(points: Tensor, count: int, made: int) -> tuple[Tensor, Tensor]:
-    """Picks of anomalib's ``KCenterGreedy``, and its seconds for ``count`` picks, of which ``made`` are made."""
+    """Make the first ``made`` picks with anomalib's ``KCenterGreedy``; returns them and the seconds for ``count``."""
     sampler = k_center_greedy.KCenterGreedy(points, sampling_ratio=1.0)
     seconds = []
-    for picks in (1, made):  # the projection comes once, however many are picked
+    for picks in (1, made):  # the projection runs once, whatever the number of picks
         sampler.coreset_size = picks
         torch.manual_seed(0)
         chosen, took = _timed(lambda: torch.tensor(sampler.select_coreset_idxs()))
@@ -71,14 +71,14 @@ def _timed(work: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def compare(count: int, picks: int) -> list[Row]:
-    """Two rows of one size, once each.
+    """Compare both selections on one size and return two rows.
 
-    Of many patches anomalib's first picks are made; its time for the others is that of these, as each is the same work.
-    The fill distances are those of as many picks.
+    For many patches, only anomalib's first picks are made. The time of the others is extrapolated, since every pick is
+    the same work, and the fill distances of both are those of the picks made.
 
     Args:
         count: Number of patches.
-        picks: How many are kept.
+        picks: Size of the coreset.
     """
     made = picks if count <= MAKE_ALL else min(picks, TIMED)
     points = smooth_patches(count)
@@ -95,6 +95,6 @@ def compare(count: int, picks: int) -> list[Row]:
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of all sizes."""
+    """Yield rows of all sizes."""
     for count, picks in ((500, 50),) if options.quick else SIZES:
         yield from compare(count, picks)

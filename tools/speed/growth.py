@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How cost grows with images, patches, resolution and batch."""
+"""Growth of cost with images, patches, resolution and batch size."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +22,7 @@ BATCHES = (1, 2, 4, 8)
 
 
 def images(options: Options) -> Iterator[Row]:
-    """PaDiM's fit."""
+    """Yield rows of PaDiM's fit by number of images."""
     for count in (4, 6) if options.quick else IMAGES:
         batches = padim.smooth_embeddings(count, 8 if options.quick else 64).split(padim.BATCH)
         ways = {"anomalib Padim": partial(padim.theirs, batches), "SbmPfamPadim": partial(padim.ours, batches)}
@@ -31,7 +31,7 @@ def images(options: Options) -> Iterator[Row]:
 
 
 def patches(options: Options) -> Iterator[Row]:
-    """The coreset."""
+    """Yield rows of the coreset by number of patches."""
     for count in (300, 600) if options.quick else PATCHES:
         picks = int(PICKED * count)
         for row in coreset.compare(count, picks):
@@ -39,7 +39,7 @@ def patches(options: Options) -> Iterator[Row]:
 
 
 def resolution_and_batch(options: Options) -> Iterator[Row]:
-    """Inference of whole models in torch, float32."""
+    """Yield rows of inference of whole models in torch with float32, by resolution and by batch size."""
     sides = (64, 96) if options.quick else SIDES
     batches = (1, 2) if options.quick else BATCHES
     names = list(MODELS)[-2:] if options.quick else list(MODELS)
@@ -57,7 +57,7 @@ def resolution_and_batch(options: Options) -> Iterator[Row]:
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows with what is varied, ``by``, and its ``value``."""
+    """Yield rows that name the varied quantity in ``by`` and its value in ``value``."""
     yield from images(options)
     yield from patches(options)
     yield from resolution_and_batch(options)

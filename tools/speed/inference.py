@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Whole models beside anomalib's Padim, and beside the floor that the machine's own convolution rate gives."""
+"""Inference of whole models beside anomalib's Padim, and beside a lower bound from the machine's convolution rate."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,7 @@ from anomalib_plugins.models.quantization import compiled
 from tools.latency import Variant, build, has_bf16, openvino_variants, torch_variants
 from tools.speed.side_by_side import Options, Row, compare, summarise, times
 
-# The last is the peer. Random weights cost the same time as trained ones.
+# Others are compared with the last one. Random weights take the same time as trained ones.
 MODELS: dict[str, dict[str, Any]] = {
     "Slsg": {"pretrain": "none"},
     "Pouta": {},
@@ -26,15 +26,15 @@ MODELS: dict[str, dict[str, Any]] = {
     "Padim": {},
 }
 BANK_ROWS = 2_000
-# Channels and sides of convolutions of 3 x 3, about 1 GMAC each, like those of the networks at 256 px.
+# Channels and sides of 3 x 3 convolutions with about 1 GMAC each, like those of the networks at 256 px.
 CONVOLUTIONS = ((64, 166), (128, 82), (256, 42), (512, 20))
 
 
 class Stack(nn.Module):
-    """Two convolutions with ReLU between, as networks have them.
+    """Two convolutions with a ReLU in between, as in typical networks.
 
     Args:
-        channels: Of input and output.
+        channels: Channels of input and output.
     """
 
     def __init__(self, channels: int = 64) -> None:
@@ -43,12 +43,12 @@ class Stack(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same."""
+        """Apply the layers to feature maps ``(N, C, H, W)`` and keep their shape."""
         return self.layers(features)
 
 
 def convolution_rates(options: Options) -> dict[str, float]:
-    """Billions of multiply-accumulates in a CPU second of OpenVINO, in the best of some convolutions, by precision."""
+    """Measure OpenVINO's highest convolution rate by precision, in billions of multiply-accumulates per CPU second."""
     import openvino
 
     rates = {"f32": 0.0, "bf16": 0.0}
@@ -65,7 +65,7 @@ def convolution_rates(options: Options) -> dict[str, float]:
 
 
 def variants(name: str, size: int) -> tuple[list[Variant], float]:
-    """Ways to run a model, and its multiply-accumulates in billions."""
+    """Build all variants of a model, and count its multiply-accumulates in billions."""
     model = build(Choice(name, name), size, dict(MODELS[name]), BANK_ROWS)
     image = torch.rand(1, 3, size, size)
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def variants(name: str, size: int) -> tuple[list[Variant], float]:
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of every model in every way, with operations, and time over the floor where OpenVINO runs it."""
+    """Yield rows of every variant of every model with its operations and, in OpenVINO, its time over the bound."""
     size = 64 if options.quick else 256
     image = torch.rand(1, 3, size, size)
     rates = convolution_rates(options)
@@ -84,7 +84,7 @@ def measure(options: Options) -> Iterator[Row]:
     models = {name: variants(name, size) for name in MODELS}
     for index, way in enumerate(models["Slsg"][0]):
         what = f"batch 1, {size} px, {way.engine} {way.precision}"
-        # The peer first: others are compared with it.
+        # The last model first, because others are compared with the first.
         names = [*list(MODELS)[-1:], *list(MODELS)[:-1]]
         works = [partial(models[name][0][index].call, image) for name in names]
         for row in summarise(what, names, times(works, options.rounds)):
@@ -98,7 +98,7 @@ def measure(options: Options) -> Iterator[Row]:
 
 @torch.inference_mode()
 def heads(options: Options, size: int) -> Iterator[Row]:
-    """Rows of what Pouta leaves out at inference: the heads of MSS and the decoder's last layer."""
+    """Yield rows of Pouta with and without what it skips at inference: MSS's heads and the decoder's last layer."""
     model = PoutaModel().eval().to(memory_format=torch.channels_last)
     image = torch.rand(1, 3, size, size)
     ways = {

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""8-bit OpenVINO models beside float32: what they lose on real images, and how much faster they are."""
+"""OpenVINO models in 8 bits beside float32: loss of accuracy on real images, and latency."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,29 +16,29 @@ from anomalib_plugins.metrics.ranking import auroc
 from anomalib_plugins.models.quantization import ALLOWED, compiled, quantize, resized, scores_of
 from tools.speed.side_by_side import Options, Row, compare
 
-TRAINED = 75.0  # points of float32 below which a model has not learned enough to lose anything
+TRAINED = 75.0  # image AUROC of float32, in points, below which a model has learned too little to judge a loss
 
 
 def verdict(before: float, lost: float) -> str:
-    """Whether a model may be shipped, of points of image AUROC in float32 and those that are lost."""
+    """Judge whether a model may be shipped, given its image AUROC in float32 and its loss, both in points."""
     if before < TRAINED:
         return "cannot tell"
     return "yes" if lost < ALLOWED else "no"
 
 
 def change(before: Tensor, after: Tensor) -> float:
-    """Root of the mean squared change of scores ``(N,)``, in standard deviations of what they were."""
+    """Root mean squared change of scores ``(N,)``, relative to their standard deviation before."""
     return round(((after - before).square().mean().sqrt() / before.std()).item(), 3)
 
 
 def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterator[Row]:
-    """Rows of one trained model.
+    """Yield rows of one trained model.
 
     Args:
-        options: As of all subjects.
-        data: What it was trained on; calibrates and tests.
-        name: What anomalib calls it.
-        checkpoint: Its file.
+        options: Options of the measurement.
+        data: Data that the model was trained on, used to calibrate and to test.
+        name: Name of the model in anomalib.
+        checkpoint: Checkpoint of the model.
     """
     import anomalib.models
     import openvino
@@ -51,7 +51,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
     labels = torch.tensor([int(item.gt_label) for item in items])
     with tempfile.TemporaryDirectory() as folder:
         plain, small = model.to_openvino(folder, input_size=size), Path(folder) / "int8.xml"
-        # What the exporter does for INT8_PTQ, which would trace the model once more; it keeps 32 bits of the floats.
+        # Same as the exporter's INT8_PTQ, without tracing the model again. Remaining floats keep 32 bits.
         openvino.save_model(quantize(openvino.Core().read_model(plain), data, size), small)
         ways = {
             "OpenVINO float32": compiled(plain, "f32"),
@@ -83,7 +83,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of all checkpoints ``CATEGORY/MODEL.ckpt`` in the folder of trained models."""
+    """Yield rows of all checkpoints ``CATEGORY/MODEL.ckpt`` in the folder of trained models."""
     assert options.data is not None
     assert options.trained is not None
     for checkpoint in sorted(options.trained.glob("*/*.ckpt")):

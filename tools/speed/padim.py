@@ -21,7 +21,7 @@ THEIRS = "anomalib compute_distance"
 
 
 def smooth_embeddings(count: int, side: int, seed: int = 0) -> Tensor:
-    """Features as PaDiM gets them ``(N, C, side, side)``: correlated, at least 0."""
+    """Draw features ``(N, C, side, side)`` that resemble PaDiM's: correlated and at least 0."""
     generator = torch.Generator().manual_seed(seed)
     mixing = 0.3 * torch.randn(CHANNELS, 24, generator=torch.Generator().manual_seed(0))
     hidden = torch.randn(count, 24, side, side, generator=generator)
@@ -30,7 +30,7 @@ def smooth_embeddings(count: int, side: int, seed: int = 0) -> Tensor:
 
 
 def ours(batches: Sequence[Tensor], half: bool = False, strips: int | None = None) -> PatchGaussians:
-    """Gaussians of batches of embeddings, in so many strips; ``None`` takes the default."""
+    """Fit this package's Gaussians to batches of embeddings; ``strips`` of ``None`` uses the default number."""
     gaussians = PatchGaussians(half)
     gaussians.strips = strips or gaussians.strips
     for batch in batches:
@@ -40,14 +40,14 @@ def ours(batches: Sequence[Tensor], half: bool = False, strips: int | None = Non
 
 
 def theirs(batches: Sequence[Tensor]) -> MultiVariateGaussian:
-    """anomalib's, which come with one array of all embeddings."""
+    """Fit anomalib's Gaussian, which needs all embeddings in one array."""
     gaussian = MultiVariateGaussian()
     gaussian.fit(torch.vstack(list(batches)))
     return gaussian
 
 
 def gathered(batches: Sequence[Tensor]) -> MultiVariateGaussian:
-    """anomalib's, with the callback ``FastGaussians``."""
+    """Fit anomalib's Gaussian as the callback ``FastGaussians`` does."""
     gaussian = MultiVariateGaussian()
     sums = Gathered(gaussian)
     for batch in batches:
@@ -57,9 +57,9 @@ def gathered(batches: Sequence[Tensor]) -> MultiVariateGaussian:
 
 
 def megabytes(work: Callable[[], torch.nn.Module]) -> tuple[float, float | str]:
-    """Size of the buffers of what a work makes, in MB (10^6 bytes), and how far memory rises meanwhile.
+    """Measure the buffers of a result and the rise of peak memory while it is computed, in MB (10^6 bytes).
 
-    The latter is empty where the system does not tell.
+    The latter is empty on systems other than Linux.
     """
     peak, device = PeakMemory(), torch.device("cpu")
     before = peak.megabytes(device)
@@ -68,12 +68,12 @@ def megabytes(work: Callable[[], torch.nn.Module]) -> tuple[float, float | str]:
 
 
 def size(module: torch.nn.Module) -> float:
-    """MB (10^6 bytes) of a module's buffers."""
+    """Size of a module's buffers in MB (10^6 bytes)."""
     return round(sum(buffer.nbytes for buffer in module.buffers()) / 1e6, 1)
 
 
 def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
-    """A row of each way to fit."""
+    """Yield a row for each way to fit."""
     batches = smooth_embeddings(count, side).split(BATCH)
     ways = {
         "anomalib MultiVariateGaussian": partial(theirs, batches),
@@ -88,7 +88,7 @@ def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
 
 
 def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
-    """A row of each way to score, for batches of 1 and 8; errors are relative to anomalib's distances."""
+    """Yield a row for each way to score, for batches of 1 and 8. Errors are relative to anomalib's distances."""
     batches = smooth_embeddings(count, side).split(BATCH)
     gaussian = theirs(batches)
     kept = {
@@ -115,7 +115,7 @@ def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of fits and distances at 256 px, ResNet-18's 100 features."""
+    """Yield rows of fits and distances at 256 px with 100 features of ResNet-18."""
     count, side = (6, 8) if options.quick else (60, 64)
     yield from fit_rows(options, count, side)
     yield from distance_rows(options, count, side)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A picture of how cost grows."""
+"""Plot of the growth of cost."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +17,19 @@ LABELS = {
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw CPU time over what is varied, a panel each, both axes logarithmic.
+    """Plot CPU time over each varied quantity in its own panel, with logarithmic axes.
 
     Args:
-        rows: Of subject growth.
-        path: SVG or PNG file.
+        rows: Rows of the subject growth.
+        path: SVG or PNG file to write.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.hashsalt": "speed", "font.size": 8}):  # the same file of the same numbers
+    with mpl.rc_context({"svg.hashsalt": "speed", "font.size": 8}):  # reproducible file
         figure = Figure(figsize=(9, 6), layout="constrained")
         for panel, (by, label) in zip(figure.subplots(2, 2).flat, LABELS.items(), strict=True):
-            # "(100 picks made)" is still the same way.
+            # The suffix "(100 picks made)" does not make another way.
             here = [{**row, "way": row["way"].partition(" (")[0]} for row in rows if row["by"] == by]
             for way in dict.fromkeys(row["way"] for row in here):
                 points = [(row["value"], row["cpu_ms"]) for row in here if row["way"] == way]

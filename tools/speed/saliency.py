@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""CutSwap's saliency beside the usual ways: a CAM library and scikit-learn."""
+"""CutSwap's saliency beside a CAM library, and its k-means beside scikit-learn."""
 
 from collections.abc import Iterator
 
@@ -20,13 +20,13 @@ STARTS = 10
 
 
 def cam_works(cam: LayerCam, images: Tensor) -> dict[str, Work]:
-    """Maps of all layers: from the CAM library, which runs once a layer, then ours."""
+    """Define the work of computing maps of all layers: with the CAM library, once per layer, and with LayerCam."""
     from pytorch_grad_cam import LayerCAM
 
     modules = dict(cam.network.named_modules())
 
     def library() -> None:
-        cam.network.requires_grad_()  # as networks come
+        cam.network.requires_grad_()  # as in any loaded network
         for name in cam.layers:
             with LayerCAM(cam.network, [modules[name]]) as once:
                 once(images, None)
@@ -42,12 +42,12 @@ def cam_works(cam: LayerCam, images: Tensor) -> dict[str, Work]:
 
 
 def scikit_learn(row: Tensor, starts: int) -> float:
-    """Inertia of scikit-learn's clusters of numbers ``(P,)``."""
+    """Cluster numbers ``(P,)`` with scikit-learn and return the inertia."""
     return KMeans(K, n_init=starts, random_state=0).fit(row.double().numpy()[:, None]).inertia_
 
 
 def kmeans_works(rows: Tensor) -> dict[str, Work]:
-    """Clusters of rows of intensities ``(R, P)``: scikit-learn's, then ours."""
+    """Define the work of clustering rows of intensities ``(R, P)``: with scikit-learn and with kmeans_1d."""
     return {
         f"scikit-learn KMeans, {STARTS} starts": lambda: [scikit_learn(row, STARTS) for row in rows],
         "scikit-learn KMeans, 1 start": lambda: [scikit_learn(row, 1) for row in rows],
@@ -56,7 +56,7 @@ def kmeans_works(rows: Tensor) -> dict[str, Work]:
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of the maps of VGG-16's five layers, and of clusters of their intensities."""
+    """Yield rows of the maps of VGG-16's five layers, and of clusters of their intensities."""
     size = 32 if options.quick else 256
     torch.manual_seed(0)
     texture = torch.from_numpy(ProceduralTextures().make(0, (size, size))).permute(2, 0, 1)[None] / 255

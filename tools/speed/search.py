@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The memory bank's search beside anomalib's, with other indices and with smaller numbers."""
+"""Search in the memory bank beside anomalib's, with faiss and in lower precision."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -21,21 +21,21 @@ SIZES = ((6_144, 384), (20_000, 384), (6_144, 1_536))
 
 
 def made(patches: Tensor, search: Search = "exact") -> MemoryBank:
-    """A bank of all patches ``(M, C)``."""
+    """Build a memory bank of all patches ``(M, C)``."""
     bank = MemoryBank(patches.shape[1], num_neighbors=1, search=search)
     bank.keep(patches)
     return bank
 
 
 def theirs(bank: Tensor, queries: Tensor) -> Tensor:
-    """What anomalib does: the nearest of ``(M, C)`` for ``(Q, C)``."""
+    """Search the nearest rows of a bank ``(M, C)`` for queries ``(Q, C)`` with anomalib."""
     model = SimpleNamespace(memory_bank=bank, euclidean_dist=PatchcoreModel.euclidean_dist)
     distances, _ = PatchcoreModel.nearest_neighbors(model, queries, n_neighbors=1)
     return distances
 
 
 def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
-    """A row of each way to search one bank; the share of winners found, and the largest error of an image's score."""
+    """Yield a row for each way to search one bank, with the share of nearest rows found and the error of the score."""
     patches = smooth_patches(count + QUERIES, channels)[torch.randperm(count + QUERIES)]
     vectors, queries = patches[:count].contiguous(), patches[count:].contiguous()
     exact = made(vectors)
@@ -58,7 +58,7 @@ def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
 
 
 def stored(bank: MemoryBank, rounded: Callable[[Tensor], Tensor]) -> MemoryBank:
-    """A bank with what smaller numbers would hold of its vectors."""
+    """Copy a bank with its vectors rounded as in lower precision."""
     small = copy.deepcopy(bank)
     small.vectors = rounded(bank.vectors)
     small.norms = small.vectors.square().sum(dim=1)
@@ -66,14 +66,14 @@ def stored(bank: MemoryBank, rounded: Callable[[Tensor], Tensor]) -> MemoryBank:
 
 
 def eight_bits(vectors: Tensor) -> Tensor:
-    """Vectors as 8 bits a number would hold them, a scale each."""
+    """Round vectors to 8 bits per number, with one scale per vector."""
     scale = vectors.abs().amax(dim=1, keepdim=True) / 127
     return (vectors / scale).round() * scale
 
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of banks of several sizes."""
+    """Yield rows of banks of several sizes."""
     import faiss
 
     faiss.omp_set_num_threads(torch.get_num_threads())

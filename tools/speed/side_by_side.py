@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Ways to do the same work, timed in turns."""
+"""Timing of several ways to do the same work, in turns."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,18 @@ from torch import Tensor
 Work = Callable[[], object]
 Row = dict[str, Any]
 
-SHORTEST = 0.02  # CPU seconds of one timing; shorter work is repeated
-MOST_OFTEN = 1e-4  # CPU seconds that all work is taken to need at least
+SHORTEST = 0.02  # CPU seconds per timing; shorter work is repeated
+MOST_OFTEN = 1e-4  # assumed minimum of CPU seconds of any work, which limits the repeats
 
 
 class Options(NamedTuple):
-    """What subjects are told.
+    """Options of a measurement.
 
     Attributes:
-        quick: Small sizes and few turns, to see that everything runs.
-        rounds: Turns of each way.
-        data: Folder in MVTec AD's layout with real images, for subjects that need some.
-        trained: Folder of checkpoints ``CATEGORY/MODEL.ckpt`` of models trained on them.
+        quick: Whether to use small sizes, to test that everything runs.
+        rounds: Number of timings of each way.
+        data: Folder of real images in MVTec AD's layout, for subjects that need them.
+        trained: Folder of checkpoints ``CATEGORY/MODEL.ckpt`` of models trained on these images.
     """
 
     quick: bool = False
@@ -35,15 +35,15 @@ class Options(NamedTuple):
 
 
 def times(works: Sequence[Work], rounds: int, shortest: float | None = None) -> Tensor:
-    """Time all in turn, round after round, so that a change of the machine's load meets all alike.
+    """Time all works in turn, round after round, so that changes of the machine's load affect all of them alike.
 
     Args:
-        works: What to run; each once more before, to warm up.
-        rounds: Timings of each.
-        shortest: CPU seconds; work that takes less is repeated within a timing. Default `SHORTEST`.
+        works: Functions to time. Each has an uncounted call before to warm up.
+        rounds: Number of timings of each.
+        shortest: Smallest CPU time of a timing in seconds. Shorter work is repeated. ``None`` uses `SHORTEST`.
 
     Returns:
-        Wall time and CPU time of all threads, in seconds a call, ``(2, works, rounds)``.
+        Wall time and CPU time of all threads, in seconds per call, ``(2, works, rounds)``.
     """
     least = SHORTEST if shortest is None else shortest
     repeats = [max(1, round(least / max(_once(work, 1)[1], MOST_OFTEN))) for work in works]
@@ -55,7 +55,7 @@ def times(works: Sequence[Work], rounds: int, shortest: float | None = None) -> 
 
 
 def _once(work: Work, count: int) -> tuple[float, float]:
-    """Wall and CPU seconds a call, of so many calls."""
+    """Measure wall and CPU seconds per call over ``count`` calls."""
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(count):
         work()
@@ -63,16 +63,16 @@ def _once(work: Work, count: int) -> tuple[float, float]:
 
 
 def compare(what: str, ways: Mapping[str, Work], rounds: int, **extras: Mapping[str, Any]) -> list[Row]:
-    """Rows about ways to do the same.
+    """Time several ways to do the same work.
 
     Args:
-        what: The work.
-        ways: What to call, by name; the first is what the others are compared with.
-        rounds: Turns of each.
-        extras: More columns: values by way, e.g. ``error={"bfloat16": 1e-3}``.
+        what: Description of the work.
+        ways: Functions to time, by name. Others are compared with the first.
+        rounds: Number of timings of each.
+        extras: Further columns with values by way, e.g. ``error={"bfloat16": 1e-3}``.
 
     Returns:
-        A row a way with medians in milliseconds, and the median over rounds of how many times faster it is.
+        Row for each way with medians in milliseconds and median speed-ups.
     """
     rows = summarise(what, list(ways), times(list(ways.values()), rounds))
     for row in rows:
@@ -81,11 +81,11 @@ def compare(what: str, ways: Mapping[str, Work], rounds: int, **extras: Mapping[
 
 
 def summarise(what: str, names: Sequence[str], seconds: Tensor) -> list[Row]:
-    """The rows of :func:`compare`.
+    """Summarise times as the rows of :func:`compare`.
 
     Args:
-        what: The work.
-        names: Of the ways.
+        what: Description of the work.
+        names: Names of the ways.
         seconds: Wall and CPU time ``(2, ways, rounds)``.
     """
     faster = (seconds[:, :1] / seconds).quantile(0.5, dim=-1)
@@ -104,12 +104,12 @@ def summarise(what: str, names: Sequence[str], seconds: Tensor) -> list[Row]:
 
 
 def _digits(value: float) -> float:
-    """Three significant digits are all that timings hold."""
+    """Round to three significant digits, the precision of timings."""
     return float(f"{value:.3g}")
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Rows as a markdown table; a column that a row does not have is empty."""
+    """Format rows as a Markdown table; missing columns of a row are empty."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns, ["---"] * len(columns), *([str(row.get(column, "")) for column in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -3,9 +3,9 @@
 
 """Simulated anomalies beside anomalib's.
 
-"Same work": a Perlin mask, a texture from a file changed by three of ten operations, the blend. Not the same:
-anomalib's mask has 1 to 32 cells a side and at least one pixel, ours 1 to 8 and 49 pixels; anomalib reads a texture
-each time, ours keeps the resized ones; five operations differ in detail.
+"Same work" is a Perlin mask, a texture from a file augmented by three of ten operations, and the blend. The two still
+differ: anomalib's masks have 1 to 32 cells per side and at least one pixel, ours have 1 to 8 cells and at least 49
+pixels; anomalib reads a texture each time, ours caches resized textures; and five operations differ in detail.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ BATCH = 8
 
 
 def perlin_works(count: int, size: int) -> dict[str, Work]:
-    """``count`` Perlin maps with 1 to 32 cells a side: anomalib's, then ours."""
+    """Define the work of computing ``count`` Perlin maps with 1 to 32 cells per side: anomalib's, then ours."""
     device = torch.device("cpu")
     return {
         "anomalib generate_perlin_noise": lambda: [
@@ -36,13 +36,13 @@ def perlin_works(count: int, size: int) -> dict[str, Work]:
 
 
 def image_works(images: Tensor, texture_root: Path) -> dict[str, Work]:
-    """Whole anomalous images from textures in ``texture_root``: anomalib's, then ours in three settings."""
+    """Define the work of making anomalous images from textures: anomalib's, then ours with three settings."""
     theirs = PerlinAnomalyGenerator(texture_root, probability=1.0)
     same = SimulatedAnomaly(texture_root, use_logical=False, structural_source="texture", foreground="none")
     unkept = SimulatedAnomaly(texture_root, use_logical=False, structural_source="texture", foreground="none")
     unkept.textures = TextureFolder(texture_root, cache_bytes=0)
     default = SimulatedAnomaly(texture_root)
-    for number in range(len(same.textures)):  # the first pass over the textures is not what a training sees
+    for number in range(len(same.textures)):  # fill the caches, as in training after the first pass
         for generator in (same, default):
             generator.textures.get(number, tuple(images.shape[-2:]))
     return {
@@ -54,14 +54,14 @@ def image_works(images: Tensor, texture_root: Path) -> dict[str, Work]:
 
 
 def write_textures(folder: Path, size: int = 400) -> None:
-    """Write procedural textures as JPEG files of a size that is usual for texture photographs."""
+    """Write procedural textures as JPEG files of a typical size for photographs of textures."""
     textures = ProceduralTextures(count=32)
     for number in range(len(textures)):
         Image.fromarray(textures.make(number, (size, size))).save(folder / f"{number}.jpg", quality=92)
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of Perlin maps and of whole images."""
+    """Yield rows of Perlin maps and of whole images."""
     size = 64 if options.quick else 256
     cv2.setNumThreads(1)
     torch.manual_seed(0)

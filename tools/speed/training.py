@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What makes a training step faster: arithmetic, memory layout, compilation; and what of it is not learning."""
+"""Training steps with several precisions, memory layouts and compilation, with shares of loading and synthesis."""
 
 import tempfile
 import time
@@ -16,19 +16,19 @@ from anomalib_plugins.data import DemoParts
 from tools.speed.side_by_side import Options, Row, summarise
 from tools.step_time import LAYOUTS, MODEL_ARGS, Times, median, timed
 
-MODELS = {"Slsg": True, "Pouta": False}  # whether to compile it too, which takes minutes
-BATCH = 2  # images a step loads
-TURNS = 2  # at most
+MODELS = {"Slsg": True, "Pouta": False}  # whether to compile the model too, which takes minutes
+BATCH = 2  # images per step
+TURNS = 2  # largest number of timings
 CLOCKS = (time.perf_counter, time.process_time)
 
 
 class Way(NamedTuple):
-    """How to train.
+    """Way to train.
 
     Attributes:
-        precision: Lightning's name of the arithmetic.
-        layout: Of the weights, a key of `LAYOUTS`.
-        compiled: Through ``torch.compile``.
+        precision: Lightning's name of the precision.
+        layout: Memory layout of the weights, a key of `LAYOUTS`.
+        compiled: Whether the model is compiled by ``torch.compile``.
     """
 
     precision: str
@@ -46,7 +46,7 @@ WAYS = {
 
 
 def made(name: str, side: int, way: Way) -> AnomalibModule:
-    """A model with random weights, straight before simulated anomalies."""
+    """Build a model with random weights that starts with the phase of simulated anomalies."""
     size = {"image_size": [side, side], "batch_size": BATCH}
     model = get_model(name, seed=0, visualizer=False, evaluator=False, **size, **MODEL_ARGS.get(name, {}))
     model.to(memory_format=LAYOUTS[way.layout])
@@ -56,14 +56,14 @@ def made(name: str, side: int, way: Way) -> AnomalibModule:
 
 
 def rows(name: str, side: int, ways: Mapping[str, Way], turns: int, data: AnomalibDataModule) -> Iterator[Row]:
-    """A row of each way to train one model, which take turns.
+    """Yield a row for each way to train one model, timed in turns.
 
     Args:
-        name: What anomalib calls the model.
-        side: Of its images, in pixels.
-        ways: By name; the first is what the others are compared with.
-        turns: Of each.
-        data: What to train on, `BATCH` images at a time.
+        name: Name of the model in anomalib.
+        side: Side of the images, in pixels.
+        ways: Ways to train, by name. Others are compared with the first.
+        turns: Number of timings of each.
+        data: Training data with batches of `BATCH` images.
     """
     models = {label: made(name, side, way) for label, way in ways.items()}
     seconds = torch.empty(2, len(ways), turns, dtype=torch.float64)
@@ -80,7 +80,7 @@ def rows(name: str, side: int, ways: Mapping[str, Way], turns: int, data: Anomal
 
 
 def measure(options: Options) -> Iterator[Row]:
-    """Rows of both models at 256 px, on demo parts that are loaded between the steps."""
+    """Yield rows of both models at 256 px, on demo parts that are loaded between steps."""
     side = 64 if options.quick else 256
     with tempfile.TemporaryDirectory() as folder:
         data = DemoParts(folder, image_size=side, train_batch_size=BATCH, num_workers=0)

@@ -61,7 +61,7 @@ def test_the_clock_of_the_cpu_is_the_time_of_this_process() -> None:
 def test_data_without_a_category_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         step_time.main(["--root", str(tmp_path)])
-    assert "--root and --category go together" in capsys.readouterr().err
+    assert "--root and --category must be given together" in capsys.readouterr().err
 
 
 def test_steps_of_a_model_in_both_layouts(

@@ -84,7 +84,7 @@ def test_marked_tables_are_brought_up_to_date(measured, tmp_path):
     command.main(["--only", "--output", str(tmp_path / "speed.json"), "--update", str(document)])
     assert measured == ["coreset", "cfa"]
     document.write_text("nothing")
-    with pytest.raises(ValueError, match=r"README.md has no place for a table: put <!-- compare: start NAME -->"):
+    with pytest.raises(ValueError, match=r"README.md has no markers: add <!-- compare: start NAME -->"):
         command.main(["--output", str(tmp_path / "speed.json"), "--update", str(document)])
 
 
