@@ -61,7 +61,7 @@ def _add_setup(group: Any) -> None:
     add = group.add_argument
     add("--seeds", nargs="+", type=int, metavar="N", help="seeds to run (default: the configuration's)")
     add("--image-size", type=int, metavar="PIXELS", help="side of the square images (default: each model's own)")
-    add("--max-minutes", type=float, metavar="M", help="longest training time of an iterative model")
+    add("--max-minutes", type=float, metavar="M", help="longest training time of an iterative model, in minutes")
     add("--max-epochs", type=int, metavar="N", help="largest number of training epochs of an iterative model")
     add("--max-steps", type=int, metavar="N", help="largest number of training steps of an iterative model")
     add("--accelerator", help="Lightning accelerator, e.g. cpu or cuda (default: the configuration's)")

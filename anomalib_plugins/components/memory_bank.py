@@ -15,7 +15,7 @@ from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
 Search = Literal["exact", "faiss"]
 
 CHUNK = 1 << 24  # distances in memory at a time: 64 MB
-AGAIN = 16  # 1 / AGAIN of the patches is searched again exactly after an approximate search
+AGAIN = 16  # one in AGAIN patches is searched again exactly after an approximate search
 FAR = 3.0  # upper limit of distances, relative to the norm of the largest vector
 BROKEN = 4.0  # score of broken images, relative to the norm of the largest vector
 
@@ -60,7 +60,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         self.register_buffer("centre", torch.zeros(channels))  # mean of the vectors (C,)
         self.register_buffer("norms", torch.empty(0))  # squared norms of the vectors (M,)
         self.register_buffer("neighbors", torch.empty(0, 0, dtype=torch.long))  # of each vector, itself first (M, K)
-        self.register_buffer("reach", torch.ones(()))  # largest norm of the vectors with their mean
+        self.register_buffer("reach", torch.ones(()))  # largest norm of the vectors before centring
 
     @torch.no_grad()
     def fill(self, patches: Tensor, count: int, seed: int = 0, progress: bool = True) -> None:

@@ -30,8 +30,8 @@ class RawScoreEvaluator(Evaluator):
 
     anomalib's post-processor normalises the scores of a test batch and clamps them to ``[0, 1]``. Scores outside the
     validation range become ties, which changes AUROC, AP and AUPRO. Metrics that read ``pred_label`` or ``pred_mask``
-    need the post-processor. All others are updated by the callback :attr:`raw_scores`, which must run before it: models
-    of this package order it with :func:`with_raw_scores`, for any other model pass it to the engine,
+    need the post-processor. All others are updated by the callback :attr:`raw_scores`, which must run before it. Models
+    of this package order it with :func:`with_raw_scores`. For any other model, pass it to the engine:
     ``Engine(callbacks=[evaluator.raw_scores])``.
 
     Metrics whose fields never occur, such as pixel metrics without masks, are left out of the results with a warning.
@@ -39,7 +39,7 @@ class RawScoreEvaluator(Evaluator):
     Args:
         val_metrics: Validation metrics. Scores are raw there and labels are not predicted.
         test_metrics: Test metrics.
-        compute_on_cpu: Keep scores and maps in CPU memory when there is one device.
+        compute_on_cpu: Whether to keep scores and maps in CPU memory if there is only one device.
     """
 
     def __init__(

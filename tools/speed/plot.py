@@ -29,7 +29,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "speed", "font.size": 8}):  # reproducible file
         figure = Figure(figsize=(9, 6), layout="constrained")
         for panel, (by, label) in zip(figure.subplots(2, 2).flat, LABELS.items(), strict=True):
-            # The suffix "(100 picks made)" does not make another way.
+            # Without a suffix such as "(100 picks made)".
             here = [{**row, "way": row["way"].partition(" (")[0]} for row in rows if row["by"] == by]
             for way in dict.fromkeys(row["way"] for row in here):
                 points = [(row["value"], row["cpu_ms"]) for row in here if row["way"] == way]
