@@ -77,7 +77,7 @@ def _add_setup(group: Any) -> None:
 
 def _add_cluster(group: Any) -> None:
     add = group.add_argument
-    add("--ray", nargs="?", const="local", metavar="ADDRESS", help="address of the cluster (default: start one here)")
+    add("--ray", nargs="?", const="local", metavar="ADDRESS", help="address of the cluster; without one, start it here")
     add("--cpus-per-job", type=float, default=1, metavar="N", help="CPU cores per job (default: %(default)s)")
     add(
         "--gpus-per-job",
@@ -179,7 +179,7 @@ def config_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _data_of(root: Path, category: str) -> tuple[str, dict[str, Any]]:
-    """Datamodule of a category and its arguments: MVTecAD fails without masks."""
+    """Choose the datamodule of a category and its arguments; MVTecAD fails without masks."""
     folder = root / category
     if any((folder / "ground_truth").glob("*/*")):
         return "MVTecAD", {"root": str(root), "category": category}

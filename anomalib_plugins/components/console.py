@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Progress on the console while everything that other libraries print goes to a file."""
+"""Progress on the console while the output of other libraries goes to a file."""
 
 import os
 import sys
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TextIO
 
 WIDTH = 24  # characters of the bar
-SECONDS = 10  # between two lines where no bar can move
+SECONDS = 10  # seconds between two lines where there is no terminal
 
 
 class Console:
-    """The only thing that writes to the terminal inside :func:`quiet`.
+    """Console for progress, the only output to the terminal inside :func:`quiet`.
 
     Args:
-        stream: Where to write. In a terminal a bar moves; elsewhere a line comes every ten seconds.
+        stream: Stream to write to. A terminal shows a moving bar, any other stream gets a line every ten seconds.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -35,10 +35,10 @@ class Console:
 
     @contextmanager
     def step(self, title: str) -> Generator[None, None, None]:
-        """Show that something is going on, and how long it took.
+        """Show the progress of a step and the time it took.
 
         Args:
-            title: What is going on.
+            title: Name of the step.
         """
         self.done, self._stop = 0.0, threading.Event()
         start = time.monotonic()
@@ -71,13 +71,13 @@ class Console:
 
 @contextmanager
 def quiet(log: Path) -> Generator[Console, None, None]:
-    """Send what this process prints to a file, native libraries included.
+    """Redirect all output of this process to a file, including that of native libraries.
 
     Args:
-        log: The file.
+        log: File to write.
 
     Yields:
-        The console, which still writes to where standard output went.
+        Console that writes to the original standard output.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -87,7 +87,7 @@ def quiet(log: Path) -> Generator[Console, None, None]:
         with (
             log.open("w", encoding="utf-8") as file,
             os.fdopen(os.dup(1), "w", encoding="utf-8") as stream,
-            # Never closed: handlers of logging may keep them.
+            # Never closed, because logging handlers may keep them.
             redirect_stdout(open(1, "w", encoding="utf-8", buffering=1, closefd=False)),
             redirect_stderr(open(2, "w", encoding="utf-8", buffering=1, closefd=False)),
         ):

@@ -127,8 +127,5 @@ class NormalScores:
             threshold = content["threshold"]
             return cls(content["normal_scores"], math.inf if threshold is None else threshold)
         except (ValueError, TypeError, LookupError) as error:
-            msg = (
-                f"{path} does not hold scores of good parts as written by `python -m anomalib_plugins threshold "
-                "--scores`"
-            )
+            msg = f"{path} does not hold scores of good parts as written by `anomalib-plugins threshold --scores`"
             raise ValueError(msg) from error

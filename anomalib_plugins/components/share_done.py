@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How far a trainer has got, for a progress bar of our own."""
+"""Progress of a trainer, reported to a console."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from .console import Console
 
 
 class ShareDone(Callback):
-    """Tell a console how much of the training or the test is done.
+    """Reports the finished share of training or test to a console.
 
     Args:
-        console: Where it is shown.
+        console: Console that shows the progress.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Count the steps of all phases."""
+        """Report the share of the steps of all phases."""
         del trainer, args, kwargs
         schedule: Any = getattr(pl_module, "schedule", None)
         if schedule is not None and sum(schedule.lengths):
             self.console.done = sum(schedule.taken) / sum(schedule.lengths)
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Count the batches."""
+        """Report the share of the batches."""
         del pl_module, kwargs
         self.console.done = (args[2] + 1) / sum(trainer.num_test_batches)

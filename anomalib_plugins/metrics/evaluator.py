@@ -21,7 +21,7 @@ CHANCE = 0.6
 
 LEARNED_NOTHING = (
     "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and check the "
-    "photos: python -m anomalib_plugins check FOLDER"
+    "photos: anomalib-plugins check FOLDER"
 )
 
 

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Variants of POUTA for ``python -m anomalib_plugins cost``, with their published sizes."""
+"""Variants of POUTA for ``anomalib-plugins cost``, with their published sizes."""
 
 from typing import Any
 
