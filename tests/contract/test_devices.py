@@ -22,16 +22,11 @@ from anomalib_plugins.synthesis.presets import PRESETS
 from ..devices import GPU, GpuTensor, MixedDevicesError, PretendGpu, counted, trainer_arguments
 from .conftest import SIZE
 
-# Shorter than the contract's, as nothing is learned here.
-SHORT = {
-    "Slsg": {"pretrain_epochs": 1, "pretrain_batch_size": 4, "steps": 2},
-    "CutSwapPatchcore": {"steps": 2, "batch_size": 10},
-    "Pouta": {"epochs": 1},
-}
 # Most waits for the GPU and uploads to it in an optimizer step of each phase, the first one included, which also makes
 # what is kept: bases of Perlin noise, the log's sums. One wait guards the weights against a loss that is no number.
+ANY = (10, 26)
 MOST = {
-    "Slsg": {"pretext": (2, 9), "segmentation": (8, 20)},
+    "Slsg": {"pretext": (2, 9), "segmentation": (8, 26)},
     "CutSwapPatchcore": {"pretext": (1, 8), "memory": (0, 1)},
     "Pouta": {"training": (4, 17)},
     "SbmPfamPatchcore": {"jigsaw": (9, 24), "memory": (0, 1)},
@@ -73,15 +68,15 @@ def record_traffic(model):
 
 
 @pytest.fixture(scope="module")
-def run(plugin, build, datamodule, tmp_path_factory):
+def run(build, datamodule, tmp_path_factory):
     """A fit with validation, and a prediction, through anomalib's engine."""
     folder = tmp_path_factory.mktemp("gpu")
     with PretendGpu(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "mem_get_info", lambda device: (2**40, 2**40))
-        model = build(evaluator=False, visualizer=False, **SHORT.get(plugin.name, {"jigsaw_epochs": 1}))
+        model = build(evaluator=False, visualizer=False)
         traffic = record_traffic(model)
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-        engine = Engine(default_root_dir=folder, **quiet, **trainer_arguments())
+        engine = Engine(default_root_dir=folder, max_steps=4, **quiet, **trainer_arguments())
         engine.fit(model, datamodule=datamodule())
         predictions = engine.predict(model, datamodule=datamodule())
     return Run(model, traffic, predictions)
@@ -94,11 +89,12 @@ def test_trains_validates_and_predicts_without_mixing_devices(run):
 
 
 def test_few_transfers_in_a_training_step(plugin, run):
-    most = {phase: tuple(map(max, zip(*each, strict=True))) for phase, each in run.traffic.items()}
-    assert set(most) == set(MOST[plugin.name])
-    for phase, (waits, uploads) in most.items():
-        assert waits <= MOST[plugin.name][phase][0], f"{phase}: {most[phase]}"
-        assert uploads <= MOST[plugin.name][phase][1], f"{phase}: {most[phase]}"
+    assert run.traffic.keys() == {phase.name for phase in run.model.schedule.phases}
+    for phase, each in run.traffic.items():
+        waits, uploads = map(max, zip(*each, strict=True))
+        most_waits, most_uploads = MOST.get(plugin.name, {}).get(phase, ANY)
+        assert waits <= most_waits, phase
+        assert uploads <= most_uploads, phase
 
 
 def test_preview_is_made_where_the_images_are(build):
