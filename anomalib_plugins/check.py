@@ -15,6 +15,11 @@ from anomalib_plugins.inspection.folders import folder_findings, layout_of, layo
 from anomalib_plugins.inspection.photos import Photo, photos_of
 from anomalib_plugins.inspection.tables import table_findings
 
+
+class ConfigError(ValueError):
+    """A file does not describe a datamodule."""
+
+
 SPLITS = ("train", "val", "test")
 
 
@@ -40,14 +45,21 @@ def of_datamodule(config: Path) -> Iterator[tuple[str, list[Finding]]]:
 
     Yields:
         What was looked at, and what was found.
+
+    Raises:
+        ConfigError: If the file does not describe a datamodule.
     """
     from anomalib.data import AnomalibDataModule
     from omegaconf import OmegaConf
 
     from anomalib_plugins.data.wrapper import instantiate
 
-    given: Any = OmegaConf.load(config)
-    datamodule = instantiate(AnomalibDataModule, given.get("data", given))
+    try:
+        given: Any = OmegaConf.load(config)
+        datamodule = instantiate(AnomalibDataModule, given.get("data", given))
+    except Exception as error:
+        msg = f"{config} is no configuration of a datamodule: {error}"
+        raise ConfigError(msg) from error
     layout = layout_of(datamodule)
     found = list(folder_findings(layout)) if layout else []
     try:
@@ -93,10 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{given} is no {'file' if arguments.data else 'folder'}")
     warnings.simplefilter("ignore")  # what is worth saying is a finding
     refused = noted = 0
-    for title, found in (of_datamodule if arguments.data else of_folder)(given):
-        sys.stdout.write(f"{title}\n\n")
-        for finding in sorted(found, key=lambda finding: not finding.refused):
-            refused, noted = refused + finding.refused, noted + (not finding.refused)
-            sys.stdout.write(f"{'MEND' if finding.refused else 'note'}  {finding}\n\n")
+    try:
+        for title, found in (of_datamodule if arguments.data else of_folder)(given):
+            sys.stdout.write(f"{title}\n\n")
+            for finding in sorted(found, key=lambda finding: not finding.refused):
+                refused, noted = refused + finding.refused, noted + (not finding.refused)
+                sys.stdout.write(f"{'MEND' if finding.refused else 'note'}  {finding}\n\n")
+    except ConfigError as error:
+        parser.error(str(error))
     sys.stdout.write(f"{refused} to mend, {noted} to note\n" if refused or noted else "nothing to mend\n")
     return int(bool(refused))

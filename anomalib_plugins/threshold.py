@@ -153,15 +153,16 @@ def table(thresholds: Thresholds) -> str:
         thresholds: Of a checkpoint.
     """
     normal, exported = thresholds.normal, thresholds.exported
-    lines = [
-        f"{thresholds.model}, {len(normal.scores)} good parts in validation",
-        "",
-        f"{'false alarms':>12}{'pred_score above':>20}   the rate is, 9 times in 10,",
-    ]
-    for rate in RATES:
-        if rate * (len(normal.scores) + 1) >= 1:
-            low, high = normal.likely_rates(rate)
-            lines.append(f"{rate:>12.1%}{exported.threshold_for(rate):>20.4f}   {low:.1%} to {high:.1%}")
+    count = len(normal.scores)
+    lines = [f"{thresholds.model}, {count} good parts in validation", ""]
+    rates = [rate for rate in RATES if rate * (count + 1) >= 1]
+    if rates:
+        lines.append(f"{'false alarms':>12}{'pred_score above':>20}   the rate is, 9 times in 10,")
+    else:
+        lines.append(f"too few to tell rates of false alarms below {1 / (count + 1):.0%}")
+    for rate in rates:
+        low, high = normal.likely_rates(rate)
+        lines.append(f"{rate:>12.1%}{exported.threshold_for(rate):>20.4f}   {low:.1%} to {high:.1%}")
     above = int((normal.scores > normal.threshold).sum())
     lines += ["", f"now {exported.threshold:.4g}, which {above} of these good parts exceed"]
     return "\n".join(lines)

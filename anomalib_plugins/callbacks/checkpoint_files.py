@@ -105,6 +105,9 @@ def explained(path: Any) -> Generator[None, None, None]:
     except FileNotFoundError:
         msg = f"there is no checkpoint {path}"
         raise CheckpointError(msg) from None
+    except IsADirectoryError:
+        msg = f"{path} is a folder: name the checkpoint in it"
+        raise CheckpointError(msg) from None
     except Exception as error:  # noqa: BLE001  # unpickling garbage raises anything
         if "unsupported global" in str(error).lower():  # a function that torch's safe mode does not call
             why = "would run code when loaded, which no checkpoint of ours does: use it only if you made it yourself"

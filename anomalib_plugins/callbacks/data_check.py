@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from anomalib_plugins.inspection.findings import Files, Finding, findings, look_at
-from anomalib_plugins.inspection.folders import folder_faults
+from anomalib_plugins.inspection.folders import folder_faults, unread_beside
 from anomalib_plugins.inspection.photos import leave_out, makes_anomalies, photos_of, where
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class DataCheck(Callback):
         """
         self._checked = list(datasets)
         files = self._files = look_at(photos_of(datasets))
-        found = findings(files)
+        found = [*findings(files), *unread_beside(files.photos)]
         skip = self.on_bad_image == "skip"
         refused = [finding for finding in found if finding.refused and not (skip and finding.files == files.bad)]
         if refused:

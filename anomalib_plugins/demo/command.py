@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         server = DemoServer((args.host, args.port), load(args.path, args.model), args.path.name)
-    except (ValueError, OSError, ImportError, CheckpointError) as error:
+    except (ValueError, OSError, OverflowError, ImportError, CheckpointError) as error:  # a port of 99999 overflows
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{args.path.name} answers at {server.url}  (Ctrl-C ends it)", flush=True)

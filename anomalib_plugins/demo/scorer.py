@@ -91,7 +91,11 @@ def _exported(path: Path) -> Scorer:
         msg = "exported models need OpenVINO: pip install 'anomalib_plugins[demo]'"
         raise ImportError(msg) from error
     # anomalib's inferencer writes a cache into the current folder.
-    model = openvino.Core().compile_model(path, "CPU")
+    try:
+        model = openvino.Core().compile_model(path, "CPU")
+    except RuntimeError as error:
+        msg = f"OpenVINO cannot read {path.name}: {str(error).strip().splitlines()[-1]}"
+        raise ValueError(msg) from error
     has_map = any("anomaly_map" in output.names for output in model.outputs)
 
     def score(photo: npt.NDArray[np.float32]) -> Answer:

@@ -140,14 +140,33 @@ def _folders_of_masks(layout: Layout, number: int) -> Sequence[Path]:
     return named or (layout.masks[number : number + 1] if len(layout.masks) == len(layout.defects) else layout.masks)
 
 
+def _never_read() -> set[str]:
+    """Endings of photos that no datamodule of anomalib reads."""
+    opened = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return {*opened, *CAMERAS} - {*IMG_EXTENSIONS}
+
+
+def unread_beside(photos: Sequence[Photo]) -> Iterator[Finding]:
+    """Files in the folders of photos that are photos too, of a kind that anomalib never reads.
+
+    Args:
+        photos: The photos that are read; a single one was chosen by name.
+    """
+    folders, endings = {Path(photo.path).parent for photo in photos}, _never_read()
+    files = (file for folder in sorted(folders) if folder.is_dir() for file in sorted(folder.iterdir()))
+    other = [str(file) for file in files if file.suffix.lower() in endings]
+    if other and len(photos) > 1:
+        yield Finding(f"{len(other)} images are not read by anomalib", dict.fromkeys(other, ""), "Save them as PNG.")
+
+
 def folder_findings(layout: Layout) -> Iterator[Finding]:
     """What is wrong with the folders themselves: no photos, unread endings, masks that do not fit."""
     train, good, defects = (_images(each, layout.endings) for each in (layout.train, layout.good, layout.defects))
     if not train:
         looked = f"{', '.join(map(readable, layout.train))} (endings looked for: {', '.join(layout.endings)})"
         yield Finding(f"There are no training images in {looked}", refused=True)
-    known = {*IMG_EXTENSIONS, *Image.registered_extensions(), *CAMERAS}
-    other = sorted(set(_images([*layout.train, *layout.good, *layout.defects], [*known])) - {*train, *good, *defects})
+    known = [*IMG_EXTENSIONS, *_never_read()]
+    other = sorted(set(_images([*layout.train, *layout.good, *layout.defects], known)) - {*train, *good, *defects})
     if other:
         takes = ", ".join(layout.endings)
         what = f"{len(other)} images are not read by anomalib's datamodules of this layout, which take {takes}"

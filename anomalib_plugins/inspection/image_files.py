@@ -8,13 +8,16 @@ import io
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageStat, UnidentifiedImageError
+import tifffile
+from PIL import ExifTags, Image, ImageStat, TiffImagePlugin, UnidentifiedImageError
 
 DEEP_MODES = ("I", "F")  # PIL's modes of more than 8 bits begin so; anomalib's convert("RGB") clips them to 255
+CHANNELS = "has {} channels, of which anomalib reads one or three: save those to look at as grey or RGB"
 DARK = 16  # of 255: what PIL leaves of a colour image with 12 bits in 16, of which it takes the upper 8
 
 
@@ -88,7 +91,7 @@ def _decode(data: bytes, *, mask: bool) -> ImageFile:
         with Image.open(io.BytesIO(data)) as image:
             found = _look_at_mask(image) if mask else _look_at_image(image)
     except UnidentifiedImageError:
-        return ImageFile("is not an image")
+        return ImageFile(_why_unidentified(data))
     except Image.DecompressionBombError as error:
         return ImageFile(f"is too large: {error}")
     except Exception as error:  # noqa: BLE001  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
@@ -96,7 +99,19 @@ def _decode(data: bytes, *, mask: bool) -> ImageFile:
     return found._replace(digest=hashlib.blake2b(data, digest_size=16).digest())
 
 
+def _why_unidentified(data: bytes) -> str:
+    """Tell the TIFF of a camera with more channels than PIL knows from what is no image at all."""
+    with suppress(Exception):
+        channels = tifffile.TiffFile(io.BytesIO(data)).pages.first.samplesperpixel
+        if channels not in {1, 3}:
+            return CHANNELS.format(channels)
+    return "is not an image"
+
+
 def _look_at_image(image: Image.Image) -> ImageFile:
+    channels = getattr(image, "tag_v2", {}).get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    if channels > 4:
+        return ImageFile(CHANNELS.format(channels), image.size)
     if image.mode.startswith(DEEP_MODES):
         kind = "float" if image.mode == "F" else "16-bit or deeper"
         return ImageFile(f"has {kind} pixels, which anomalib reads as plain white or black", image.size)

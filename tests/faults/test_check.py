@@ -157,6 +157,15 @@ FAULTS = {
         "1 images are not read .*\n.*002.HEIC\nSave them as PNG",
         mend=False,
     ),
+    "more channels than three": Fault(
+        lambda part: [
+            tifffile.imwrite(plain_folders(part) / "good/a.tif", np.zeros((64, 64, 5), np.uint8), photometric="rgb"),
+            tifffile.imwrite(
+                part / "good/b.tif", np.zeros((64, 64, 4), np.uint8), photometric="minisblack", planarconfig="contig"
+            ),
+        ],
+        "a.tif has 5 channels, of which anomalib reads one or three.*\n.*b.tif has 4 channels",
+    ),
     "several pages": Fault(
         lambda part: [paged(plain_folders(part) / "good/x.tif"), paged(part / "good/x.webp")],
         "2 images have several pages or frames.*\n.*x.tif\n.*x.webp",
@@ -312,6 +321,15 @@ def test_what_a_table_names_and_is_not_there_is_named(
     assert f"MEND  2 files of the table are not in {part}" in printed
     assert "  train/good/gone.png\n  test\\hole\\000.png\nWrite / in place of the backslashes" in printed
     assert code == 1
+
+
+def test_a_file_that_describes_no_datamodule_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "data.yaml"
+    for text in ("hello", "class_path: Foldr", "{", ""):
+        config.write_text(text)
+        with pytest.raises(SystemExit):
+            main(["check", "--data", str(config)])
+        assert "data.yaml is no configuration of a datamodule" in capsys.readouterr().err
 
 
 def test_masks_of_a_table_work_or_it_is_said_with_which_pandas(

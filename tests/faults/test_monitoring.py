@@ -259,6 +259,17 @@ def test_false_alarms_of_validation_are_what_was_asked_for(used, tmp_path, capsy
     assert "now 0.5, which 2 of these good parts exceed" in capsys.readouterr().out
 
 
+def test_a_folder_is_no_checkpoint_and_three_parts_tell_no_rates(used, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(used.parent)])
+    assert "weights is a folder: name the checkpoint in it" in capsys.readouterr().err
+    content = SafeCheckpointIO().load_checkpoint(used)
+    content["callbacks"]["DriftWarning"]["scores"] = torch.tensor([0.1, 0.2, 0.3])
+    torch.save(content, tmp_path / "x.ckpt")
+    assert main([str(tmp_path / "x.ckpt")]) == 0
+    assert "too few to tell rates of false alarms below 25%" in capsys.readouterr().out
+
+
 def test_the_pixel_threshold_is_set_alone(used, tmp_path):
     assert main([str(used), "--pixel-threshold", "0.4", "--output", str(tmp_path / "new.ckpt")]) == 0
     old, new = (SafeCheckpointIO().load_checkpoint(path)["state_dict"] for path in (used, tmp_path / "new.ckpt"))

@@ -203,6 +203,13 @@ def test_models_that_learn_from_defects_may_have_them(root: Path):
     assert run(data, module=SimpleNamespace(learning_type=LearningType.ZERO_SHOT)) == []
 
 
+def test_photos_of_a_kind_that_is_never_read_are_warned_about(root: Path):
+    (root / "part/train/good/phone.HEIC").write_bytes(b"photo")
+    (root / "part/train/good/phone.txt").write_text("a note")
+    (said,) = run(datamodule(root))
+    assert re.search(r"1 images are not read by anomalib:\n  .*train/good/phone.HEIC\n", said)
+
+
 def test_one_training_image_is_warned_about(root: Path):
     for i in (1, 2, 3):
         (root / f"part/train/good/{i}.png").unlink()

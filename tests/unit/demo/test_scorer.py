@@ -103,9 +103,15 @@ def test_refuses_what_it_cannot_load(tmp_path, checkpoint):
         load(checkpoint[1], "Puota")
 
 
-def test_the_command_says_why_it_does_not_start(tmp_path, capsys):
+def test_the_command_says_why_it_does_not_start(tmp_path, capsys, onnx_file):
     assert command.main([str(tmp_path / "none.ckpt")]) == 1
     assert "there is no file" in capsys.readouterr().err
+    pytest.importorskip("openvino")
+    assert command.main([str(onnx_file), "--port", "99999"]) == 1
+    assert "port must be 0-65535" in capsys.readouterr().err
+    onnx_file.write_text("hello")
+    assert command.main([str(onnx_file)]) == 1
+    assert "error: OpenVINO cannot read red.onnx" in capsys.readouterr().err
 
 
 def test_the_command_serves_until_it_is_interrupted(onnx_file, monkeypatch, capsys):
