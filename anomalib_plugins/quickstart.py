@@ -9,6 +9,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anomalib_plugins.contact_sheet import Verdict
 
 FEWEST = 20  # good photos: three of them set the threshold
+MOST = 200  # good photos to train on: more would take more than minutes
 HELD_OUT = 0.2  # share of the good photos that sets the threshold, and of those that test without a folder of their own
 SIGMAS = 3  # standard deviations between the mean score of good parts and the threshold
 
@@ -82,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
     start = time.monotonic()
+    if find_spec("openvino") is None:
+        msg = "OpenVINO is not installed: pip install 'anomalib_plugins[openvino,weights]'"
+        raise RuntimeError(msg)
     recipe, output = RECIPES[arguments.model], arguments.output
     with console.step("Load anomalib"):
         from anomalib.engine import Engine
@@ -125,39 +130,46 @@ def _datamodule(folder: Path | None, output: Path, seed: int) -> Any:
     from anomalib.data import Folder
     from lightning.pytorch import seed_everything
 
-    from anomalib_plugins.data import DemoParts, SyntheticAnomaly
-    from anomalib_plugins.inspection.folders import layouts
+    from anomalib_plugins.data import DemoParts, FewShot, SyntheticAnomaly
 
     seed_everything(seed)
     held_out: dict[str, Any] = {"val_split_mode": "from_train", "val_split_ratio": HELD_OUT, "num_workers": 0}
     if folder is None:
         return DemoParts(output / "data", seed=seed, **held_out)
-    layout = _checked(folder, layouts(folder) if folder.is_dir() else [])
+    layout, count = _layout(folder)
     train, good, defects, masks = (
         [str(path.resolve()) for path in folders if path.is_dir()]
         for folders in (layout.train, layout.good, layout.defects, layout.masks)
     )
     options: dict[str, Any] = {"name": folder.resolve().name, "normal_dir": train, "seed": seed, **held_out}
+    data: Any
     if defects:
         options |= {"normal_test_dir": good or None, "abnormal_dir": defects, "mask_dir": masks or None}
-        return Folder(test_split_ratio=HELD_OUT, **options)
-    source = Folder(test_split_mode="none", **options)
-    return SyntheticAnomaly(source, val=False, holdout_ratio=HELD_OUT, seed=seed)
+        data = Folder(test_split_ratio=HELD_OUT, **options)
+    else:
+        source = Folder(test_split_mode="none", **options)
+        data = SyntheticAnomaly(source, val=False, holdout_ratio=HELD_OUT, seed=seed)
+    return FewShot(data, MOST, seed) if count * (1 - HELD_OUT) ** 2 > MOST else data
 
 
-def _checked(folder: Path, found: Sequence[Any]) -> Any:
-    """The layout of a folder of one part with enough photos."""
+def _layout(folder: Path) -> tuple[Any, int]:
+    """What is where in the folder of a part, and how many good photos there are to train on."""
+    from anomalib_plugins.inspection.folders import MASKS, NORMAL, layouts, photos_in
+
+    found = layouts(folder) if folder.is_dir() else []
     if len(found) != 1:
         what = f"holds {len(found)} parts: name the folder of one" if found else "is no folder"
         msg = f"{folder} {what}"
         raise ValueError(msg)
-    from anomalib_plugins.inspection.folders import photos_in
-
-    count = sum(photo.label == 0 for photo in photos_in(found[0]))
+    layout = found[0]
+    if not layout.defects and layout.train[0].parent == folder:  # beside good/, folders with names of their own
+        kinds = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+        layout = layout._replace(defects=[path for path in kinds if path.name.lower() not in {*NORMAL, *MASKS}])
+    count = sum(photo.split == "train" for photo in photos_in(layout))
     if count < FEWEST:
         msg = f"{folder} has {count} photos of good parts: at least {FEWEST} are needed, 50 are better"
         raise ValueError(msg)
-    return found[0]
+    return layout, count
 
 
 def _set_threshold(engine: Any) -> Path:

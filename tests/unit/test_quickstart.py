@@ -85,6 +85,19 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, capfd):
 
 
 @pytest.mark.usefixtures("tiny")
+def test_kinds_of_defects_keep_their_names_and_many_photos_are_not_all_trained_on(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(quickstart, "MOST", 10)
+    photos(tmp_path / "part" / "good", 20, seed=0)
+    photos(tmp_path / "part" / "scratch", 3, seed=1, defect=True)
+    photos(tmp_path / "part" / "dent", 3, seed=2, defect=True)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 0
+    printed = capfd.readouterr().out
+    assert "Train CutSwapPatchcore on 10 good photos" in printed
+    assert re.search(r"dent +3 +3\n", printed)
+    assert re.search(r"scratch +3 +3\n", printed)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_the_threshold_lies_above_all_good_photos_that_were_held_out(tmp_path):
     from anomalib_plugins.threshold import Thresholds
 
@@ -108,3 +121,9 @@ def test_too_few_photos_end_in_one_line(tmp_path, capfd, count, said):
     printed, errors = capfd.readouterr()
     assert re.search(f"error: .*part {said}", printed)
     assert not errors
+
+
+def test_a_missing_exporter_is_named_before_the_training(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(quickstart, "find_spec", lambda _: None)
+    assert quickstart.main(["--output", str(tmp_path)]) == 2
+    assert "error: OpenVINO is not installed: pip install" in capfd.readouterr().out
