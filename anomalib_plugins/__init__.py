@@ -10,7 +10,7 @@ Nothing has to be imported for ``anomalib train --model Slsg`` to work. The name
 
 from anomalib_plugins import _startup
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> type:
