@@ -116,6 +116,9 @@ class DataCheck(Callback):
         """Check the images to predict on."""
         del pl_module
         self.check(_datasets("predict", trainer.predict_dataloaders))
+        if self._files.bad:  # and left out: each device is to have its share of the others
+            trainer.predict_loop.setup_data()
+            trainer.predict_loop.reset()
         self._warn_of_trained()
 
     def _warn_of_trained(self) -> None:

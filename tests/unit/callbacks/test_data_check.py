@@ -272,7 +272,8 @@ def test_loaders_without_a_datamodule_are_checked(root: Path, hook: str, loaders
     bad = root / "part/train/good/1.png"
     bad.write_bytes(b"")
     data = PredictDataset(root / "part/train/good")
-    trainer = SimpleNamespace(datamodule=None, **{loaders: [DataLoader(data)]})
+    loop = SimpleNamespace(setup_data=lambda: None, reset=lambda: None)
+    trainer = SimpleNamespace(datamodule=None, predict_loop=loop, **{loaders: [DataLoader(data)]})
     DataCheck().setup(trainer, ONE_CLASS, "fit")
     with pytest.raises(DataCheckError, match=r"1.png is empty"):
         getattr(DataCheck(), hook)(trainer, ONE_CLASS)
