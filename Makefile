@@ -1,5 +1,4 @@
-# make quickstart   from nothing to a trained, tested and exported detector; MODEL=Slsg trains another one, and
-#                   PHOTOS=FOLDER takes your own photos instead of demo parts
+# make quickstart   from nothing to a trained, tested and exported detector; PHOTOS=FOLDER takes your own photos
 # make test         the tests, with pytest's summary
 # make lint         ruff and mypy
 # make docs         the documentation, in docs/_build/html
@@ -16,7 +15,7 @@ PY := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 
 quickstart: venv
-	$(PY) -m anomalib_plugins quickstart $(if $(MODEL),--model $(MODEL)) $(PHOTOS)
+	$(PY) -m anomalib_plugins quickstart $(PHOTOS)
 
 test: venv
 	$(PY) -m pytest
