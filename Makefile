@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 .DELETE_ON_ERROR:
 
 quickstart: venv
-	$(PY) -m anomalib_plugins quickstart $(PHOTOS)
+	$(PY) -m anomalib_plugins quickstart $(if $(PHOTOS),"$(PHOTOS)")
 
 test: venv
 	$(PY) -m pytest
