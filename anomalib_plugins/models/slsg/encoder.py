@@ -94,18 +94,19 @@ class SlsgEncoder(nn.Module):
 
 
 class TimmEncoder(nn.Module):
-    """A network of timm, its stages of stride 2, 4, 8 and 16; the first one is s0 and f1.
+    """A network of timm, four of its stages, each of half the size of the one before; the first one is s0 and f1.
 
     Args:
         name: What timm calls it, e.g. ``tf_efficientnet_lite0``.
+        finest_stride: Pixels of the image per step of the first stage's map, e.g. 2 for strides of 2, 4, 8 and 16.
 
     Raises:
         ValueError: If timm has no such network, or that has no such stages.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, finest_stride: int = 2) -> None:
         super().__init__()
-        self.backbone = Backbone(name, strides=(2, 4, 8, 16))
+        self.backbone = Backbone(name, strides=[finest_stride * factor for factor in (1, 2, 4, 8)])
         self.mean, self.std = (self.backbone.network.pretrained_cfg[name] for name in ("mean", "std"))
         finest, *coarser = self.backbone.out_dims
         self.channels = (finest, finest, *coarser)

@@ -159,6 +159,17 @@ def test_another_encoder_and_width_train_every_parameter_but_the_encoders(images
     }
 
 
+def test_coarser_features_give_maps_of_the_images_size_and_cost_less():
+    images = torch.rand(2, 3, 65, 96)
+    operations = []
+    for stride in (2, 4):
+        model = SlsgModel("tf_efficientnet_lite0", width=0.125, finest_stride=stride).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            assert model(images).anomaly_map.shape == (2, 1, 65, 96)
+        operations.append(counter.get_total_flops())
+    assert operations[1] < operations[0]
+
+
 def test_width_scales_the_decoder():
     assert _on_meta(width=0.5).widths == (32, 64, 128, 256)
     assert _count(_on_meta(width=0.5).decoder) == pytest.approx(_count(_on_meta().decoder) / 4, rel=0.01)
@@ -240,6 +251,7 @@ def test_one_broken_pixel_makes_its_image_the_most_anomalous_and_touches_no_othe
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"finest_stride": 4}, "finest_stride of resnet18 is 2, got 4"),
         ({"width": 0}, "width must be above 0, got 0"),
         ({"top_k": 0}, "top_k must be at least 1 pixel, got 0"),
         ({"stem": "pooled"}, "stem must be one of"),
