@@ -63,8 +63,7 @@ class SlsgModel(nn.Module):
             ``"tf_efficientnet_lite0"``, which 1x1 convolutions join to the decoder.
         width: Scales the channels of decoder and SG block; 1 is published.
         finest_stride: Stride of the finest features of other encoders than ``"resnet18"``; three more stages follow,
-            each of twice the stride. With 4 the network predicts at a quarter of the image's sides, in a fraction of
-            the time.
+            each of twice the stride. With 4 the decoder has a quarter of the pixels to work on, and so have its maps.
         stem: What the first stage of ``"resnet18"`` reads, see :class:`SlsgEncoder`.
         skip_refine: Large-kernel attention on the skips.
         bottleneck_skip: Feed the reduced bottleneck into the decoder's second and third block.
