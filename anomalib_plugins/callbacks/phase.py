@@ -94,46 +94,34 @@ class Step(NamedTuple):
 def lengths_within(
     phases: Sequence[Phase], per_epoch: Sequence[int], max_epochs: int = -1, max_steps: int = -1
 ) -> list[int]:
-    """Steps of each phase within a trainer's limits: each has its share, but for whole ones, which are kept.
+    """Steps of each phase within a trainer's limits.
 
-    A limit that shortens the phases is said.
+    The phases share what a limit allows, and each keeps at least one step. Whole phases are left as they are: a memory
+    of half the images would take the other half for defects. A warning says how much is cut.
 
     Args:
         phases: In their order.
         per_epoch: Steps each makes of one epoch.
-        max_epochs: Most passes over the images; -1 for no limit.
+        max_epochs: Most passes over the images, whole phases aside; -1 for no limit.
         max_steps: Most optimizer steps; -1 for no limit.
-
-    Raises:
-        ValueError: If a limit leaves no step to one of them.
     """
     steps = [phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(phases, per_epoch, strict=True)]
-    epochs = [length / epoch for length, epoch in zip(steps, per_epoch, strict=True)]
     shared = [index for index, phase in enumerate(phases) if not phase.whole]
-    shared_epochs, shared_steps = sum(epochs[index] for index in shared), sum(steps[index] for index in shared)
-    said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
-    epochs_left = max_epochs - sum(epochs) + shared_epochs  # what whole phases leave of the limit
-    too_short = epochs_left < 0 or (epochs_left == 0 and shared_steps > 0)
-    if (max_epochs >= 0 and too_short) or 0 <= max_steps < len(shared):
-        whole = [phase.name for phase in phases if phase.whole]
-        msg = f"{said} leaves no step to some of the phases {[phase.name for phase in phases]}: "
-        msg += "allow at least one step for each" + f", and an epoch for each of {whole}." * bool(whole)
-        raise ValueError(msg)
-    scale = 1.0
-    if max_epochs > 0 and shared_steps:
-        scale = min(scale, epochs_left / shared_epochs)
-    if max_steps > 0 and shared_steps:
-        scale = min(scale, max_steps / shared_steps)
+    total_steps, epochs = sum(steps[index] for index in shared), sum(steps[index] / per_epoch[index] for index in shared)
+    scales = [limit / own for limit, own in ((max_epochs, epochs), (max_steps, total_steps)) if limit >= 0 and own]
+    scale = min([1.0, *scales])
+    if scale == 1:
+        return steps
     lengths = list(steps)
     for index in shared:
         lengths[index] = max(1, int(steps[index] * scale + 1e-9))
-    while 0 < max_steps < sum(lengths[index] for index in shared):  # the smallest were rounded up to one step
-        lengths[max(shared, key=lengths.__getitem__)] -= 1
-    if scale < 1:
-        rank_zero_warn(
-            f"The trainer's limit ({said}) is shorter than the model's own "
-            f"schedule of {sum(epochs):.1f} epochs ({shared_steps} steps): every phase is shortened to {scale:.1%}."
-        )
+    while len(shared) < sum(lengths[index] for index in shared) > max_steps >= 0:
+        lengths[max(shared, key=lengths.__getitem__)] -= 1  # the smallest were rounded up to one step
+    said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
+    cut = ", ".join(f"{phases[index].name} to {lengths[index]} of {steps[index]} steps" for index in shared)
+    least = "; each phase takes at least one step" if sum(lengths[index] for index in shared) > max_steps >= 0 else ""
+    whole = "".join(f"; {phase.name} is not cut" for phase in phases if phase.whole)
+    rank_zero_warn(f"The trainer's limit ({said}) cuts {cut}{least}{whole}.")
     return lengths
 
 

@@ -26,8 +26,8 @@ class PhaseSchedule(Callback):
     how the model learns: the model asks :meth:`steps_of` to cut every batch into optimizer steps.
 
     The phases' own lengths are the default. The trainer's ``max_epochs``, ``max_steps`` (counted in optimizer steps of
-    this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of what is left,
-    and the log says so. Whole phases, which fill a memory, are left as they are: a memory of half the images would take
+    this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of it, one step at
+    least, and the log says so. Whole phases, which fill a memory, come on top: a memory of half the images would take
     the other half for defects. Validation is off until the last phase and always runs on the final weights, which
     thresholds are taken from. Where the training set is so small that an epoch has fewer than 50 steps, validation and
     the checkpoint that follows it wait for 50, unless the user set ``check_val_every_n_epoch``. ``EarlyStopping`` ends
@@ -144,8 +144,10 @@ class PhaseSchedule(Callback):
         del pl_module
         self._settings = TrainerSettings.of(trainer)
         watch_phases(trainer, self)
-        trainer.fit_loop.max_epochs = -1
-        trainer.fit_loop.epoch_loop.max_steps = -1
+        self.lengths = []
+        if 0 not in {trainer.max_epochs, trainer.max_steps}:  # else Lightning trains nothing
+            trainer.fit_loop.max_epochs = -1
+            trainer.fit_loop.epoch_loop.max_steps = -1
         if trainer.ckpt_path is None:
             self.index, self.taken = 0, [0] * len(self.phases)
 
@@ -166,11 +168,13 @@ class PhaseSchedule(Callback):
             self._go_on()
         self._leave_ended_phases()
         if self.finished:
-            msg = (
-                f"the checkpoint has all of its {self.total_steps} steps behind it and the limits allow no more: raise "
-                "max_steps, max_epochs or the model's own lengths to train on, or test it with `anomalib test`."
+            rank_zero_warn(
+                f"The checkpoint has all of its {self.total_steps} steps behind it: nothing is trained. Raise max_steps, "
+                "max_epochs or the model's own lengths to train on."
             )
-            raise ValueError(msg)
+            trainer.fit_loop.max_epochs = trainer.fit_loop.epoch_progress.current.processed
+            return
+        self._warn_of_unseen_images(trainer)
         # Epochs to spare: a phase that ends in mid-batch leaves images unused, and a whole one waits for an epoch to
         # begin. The end itself is set by the steps.
         waits = sum(phase.whole for phase in self.phases)
@@ -178,6 +182,15 @@ class PhaseSchedule(Callback):
         if not self.phases[-1].whole:
             self._settings.spare_short_epochs(trainer, self._last_per_epoch)
         self._hold_back_validation(trainer)
+
+    def _warn_of_unseen_images(self, trainer: Trainer) -> None:
+        seen, batches = trainer.num_training_batches, len(trainer.train_dataloader)
+        whole = next((phase.name for phase in self.phases if phase.whole), None)
+        if whole is not None and seen < batches and not trainer.fast_dev_run:
+            rank_zero_warn(
+                f"The trainer's limits leave phase {whole!r} {seen} of {batches} batches: what only the other images "
+                "show will count as a defect."
+            )
 
     def _go_on(self) -> None:
         """Let a finished run go on in the phase that has become longer: the last one, or one before a memory."""
@@ -232,11 +245,13 @@ class PhaseSchedule(Callback):
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Give the trainer its settings back and say so when a limit cut the last phase off entirely."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the trainer its settings back and say so when a phase was never trained."""
         self._settings.restore(trainer)
         leave_phases(trainer)
-        if 0 in self.taken:
+        if not self.lengths:
+            rank_zero_warn(f"The trainer's limits leave {type(pl_module).__name__} no batch: nothing was trained.")
+        elif 0 in self.taken:
             names = [repr(phase.name) for phase, taken in zip(self.phases, self.taken, strict=True) if taken == 0]
             rank_zero_warn(
                 f"{type(pl_module).__name__} stopped in phase {self.phase.name!r}: {', '.join(names)} was never "

@@ -15,7 +15,7 @@ from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from torch import Tensor
-from torchvision.transforms.v2 import Compose, Normalize, Resize
+from torchvision.transforms.v2 import Normalize, Resize
 
 from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
@@ -76,7 +76,7 @@ class PluginModule:
             msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size!r}"
             raise ValueError(msg)
         size = tuple(size)
-        return AntialiasedPreProcessor(transform=Compose([Resize(size, antialias=True)]))
+        return AntialiasedPreProcessor(transform=Resize(size, antialias=True))
 
     @staticmethod
     def configure_evaluator() -> Evaluator:

@@ -211,11 +211,11 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if center_crop is None:
             return pre_processor
         size = (256, 256) if image_size is None else image_size
-        crop = PluginModule.configure_pre_processor(center_crop).transform.transforms[0].size  # checks it
+        crop = PluginModule.configure_pre_processor(center_crop).transform.size  # checks it
         if crop[0] > size[0] or crop[1] > size[1]:
             msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
             raise ValueError(msg)
-        return PreProcessor(transform=Compose([*pre_processor.transform.transforms, CenterCrop(list(crop))]))
+        return PreProcessor(transform=Compose([pre_processor.transform, CenterCrop(list(crop))]))
 
     def setup(self, stage: str) -> None:
         """Load weights, and keep those that training begins with for the saliency.

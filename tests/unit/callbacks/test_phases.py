@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 
 IMAGES = 10
+LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, whole=True))
 
 
 class TwoPhases(LightningModule):
@@ -126,7 +127,7 @@ def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, firs
 
 
 def test_a_shortened_schedule_is_said(tmp_path):
-    with pytest.warns(UserWarning, match=r"\(max_steps=8\) is shorter than .* 3.4 epochs \(17 steps\)"):
+    with pytest.warns(UserWarning, match=r"\(max_steps=8\) cuts first to 4 of 10 steps, second to 3 of 7 steps\."):
         fit(TwoPhases(), tmp_path, max_steps=8)
 
 
@@ -136,10 +137,20 @@ def test_a_short_phase_keeps_a_step_within_the_limit(tmp_path):
     assert model.names() == ["first"] + ["second"] * 4
 
 
-@pytest.mark.parametrize("limit", [{"max_steps": 1}, {"max_steps": 0}])
-def test_a_limit_that_leaves_a_phase_empty_is_refused(tmp_path, limit):
-    with pytest.raises(ValueError, match=r"leaves no step to some of the phases \['first', 'second'\]"):
-        fit(TwoPhases(), tmp_path, **limit)
+def test_a_limit_below_a_step_for_each_phase_leaves_each_its_step_and_says_so(tmp_path):
+    model = TwoPhases()
+    with pytest.warns(UserWarning, match="max_steps=1.* each phase takes at least one step"):
+        fit(model, tmp_path, max_steps=1)
+    assert model.names() == ["first", "second"]
+
+
+@pytest.mark.parametrize("limit", ["max_epochs", "max_steps", "limit_train_batches"])
+def test_a_limit_of_nothing_trains_nothing_and_says_so(tmp_path, limit):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    with pytest.warns(UserWarning, match="leave TwoPhases no batch: nothing was trained"):
+        trainer = fit(model, tmp_path, **{limit: 0})
+    assert model.names() == []
+    assert getattr(trainer, limit) == 0
 
 
 def test_max_time_gives_every_phase_its_share_of_the_clock(tmp_path, monkeypatch):
@@ -223,10 +234,17 @@ def test_every_step_draws_from_another_stream(tmp_path):
     assert len(draws.unique()) == len(draws)
 
 
-def test_a_finished_run_with_nothing_left_is_said(tmp_path):
-    fit(TwoPhases(), tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
-    with pytest.raises(ValueError, match="has all of its 17 steps behind it"):
-        fit(TwoPhases(), tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_run_that_is_over_goes_through_another_fit_untouched_and_says_so(tmp_path, whole):
+    phases = LEARNS_THEN_LOOKS if whole else ()
+    over = TwoPhases(*phases)
+    fit(over, tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
+    again = TwoPhases(*phases)
+    nn.init.zeros_(again.layer.weight)
+    with pytest.warns(UserWarning, match=f"has all of its {7 if whole else 17} steps behind it: nothing is trained"):
+        fit(again, tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
+    assert again.names() == []
+    assert torch.equal(again.layer.weight, over.layer.weight)
 
 
 def test_a_finished_run_goes_on_in_its_last_phase_when_that_is_longer(tmp_path):
@@ -304,8 +322,6 @@ def test_a_phase_of_several_examples_an_image_has_as_many_more_steps(tmp_path):
 
 # Whole phases
 
-LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, whole=True))
-
 
 def seen(model):
     """What the images of the whole phase are, in no order."""
@@ -323,13 +339,23 @@ def test_a_whole_phase_waits_for_an_epoch_and_sees_every_image_once(tmp_path):
     assert torch.equal(seen(model), every_image())
 
 
-@pytest.mark.parametrize("limit", [{"max_steps": 2}, {"max_epochs": 2}, {"max_steps": 2, "max_epochs": 3}])
-def test_a_whole_phase_is_not_shortened(tmp_path, limit):
+@pytest.mark.parametrize(
+    ("limit", "learn"), [({"max_steps": 2}, 2), ({"max_epochs": 1}, 5), ({"max_steps": 2, "max_epochs": 1}, 2)]
+)
+def test_a_whole_phase_comes_on_top_of_what_a_limit_allows(tmp_path, limit, learn):
     model = TwoPhases(*LEARNS_THEN_LOOKS)
     trainer = fit(model, tmp_path, **limit)
-    assert model.names().count("learn") == {2: 2}.get(limit.get("max_steps"), 5)
+    assert model.names().count("learn") == learn
     assert torch.equal(seen(model), every_image())
-    assert trainer.current_epoch <= limit.get("max_epochs", 2)
+    assert trainer.current_epoch == 2
+
+
+@pytest.mark.parametrize("limit", [{"limit_train_batches": 1}, {"overfit_batches": 1}])
+def test_a_whole_phase_that_a_limit_hides_images_from_is_said(tmp_path, limit):
+    model = TwoPhases(*LEARNS_THEN_LOOKS)
+    with pytest.warns(UserWarning, match="leave phase 'look' 1 of 3 batches"):
+        fit(model, tmp_path, **limit)
+    assert len(seen(model)) == 4
 
 
 def test_a_whole_phase_alone_needs_no_optimizer_step(tmp_path):
@@ -377,11 +403,6 @@ def test_a_finished_run_learns_on_before_its_memory_when_that_phase_is_longer(tm
     fit(longer, tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
     assert longer.names().count("learn") == 4
     assert torch.equal(seen(longer), every_image())
-
-
-def test_an_epoch_limit_without_room_for_a_whole_phase_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"max_epochs=1 leaves no step .* and an epoch for each of \['look'\]"):
-        fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, max_epochs=1)
 
 
 def test_validation_waits_for_the_end_of_a_whole_phase(tmp_path):
@@ -435,17 +456,6 @@ def test_a_finished_whole_phase_starts_again_when_there_are_more_images(tmp_path
     trainer.fit(more, loader(images=15), loader(5), ckpt_path=str(tmp_path / "end.ckpt"))
     assert more.names() == ["look"] * 4
     assert len(seen(more)) == 15
-
-
-def test_a_finished_whole_phase_with_the_same_images_is_said(tmp_path):
-    fit(
-        TwoPhases(*LEARNS_THEN_LOOKS),
-        tmp_path,
-        callbacks=[ModelCheckpoint(tmp_path, filename="end")],
-        enable_checkpointing=True,
-    )
-    with pytest.raises(ValueError, match="has all of its 7 steps behind it"):
-        fit(TwoPhases(*LEARNS_THEN_LOOKS), tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
 
 
 def test_a_whole_phase_has_its_length_in_epochs():
