@@ -88,6 +88,7 @@ def register() -> None:
 
     Plugins for parts of anomalib that are not imported yet are registered when these are imported, see
     `anomalib_plugins._startup`. A plugin that cannot be imported gives a warning and does not affect the others.
+    anomalib's engine then also works where the link ``latest`` cannot be made.
 
     Raises:
         ValueError: If two plugins have the same name, or anomalib already has the name of one.
@@ -112,6 +113,10 @@ def register() -> None:
         _refuse_taken_name(plugin, cls, host)
         _open_doors(plugin, cls, host)
         _done[plugin] = cls
+    if "anomalib.models" in sys.modules:
+        from anomalib_plugins.versions import go_without_latest
+
+        go_without_latest()
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[str]]]:

@@ -26,7 +26,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByFileAndModel(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            model = re.search(r"/contract/test_(?:contract|bad_input|devices)\.py::.*?\[(\w+)", nodeid)
+            model = re.search(r"/contract/test_(?:contract|bad_input|devices|integration)\.py::.*?\[(\w+)", nodeid)
             return super()._split_scope(nodeid) + (model[1] if model else "")
 
     return ByFileAndModel(config, log) if config.getvalue("dist") == "loadfile" else None

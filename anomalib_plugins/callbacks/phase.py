@@ -19,7 +19,8 @@ class Phase:
 
     Args:
         name: What the log and the progress bar call it.
-        batch_size: Examples a step takes; the loader's batches are cut to it.
+        batch_size: Examples a step takes, gathered from as many of the loader's batches as need be. The last step of an
+            epoch takes what is left.
         epochs: Length in passes over the training set. Give this or ``steps``.
         steps: Length in optimizer steps.
         examples: How many examples the phase makes of each image.
@@ -54,13 +55,16 @@ class Phase:
             msg = f"phase {self.name!r} looks at every image: give its length in epochs, not in steps"
             raise ValueError(msg)
 
-    def steps_in(self, images: int) -> int:
-        """How many steps it makes of a loader's batch of so many images."""
-        return math.ceil(images * self.examples / self.batch_size)
+    def repeats(self, images: int) -> int:
+        """How often each of an epoch's images is taken."""
+        return 1 + (self.min_steps_per_epoch - 1) * self.batch_size // (images * self.examples)
 
-    def repeats(self, batches: Sequence[int]) -> int:
-        """How often each of an epoch's batches of so many images is taken."""
-        return math.ceil(self.min_steps_per_epoch / sum(map(self.steps_in, batches)))
+    def steps_in(self, batches: Sequence[int]) -> int:
+        """How many steps it makes of an epoch of batches of so many images; a whole phase gathers none."""
+        if self.whole:
+            return sum(math.ceil(images / self.batch_size) for images in batches)
+        images = sum(batches)
+        return math.ceil(images * self.repeats(images) * self.examples / self.batch_size)
 
 
 class Step(NamedTuple):
@@ -68,31 +72,25 @@ class Step(NamedTuple):
 
     Attributes:
         phase: Name of the phase it belongs to.
-        batch: What was cut, the loader's batch ``(N, C, H, W)``.
-        share: Which part of it belongs to the step.
+        images: Its images ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
+        paths: Their files ``(n,)``, where known.
+        versions: Which of the phase's examples of its image each is ``(n,)``.
+        others: Images at hand that are not in the step ``(m, C, H, W)``.
         progress: Share of the phase that lies behind, in ``[0, 1)``; drives learning-rate schedules.
         generator: Seeded by run and step, so that a resumed run draws what an unbroken one would.
     """
 
     phase: str
-    batch: Tensor
-    share: slice
+    images: Tensor
+    paths: list[str]
+    versions: Tensor
+    others: Tensor
     progress: float
     generator: torch.Generator
 
-    @property
-    def images(self) -> Tensor:
-        """The step's share ``(n, C, H, W)`` with ``n <= batch_size`` of the phase."""
-        return self.batch[self.share]
-
-    @property
-    def others(self) -> Tensor:
-        """The rest of the batch ``(N - n, C, H, W)``."""
-        return torch.cat([self.batch[: self.share.start], self.batch[self.share.stop :]])
-
 
 def lengths_within(
-    phases: Sequence[Phase], per_epoch: Sequence[int], max_epochs: int = -1, max_steps: int = -1
+    phases: Sequence[Phase], per_epoch: Sequence[int], max_epochs: int = -1, max_steps: int = -1, accumulate: int = 1
 ) -> list[int]:
     """Steps of each phase within a trainer's limits.
 
@@ -104,10 +102,19 @@ def lengths_within(
         per_epoch: Steps each makes of one epoch.
         max_epochs: Most passes over the images, whole phases aside; -1 for no limit.
         max_steps: Most optimizer steps; -1 for no limit.
+        accumulate: Steps whose gradients make one optimizer step.
     """
-    steps = [phase.steps or (phase.epochs or 0) * epoch for phase, epoch in zip(phases, per_epoch, strict=True)]
+    steps = [
+        (phase.steps or 0) * accumulate or (phase.epochs or 0) * epoch
+        for phase, epoch in zip(phases, per_epoch, strict=True)
+    ]
+    said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
+    max_steps = max_steps * accumulate if max_steps >= 0 else -1
     shared = [index for index, phase in enumerate(phases) if not phase.whole]
-    total_steps, epochs = sum(steps[index] for index in shared), sum(steps[index] / per_epoch[index] for index in shared)
+    total_steps, epochs = (
+        sum(steps[index] for index in shared),
+        sum(steps[index] / per_epoch[index] for index in shared),
+    )
     scales = [limit / own for limit, own in ((max_epochs, epochs), (max_steps, total_steps)) if limit >= 0 and own]
     scale = min([1.0, *scales])
     if scale == 1:
@@ -117,7 +124,6 @@ def lengths_within(
         lengths[index] = max(1, int(steps[index] * scale + 1e-9))
     while len(shared) < sum(lengths[index] for index in shared) > max_steps >= 0:
         lengths[max(shared, key=lengths.__getitem__)] -= 1  # the smallest were rounded up to one step
-    said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
     cut = ", ".join(f"{phases[index].name} to {lengths[index]} of {steps[index]} steps" for index in shared)
     least = "; each phase takes at least one step" if sum(lengths[index] for index in shared) > max_steps >= 0 else ""
     whole = "".join(f"; {phase.name} is not cut" for phase in phases if phase.whole)

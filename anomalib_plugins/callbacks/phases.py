@@ -14,16 +14,18 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.callbacks.early_stopping import leave_phases, watch_phases
+from anomalib_plugins.callbacks.gathering import Gathering
 from anomalib_plugins.callbacks.image_order import continue_epoch, order_images
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
-from anomalib_plugins.callbacks.trainer_settings import TrainerSettings, batch_sizes
+from anomalib_plugins.callbacks.trainer_settings import Gradients, TrainerSettings, batch_sizes
 
 
 class PhaseSchedule(Callback):
     """Walks a model through its phases, one optimizer step at a time, and ends the fit when the last one is over.
 
     A phase has its own batch size, so the loader's batch size (the user's choice) changes how images are loaded, not
-    how the model learns: the model asks :meth:`steps_of` to cut every batch into optimizer steps.
+    how the model learns: :meth:`steps_of` gathers what a step needs from several of the loader's batches, or makes
+    several steps of one. The last step of an epoch takes what is left, so a training set may be smaller than a step.
 
     The phases' own lengths are the default. The trainer's ``max_epochs``, ``max_steps`` (counted in optimizer steps of
     this schedule) and ``max_time`` are upper limits: when one is shorter, every phase gets its share of it, one step at
@@ -31,7 +33,7 @@ class PhaseSchedule(Callback):
     the other half for defects. Validation is off until the last phase and always runs on the final weights, which
     thresholds are taken from. Where the training set is so small that an epoch has fewer than 50 steps, validation and
     the checkpoint that follows it wait for 50, unless the user set ``check_val_every_n_epoch``. ``EarlyStopping`` ends
-    the phase whose metric it watches.
+    the phase whose metric it watches. With ``accumulate_grad_batches`` so many steps share an optimizer step.
 
     Args:
         phases: The phases in their order.
@@ -51,15 +53,19 @@ class PhaseSchedule(Callback):
         self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
         self.index = 0  # of the current phase
         self.taken = [0] * len(self.phases)  # optimizer steps of each phase so far
-        self._repeats = [1] * len(self.phases)  # how often a batch is taken
+        self._repeats = [1] * len(self.phases)  # how often an image is taken
+        self._gathering = Gathering()
+        self._batch_idx = 0  # of this batch in the whole run
+        self._epoch_ends = True  # with this batch
         self._last_per_epoch = 0  # steps of the last phase
         self._timer: Timer | None = None
         self._waited: float | None = None  # seconds before the first step of this run, which no phase is charged for
         self._began = 0.0  # what the timer showed when this run began
         self._epoch_is_fresh = False  # nobody has seen an image of it yet
-        self._gathered = False  # a whole phase has, from this batch
+        self._looked = False  # a whole phase has, at this batch
         self._rank_and_world = (0, 1)
         self._settings = TrainerSettings()
+        self.gradients = Gradients()
 
     @property
     def phase(self) -> Phase:
@@ -72,37 +78,68 @@ class PhaseSchedule(Callback):
         return sum(taken for phase, taken in zip(self.phases, self.taken, strict=True) if not phase.whole)
 
     @property
+    def accumulated(self) -> tuple[int, int]:
+        """How many steps' gradients the current optimizer step has already, and how many it takes."""
+        if self.gradients.accumulate == 1:
+            return 0, 1
+        has = self.taken[self.index] % self.gradients.accumulate
+        return has, min(self.gradients.accumulate, has + self.lengths[self.index] - self.taken[self.index])
+
+    @property
     def finished(self) -> bool:
         """Whether every phase is over."""
         return self.index >= len(self.phases)
 
-    def steps_of(self, images: Tensor) -> Iterator[Step]:
-        """Cut a loader's batch into optimizer steps, changing phase in mid-batch where one ends.
+    def steps_of(self, images: Tensor, paths: Sequence[str] | None = None) -> Iterator[Step]:
+        """Make optimizer steps of a loader's batch and of what is left of those before, changing phase where one ends.
 
         Args:
-            images: Batch ``(N, C, H, W)``, or whatever stands for its examples ``(N * examples, ...)``.
+            images: Batch ``(N, C, H, W)``.
+            paths: Files of the images ``(N,)``, for models that need them.
 
         Yields:
-            The steps in their order; none once the schedule is over, nor while a whole phase waits for the next epoch.
+            The steps in their order; none while more images are needed, once the schedule is over, or while a whole
+            phase waits for the next epoch.
         """
         if self._waited is None:
             self._waited = self._timer.time_elapsed() - self._began if self._timer else 0.0
-        for _ in range(self._repeats[min(self.index, len(self.phases) - 1)]):
-            yield from self._cut(images)
-
-    def _cut(self, images: Tensor) -> Iterator[Step]:
-        start = 0
-        while start < len(images):
-            self._leave_ended_phases()
-            begins = self.taken[self.index] == 0 if not self.finished else False
-            if self.finished or (self.phase.whole and begins and not (self._epoch_is_fresh and start == 0)):
-                return
-            stop = start + self.phase.batch_size
-            yield Step(self.phase.name, images, slice(start, stop), self._progress(), self._generator())
-            self.taken[self.index] += 1
-            self._gathered = self.phase.whole
-            start = stop
         self._leave_ended_phases()
+        phase, fresh = self.phase, self._epoch_is_fresh
+        order = torch.Generator().manual_seed(mix_seed(self.seed, -1 - self._batch_idx))
+        self._gathering.add(images, paths or (), phase.examples, self._repeats[self.phases.index(phase)], order)
+        while not self.finished and self._goes_on_with(phase, fresh) and (count := self._size_of_step()):
+            yield self._step(count)
+            self.taken[self.index] += 1
+            self._looked = self.phase.whole
+            fresh = False
+            self._leave_ended_phases()
+        if self.finished or not self._goes_on_with(phase, fresh):
+            self._gathering.clear()
+        self._gathering.prune()
+
+    def _goes_on_with(self, gathered_for: Phase, fresh: bool) -> bool:
+        """Whether what was gathered for a phase is of use to the current one; a whole one waits for an epoch."""
+        begins = self.taken[self.index] == 0
+        return self.phase.examples == gathered_for.examples and (fresh or not (self.phase.whole and begins))
+
+    def _size_of_step(self) -> int:
+        """How many examples the next step takes; 0 if it has to wait for more."""
+        size, waiting = self.phase.batch_size, len(self._gathering)
+        return min(size, waiting) if waiting >= size or self._epoch_ends or self.phase.whole else 0
+
+    def _step(self, count: int) -> Step:
+        which, versions = self._gathering.take(count)
+        images, paths = self._gathering.images, self._gathering.paths
+        rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, which, value=False).nonzero()[:, 0]
+        return Step(
+            self.phase.name,
+            images[which],
+            [paths[number] for number in which.tolist()] if paths else [],
+            versions,
+            images[rest],
+            self._progress(),
+            self._generator(),
+        )
 
     def _progress(self) -> float:
         """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
@@ -150,6 +187,7 @@ class PhaseSchedule(Callback):
             trainer.fit_loop.epoch_loop.max_steps = -1
         if trainer.ckpt_path is None:
             self.index, self.taken = 0, [0] * len(self.phases)
+            self._gathering.clear()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Turn the phases into steps, now that the loader's length is known, and hold back validation."""
@@ -169,8 +207,8 @@ class PhaseSchedule(Callback):
         self._leave_ended_phases()
         if self.finished:
             rank_zero_warn(
-                f"The checkpoint has all of its {self.total_steps} steps behind it: nothing is trained. Raise max_steps, "
-                "max_epochs or the model's own lengths to train on."
+                f"The checkpoint has all of its {self.total_steps} steps behind it: nothing is trained. To train on, "
+                "raise max_steps, max_epochs or the model's own lengths."
             )
             trainer.fit_loop.max_epochs = trainer.fit_loop.epoch_progress.current.processed
             return
@@ -201,15 +239,15 @@ class PhaseSchedule(Callback):
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
         """Set every phase's steps from the sizes of one epoch's batches; returns how many epochs are to go."""
-        self._repeats = [phase.repeats(batches) for phase in self.phases]
-        per_epoch = [
-            repeats * sum(map(phase.steps_in, batches))
-            for phase, repeats in zip(self.phases, self._repeats, strict=True)
-        ]
-        self.lengths = lengths_within(self.phases, per_epoch, *self._settings.limits(self.phases))
+        self._repeats = [phase.repeats(sum(batches)) for phase in self.phases]
+        per_epoch = [phase.steps_in(batches) for phase in self.phases]
+        self.lengths = lengths_within(
+            self.phases, per_epoch, *self._settings.limits(self.phases), self.gradients.accumulate
+        )
         self._last_per_epoch = per_epoch[-1]
         described = ", ".join(f"{phase.name} {n} steps" for phase, n in zip(self.phases, self.lengths, strict=True))
-        rank_zero_info(f"Phases: {described}.")
+        shared = f"; {n} share an optimizer step" if (n := self.gradients.accumulate) > 1 else ""
+        rank_zero_info(f"Phases: {described}{shared}.")
         for index, phase in enumerate(self.phases):
             if phase.whole and self.taken[index] != self.lengths[index]:
                 self.taken[index] = 0  # what it has gathered is in no checkpoint, or is of other images
@@ -222,15 +260,20 @@ class PhaseSchedule(Callback):
         self._epoch_is_fresh = True
         order_images(trainer, self.seed)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Find out whether an epoch ends with this batch, whose last step takes what is left."""
+        del pl_module, args, kwargs
+        self._batch_idx, self._epoch_ends = trainer.fit_loop.total_batch_idx, trainer.is_last_batch
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Stop at the end of the last phase, not within a whole one; release validation when the last has begun."""
         del pl_module, args, kwargs
         self._epoch_is_fresh = False
-        if self._gathered:
+        if self._looked:
             # Without an optimizer's step the count stands still, and ModelCheckpoint takes the memory for saved.
             trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_ready()
             trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_completed()
-            self._gathered = False
+            self._looked = False
         self._leave_ended_phases()
         if self.finished:
             trainer.should_stop = True
@@ -248,6 +291,7 @@ class PhaseSchedule(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a phase was never trained."""
         self._settings.restore(trainer)
+        self.gradients.restore(trainer)
         leave_phases(trainer)
         if not self.lengths:
             rank_zero_warn(f"The trainer's limits leave {type(pl_module).__name__} no batch: nothing was trained.")
@@ -262,12 +306,17 @@ class PhaseSchedule(Callback):
         """Give the trainer its settings back."""
         del pl_module, exception
         self._settings.restore(trainer)
+        self.gradients.restore(trainer)
         leave_phases(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the schedule the run is, and its seed."""
-        return {"seed": self.seed, "index": self.index, "taken": list(self.taken)}
+        """Where in the schedule the run is, its seed, and in mid-epoch the images that wait for a step."""
+        waiting = {"gathering": self._gathering.state_dict()} if len(self._gathering) else {}
+        return {"seed": self.seed, "index": self.index, "taken": list(self.taken), **waiting}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was written."""
         self.seed, self.index, self.taken = state_dict["seed"], state_dict["index"], list(state_dict["taken"])
+        self._gathering.clear()
+        if "gathering" in state_dict:
+            self._gathering.load_state_dict(state_dict["gathering"])

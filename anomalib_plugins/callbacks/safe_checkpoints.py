@@ -42,6 +42,7 @@ class SafeCheckpoints(Callback):
     def __init__(self, grace: float = 30.0) -> None:
         self.grace = grace
         self._signal: int | None = None
+        self._process = os.getpid()
         self._handlers: dict[int, Any] = {}  # those we took the place of
         self._timer: threading.Timer | None = None
 
@@ -68,11 +69,13 @@ class SafeCheckpoints(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to signals, in front of Lightning, which ends with exit code 0 and saves nothing."""
         del trainer, pl_module
-        self._signal = None
+        self._signal, self._process = None, os.getpid()
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._process:  # one that loads images: it ends with this one
+            return
         if self._signal is not None:  # a second time, or the batch does not end
             raise SystemExit(128 + self._signal)
         self._signal = number
@@ -80,6 +83,9 @@ class SafeCheckpoints(Callback):
         self._timer = threading.Timer(self.grace, os.kill, (os.getpid(), number))
         self._timer.daemon = True
         self._timer.start()
+        # Processes that load images may have got the signal, too: torch would raise that they died, in mid-batch.
+        if hasattr(signal, "SIGCHLD"):
+            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         lightning = self._handlers.get(signal.SIGTERM)
         if callable(lightning):
             lightning(signal.SIGTERM, frame)  # it stops where its loops may be left
@@ -111,8 +117,12 @@ class SafeCheckpoints(Callback):
                 rank_zero_warn(f"What was trained could not be saved: {error}")
             else:
                 rank_zero_warn(f"What was trained is in {path}: --ckpt_path continues from it.")
-        if isinstance(exception, SystemExit) and self._signal is not None:
+        if self._signal is None:
+            return
+        if isinstance(exception, SystemExit):
             exception.code = 128 + self._signal
+        elif "DataLoader worker" in str(exception):  # it died of the same signal
+            raise SystemExit(128 + self._signal) from None
 
 
 def _saves(trainer: Trainer) -> bool:

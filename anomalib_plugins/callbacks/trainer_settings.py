@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 
 from anomalib_plugins.callbacks.phase import Phase
 
@@ -61,6 +62,42 @@ class TrainerSettings(NamedTuple):
         trainer.fit_loop.epoch_loop.max_steps = self.max_steps
         trainer.limit_val_batches = self.limit_val_batches
         trainer.check_val_every_n_epoch = self.check_val_every_n_epoch
+
+
+class Gradients(NamedTuple):
+    """What the user set on the trainer about gradients, which Lightning refuses with several optimizers."""
+
+    accumulate: int = 1
+    clip_value: float | None = None
+    clip_algorithm: str | None = None
+
+    @classmethod
+    def take_over(cls, trainer: Trainer) -> "Gradients":
+        """Take them from the trainer before it looks at them.
+
+        Args:
+            trainer: About to fit.
+
+        Raises:
+            ValueError: If gradients are to be clipped that a scaler has scaled.
+        """
+        taken = cls(trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+        if taken.clip_value and getattr(trainer.precision_plugin, "scaler", None) is not None:
+            msg = "gradient_clip_val does not work with precision 16-mixed: set precision bf16-mixed or 32-true"
+            raise ValueError(msg)
+        trainer.accumulate_grad_batches, trainer.gradient_clip_val = 1, None
+        return taken
+
+    def restore(self, trainer: Trainer) -> None:
+        """Write them back."""
+        trainer.accumulate_grad_batches, trainer.gradient_clip_val = self.accumulate, self.clip_value
+
+    def clip(self, parameters: list[nn.Parameter]) -> None:
+        """Clip the gradients of parameters as Lightning does."""
+        if self.clip_value and self.clip_algorithm == "value":
+            nn.utils.clip_grad_value_(parameters, self.clip_value)
+        elif self.clip_value:
+            nn.utils.clip_grad_norm_(parameters, self.clip_value)
 
 
 def batch_sizes(trainer: Trainer) -> list[int]:

@@ -54,6 +54,23 @@ def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[
     return plain
 
 
+def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE) -> list[int]:
+    """Height and width as a plain list: checkpoints are read with ``weights_only=True``.
+
+    Args:
+        image_size: As the user gave it.
+        smallest: Least length of a side in pixels.
+
+    Raises:
+        ValueError: If it is not two integers of at least ``smallest``.
+    """
+    is_pair = isinstance(image_size, Sequence) and len(image_size) == 2
+    if not is_pair or not all(isinstance(side, int) and side >= smallest for side in image_size):
+        msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {image_size!r}"
+        raise ValueError(msg)
+    return list(image_size)
+
+
 class PluginModule:
     """Mixin in front of ``AnomalibModule``: ``class Slsg(PluginModule, AnomalibModule)``.
 
@@ -68,15 +85,11 @@ class PluginModule:
             image_size: Height and width in pixels; default 256 x 256.
 
         Raises:
-            ValueError: If ``image_size`` is not two integers of at least 32.
+            ValueError: If ``image_size`` is not two positive integers.
         """
-        size = (256, 256) if image_size is None else image_size
-        is_pair = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size)
-        if not is_pair or min(size) < MIN_IMAGE_SIZE:
-            msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {size!r}"
-            raise ValueError(msg)
-        size = tuple(size)
-        return AntialiasedPreProcessor(transform=Resize(size, antialias=True))
+        # Smaller than the networks take, too: anomalib's tiled ensemble asks for 10 x 10 and uses it for nothing.
+        size = check_size((256, 256) if image_size is None else image_size, smallest=1)
+        return AntialiasedPreProcessor(transform=Resize(tuple(size), antialias=True))
 
     @staticmethod
     def configure_evaluator() -> Evaluator:

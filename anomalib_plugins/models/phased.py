@@ -11,16 +11,20 @@ from typing import Any
 import torch
 from anomalib.data import Batch
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_plugins.callbacks.phases import PhaseSchedule
+from anomalib_plugins.callbacks.trainer_settings import Gradients
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.models.base import PluginModule
 from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
 
 # What a checkpoint says instead of the files a model was made from: it holds the weights itself.
 NO_FILES = {"pre_trained": False, "weights": None, "saliency_weights": None, "texture_root": None}
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class PhasedModule(PluginModule):
@@ -82,7 +86,7 @@ class PhasedModule(PluginModule):
     def descend(
         self, optimizer: Any, loss: Tensor, name: str = "train_loss", learning_rate: float | None = None
     ) -> None:
-        """Take one optimizer step and log the loss.
+        """Take one optimizer step, or a part of it where the trainer accumulates gradients, and log the loss.
 
         Args:
             optimizer: Whose parameters the loss is of.
@@ -99,11 +103,15 @@ class PhasedModule(PluginModule):
                 "steps: look at the training images, lower the learning rate, or set --trainer.precision 32"
             )
             raise FloatingPointError(msg)
-        for group in optimizer.param_groups if learning_rate is not None else ():
-            group["lr"] = learning_rate
-        optimizer.zero_grad()
-        self.manual_backward(loss)  # type: ignore[attr-defined]
-        optimizer.step()
+        has, takes = self.schedule.accumulated
+        if has == 0:
+            for group in optimizer.param_groups if learning_rate is not None else ():
+                group["lr"] = learning_rate
+            optimizer.zero_grad()
+        self.manual_backward(loss / takes)  # type: ignore[attr-defined]
+        if has == takes - 1:
+            self.schedule.gradients.clip([each for group in optimizer.param_groups for each in group["params"]])
+            optimizer.step()
         self.log(name, loss.detach(), prog_bar=True)  # type: ignore[attr-defined]
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
@@ -122,7 +130,19 @@ class PhasedModule(PluginModule):
         return batch.update(**self.model(batch.image)._asdict())
 
     def configure_callbacks(self) -> Sequence[Callback]:
-        """The phase schedule joins the callbacks of every model."""
+        """The phase schedule joins the callbacks of every model.
+
+        Raises:
+            ValueError: If the trainer's precision is none that the networks compute in.
+        """
+        trainer = self.trainer  # type: ignore[attr-defined]
+        if trainer.precision not in PRECISIONS:
+            msg = (
+                f"{type(self).__name__} computes in precision {', '.join(PRECISIONS)}, not {trainer.precision}: set one"
+            )
+            raise ValueError(msg)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.schedule.gradients = Gradients.take_over(trainer)
         return [*super().configure_callbacks(), self.schedule]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 from torchvision.transforms.v2 import CenterCrop, Compose
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
+from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
-from anomalib_plugins.models.base import PluginModule, options_of
+from anomalib_plugins.models.base import PluginModule, check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.cutswap import (
     Anchors,
@@ -161,8 +161,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
         # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers, head_dims = list(image_size), layers and list(layers), list(head_dims)
-        center_crop = center_crop and list(center_crop)
+        image_size, layers, head_dims = check_size(image_size), layers and list(layers), list(head_dims)
+        center_crop = None if center_crop is None else check_size(center_crop)
         saliency_layers = saliency_layers and list(saliency_layers)
         super().__init__(
             pre_processor=pre_processor,
@@ -259,20 +259,21 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             batch_idx: Not used.
         """
         del batch_idx
-        if self.pretext is not None and self.schedule.phase.name == PRETEXT:
-            self._learn(batch, self.pretext)
-        else:
-            self._remember(batch)
+        remembers = False
+        for step in self.schedule.steps_of(batch.image, batch.image_path):
+            remembers = step.phase == MEMORY
+            if self.pretext is not None and not remembers:
+                self._learn(step, self.pretext)
+            else:
+                self._remember(step)
+        if remembers and self.schedule.finished:
+            self.memory.fill(self.schedule.seed)
 
-    def _learn(self, batch: Batch, pretext: SwapPretext) -> None:
+    def _learn(self, step: Step, pretext: SwapPretext) -> None:
         """Tell swapped images from others, on pairs of an image and a layer whose saliency places the patches."""
         pretext.drop_network()
-        order = torch.Generator().manual_seed(self.schedule.seed + self.schedule.total_steps)
-        for step in self.schedule.steps_of(torch.randperm(len(batch.image) * pretext.maps, generator=order)):
-            if step.phase != PRETEXT:
-                return  # time ran out just now: the memory waits for the next epoch
-            images, classes = pretext(batch.image, batch.image_path, step.images, step.generator)
-            self._classify(images, classes, step.progress)
+        images, classes = pretext(step.images, step.paths, step.versions, step.generator)
+        self._classify(images, classes, step.progress)
 
     def _classify(self, images: Tensor, classes: Tensor, progress: float) -> None:
         self.model.backbone.train(self.backbone_bn == "train")
@@ -291,16 +292,13 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         """Length of the pretext before any limit of the trainer."""
         return self.steps or self.schedule.lengths[0]
 
-    def _remember(self, batch: Batch) -> None:
-        """Gather the patches of images that are as they were taken; after the last ones, fill the memory."""
-        for step in self.schedule.steps_of(torch.arange(len(batch.image))):
-            if step.progress == 0:
-                self.memory.clear()
-                if self.pretext is not None:
-                    self.pretext.forget()
-            self.memory.gather([batch.image_path[each] for each in step.images], batch.image[step.images])
-        if self.schedule.finished:
-            self.memory.fill(self.schedule.seed)
+    def _remember(self, step: Step) -> None:
+        """Gather the patches of images that are as they were taken."""
+        if step.progress == 0:
+            self.memory.clear()
+            if self.pretext is not None:
+                self.pretext.forget()
+        self.memory.gather(step.paths, step.images)
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
         """Swapped patches and scars in turn; ``None`` without a pretext.

@@ -137,22 +137,24 @@ class SwapPretext:
         self._cam = None
 
     def __call__(
-        self, images: Tensor, paths: Sequence[str], pairs: Tensor, generator: torch.Generator
+        self, images: Tensor, paths: Sequence[str], layers: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Labelled images of pairs of an image and a layer.
 
         Args:
-            images: Normal ones ``(N, 3, H, W)``.
-            paths: Their files ``(N,)``.
-            pairs: Numbers from 0 to ``N * maps - 1`` ``(P,)``.
+            images: Normal ones ``(P, 3, H, W)``.
+            paths: Their files ``(P,)``.
+            layers: Which of the maps places the patches of each ``(P,)``.
             generator: Source of all randomness.
 
         Returns:
             Images ``(K * P, 3, H, W)`` and their classes ``(K * P,)``.
         """
-        which, layers = pairs // self.maps, pairs % self.maps
-        places = self.anchors([paths[each] for each in which], layers, generator) if self.follows_saliency else None
-        return self.task(images[which], generator, places)
+        places = self.anchors(paths, layers, generator) if self.follows_saliency else None
+        if places is not None and places.shape[1:] != images.shape[2:]:
+            logger.warning("Images of another size than their files, as in a tiled ensemble: patches lie anywhere.")
+            places, self.anchors.k = None, 1
+        return self.task(images, generator, places)
 
     def preview(self, images: Tensor, generator: torch.Generator) -> SyntheticBatch:
         """Anomalies as the task makes them, patches and scars in turn, each by another layer's map."""

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.optim import Adam, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
-from anomalib_plugins.models.base import options_of
+from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.synthesis import MergedTexture, SyntheticBatch
 from anomalib_plugins.synthesis.draws import chance
@@ -109,7 +109,7 @@ class Pouta(PhasedModule, AnomalibModule):
         simulation = options_of(MergedTexture, simulation, given=("texture_root", "foreground"))
         loss = options_of(PoutaLoss, loss)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size = list(image_size)  # a plain list, because checkpoints are read with weights_only=True
+        image_size = check_size(image_size)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -128,7 +128,7 @@ class Pouta(PhasedModule, AnomalibModule):
         self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Split the batch into optimizer steps of ``batch_size`` images and take them.
+        """Take the optimizer steps that this batch and the images left of earlier ones are enough for.
 
         Args:
             batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from anomalib.data import Batch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
@@ -104,33 +104,32 @@ class SbmPfam(PhasedModule):
         """
         del batch_idx
         remembers = False
-        for step in self.schedule.steps_of(torch.arange(len(batch.image))):
+        for step in self.schedule.steps_of(batch.image, batch.image_path):
             if step.phase == JIGSAW:
-                self._solve(batch.image, step)
+                self._solve(step)
             else:
-                self.detector_step(batch, step)
+                self.detector_step(step)
             remembers = step.phase == MEMORY
         if remembers and (self.schedule.finished or self.schedule.phase.name != MEMORY):
             self.complete_memory()
 
     @abstractmethod
-    def detector_step(self, batch: Batch, step: Step) -> None:
+    def detector_step(self, step: Step) -> None:
         """Train the detector, or remember.
 
         Args:
-            batch: All images of the loader's batch.
-            step: ``images`` are the numbers of those to take.
+            step: What the schedule gives.
         """
 
     @abstractmethod
     def complete_memory(self) -> None:
         """All images have been seen."""
 
-    def _solve(self, images: Tensor, step: Step) -> None:
+    def _solve(self, step: Step) -> None:
         """Name the orders of shuffled images, as many normal ones as such with a simulated defect."""
-        normal = images[step.images]
-        defective = self.simulator(normal, step.generator, pool=images).image
-        shuffled, classes = self.jigsaw(torch.cat([normal, defective]), step.generator)
+        pool = torch.cat([step.images, step.others])
+        defective = self.simulator(step.images, step.generator, pool=pool).image
+        shuffled, classes = self.jigsaw(torch.cat([step.images, defective]), step.generator)
         self.model.train()
         self.extractor.backbone.train(self.shape_bias)
         frozen = not self.shape_bias

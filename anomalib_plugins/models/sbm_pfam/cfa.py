@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.models.components import GaussianBlur2d
@@ -22,6 +22,7 @@ from torch.optim import AdamW, Optimizer
 from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 
 from .base import MEMORY, SbmPfam, extractor_of, nested, training_of
@@ -201,7 +202,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
         # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers = list(image_size), layers and list(layers)
+        image_size, layers = check_size(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -227,14 +228,13 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
-    def detector_step(self, batch: Batch, step: Step) -> None:
+    def detector_step(self, step: Step) -> None:
         """Gather mean patches, or draw patches to them.
 
         Args:
-            batch: All images of the loader's batch.
-            step: ``images`` are the numbers of those to take.
+            step: What the schedule gives.
         """
-        images, spheres = batch.image[step.images], self.model.spheres
+        images, spheres = step.images, self.model.spheres
         self.model.eval()
         if step.phase == MEMORY:
             if step.progress == 0:

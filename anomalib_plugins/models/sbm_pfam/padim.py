@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
@@ -22,6 +22,7 @@ from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.gaussians import PatchGaussians
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 
 from .base import MEMORY, PfamTraining, SbmPfam, extractor_of, nested, training_of
@@ -178,7 +179,7 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
         # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers = list(image_size), layers and list(layers)
+        image_size, layers = check_size(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -202,17 +203,16 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
-    def detector_step(self, batch: Batch, step: Step) -> None:
+    def detector_step(self, step: Step) -> None:
         """Gather patches of images that are as they were taken.
 
         Args:
-            batch: All images of the loader's batch.
-            step: ``images`` are the numbers of those to take.
+            step: What the schedule gives.
         """
         if step.progress == 0:
             self.model.gaussians.clear()
         with torch.no_grad():
-            self.model.gaussians.add(self.model.eval().embed(batch.image[step.images]))
+            self.model.gaussians.add(self.model.eval().embed(step.images))
 
     def complete_memory(self) -> None:
         """Fit the Gaussians."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.post_processing import PostProcessor
@@ -21,6 +20,7 @@ from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.components.patchcore import PatchcoreModel
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 
 from .base import MEMORY, PfamTraining, SbmPfam, extractor_of, nested, training_of
@@ -126,7 +126,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
         # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers = list(image_size), layers and list(layers)
+        image_size, layers = check_size(image_size), layers and list(layers)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -158,16 +158,15 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         example = self.pre_processor.transform(image) if self.pre_processor else image
         self.memory.check(len(loader.dataset), example.to(self.device))
 
-    def detector_step(self, batch: Batch, step: Step) -> None:
+    def detector_step(self, step: Step) -> None:
         """Gather patches of images that are as they were taken.
 
         Args:
-            batch: All images of the loader's batch.
-            step: ``images`` are the numbers of those to take.
+            step: What the schedule gives.
         """
         if step.progress == 0:
             self.memory.clear()
-        self.memory.gather([batch.image_path[each] for each in step.images], batch.image[step.images])
+        self.memory.gather(step.paths, step.images)
 
     def complete_memory(self) -> None:
         """Keep a coreset of the patches."""

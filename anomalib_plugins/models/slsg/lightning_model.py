@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
-from anomalib_plugins.models.base import options_of
+from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.inpainting import InpaintingMask
 from anomalib_plugins.synthesis import SimulatedAnomaly, colour_jitter
@@ -135,7 +135,7 @@ class Slsg(PhasedModule, AnomalibModule):
         simulation = options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground", "preset"))
         loss = options_of(SegmentationLoss, loss)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size = list(image_size)  # a plain one: checkpoints are read with weights_only=True
+        image_size = check_size(image_size)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -173,7 +173,7 @@ class Slsg(PhasedModule, AnomalibModule):
             self.start_from("model.encoder", weights, from_imagenet)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Take as many optimizer steps as the phase's batch size makes of this batch.
+        """Take the optimizer steps that this batch and the images left of earlier ones are enough for.
 
         Args:
             batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.

@@ -73,8 +73,9 @@ def fit(
 def test_phases_run_in_order_for_their_own_lengths(tmp_path):
     model = TwoPhases()
     fit(model, tmp_path)
-    # Two epochs of batches 4, 4, 2 are cut to steps of at most 3: (2 + 2 + 1) * 2 steps.
-    assert model.names() == ["first"] * 10 + ["second"] * 7
+    # Two epochs of ten images make steps of 3, 3, 3, 1.
+    assert model.names() == ["first"] * 8 + ["second"] * 7
+    assert [len(step.images) for step in model.steps] == [3, 3, 3, 1] * 2 + [2] * 7
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 32])
@@ -93,19 +94,49 @@ def test_a_phase_changes_in_mid_batch_without_losing_an_image(tmp_path):
     assert len(seen.unique(dim=0)) == 5
 
 
-def test_images_and_others_are_the_batch(tmp_path):
-    model = TwoPhases(Phase("only", 2, steps=3))
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 32])
+def test_a_step_gathers_its_images_from_batches_of_any_size(tmp_path, batch_size):
+    model = TwoPhases(Phase("only", 6, epochs=2))
+    fit(model, tmp_path, batch_size)
+    assert [len(step.images) for step in model.steps] == [6, 4, 6, 4]
+    for first, rest in (model.steps[:2], model.steps[2:]):
+        assert len(torch.cat([first.images, rest.images]).unique(dim=0)) == IMAGES
+
+
+def test_a_training_set_smaller_than_a_step_trains(tmp_path):
+    model = TwoPhases(Phase("only", 64, steps=3))
+    fit(model, tmp_path)
+    assert [len(step.images) for step in model.steps] == [IMAGES] * 3
+
+
+def test_others_are_what_is_at_hand_beside_the_images(tmp_path):
+    model = TwoPhases(Phase("only", 2, steps=5))
     fit(model, tmp_path, batch_size=5)
+    assert [len(step.others) for step in model.steps] == [3, 3, 4, 4, 4]
     for step in model.steps:
         together = torch.cat([step.images, step.others])
-        assert len(together) == 5
-        assert len(together.unique(dim=0)) == 5
+        assert len(together.unique(dim=0)) == len(together)
+
+
+def test_a_run_resumed_in_mid_epoch_has_the_images_that_waited_for_a_step(tmp_path):
+    phase = Phase("only", 3, epochs=2)
+    saving = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    unbroken = TwoPhases(phase)
+    fit(unbroken, tmp_path, callbacks=[saving], enable_checkpointing=True)
+    within = [path for path in tmp_path.glob("*.ckpt") if "gathering" in position(path)]
+    assert within
+    for checkpoint in within:
+        resumed = TwoPhases(phase, seed=None)
+        fit(resumed, tmp_path, ckpt_path=str(checkpoint))
+        for one, other in zip(resumed.steps, unbroken.steps[-len(resumed.steps) :], strict=True):
+            assert torch.equal(one.images, other.images)
+        assert torch.equal(resumed.layer.weight, unbroken.layer.weight)
 
 
 def test_progress_rises_from_zero_to_below_one_in_each_phase(tmp_path):
     model = TwoPhases()
     fit(model, tmp_path)
-    for name, length in (("first", 10), ("second", 7)):
+    for name, length in (("first", 8), ("second", 7)):
         progress = [step.progress for step in model.steps if step.phase == name]
         assert progress == pytest.approx([i / length for i in range(length)])
 
@@ -113,10 +144,10 @@ def test_progress_rises_from_zero_to_below_one_in_each_phase(tmp_path):
 @pytest.mark.parametrize(
     ("limit", "first", "second"),
     [
-        ({"max_steps": 8}, 4, 3),  # 10 and 7 of 17, times 8 / 17
-        ({"max_epochs": 2}, 5, 4),  # 2 of the schedule's 2 + 7 / 5 epochs
+        ({"max_steps": 8}, 4, 3),  # 8 and 7 of 15, times 8 / 15
+        ({"max_epochs": 2}, 4, 4),  # 2 of the schedule's 2 + 7 / 5 epochs
         ({"max_epochs": 2, "max_steps": 4}, 2, 1),
-        ({"max_epochs": 50, "max_steps": 500}, 10, 7),
+        ({"max_epochs": 50, "max_steps": 500}, 8, 7),
         ({"max_steps": 2}, 1, 1),  # every phase keeps at least one step
     ],
 )
@@ -127,7 +158,7 @@ def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, firs
 
 
 def test_a_shortened_schedule_is_said(tmp_path):
-    with pytest.warns(UserWarning, match=r"\(max_steps=8\) cuts first to 4 of 10 steps, second to 3 of 7 steps\."):
+    with pytest.warns(UserWarning, match=r"\(max_steps=8\) cuts first to 4 of 8 steps, second to 3 of 7 steps\."):
         fit(TwoPhases(), tmp_path, max_steps=8)
 
 
@@ -241,7 +272,7 @@ def test_a_run_that_is_over_goes_through_another_fit_untouched_and_says_so(tmp_p
     fit(over, tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
     again = TwoPhases(*phases)
     nn.init.zeros_(again.layer.weight)
-    with pytest.warns(UserWarning, match=f"has all of its {7 if whole else 17} steps behind it: nothing is trained"):
+    with pytest.warns(UserWarning, match=f"has all of its {7 if whole else 15} steps behind it: nothing is trained"):
         fit(again, tmp_path, ckpt_path=str(tmp_path / "end.ckpt"))
     assert again.names() == []
     assert torch.equal(again.layer.weight, over.layer.weight)
@@ -259,7 +290,7 @@ def test_a_second_fit_trains_again(tmp_path):
     model = TwoPhases()
     trainer = fit(model, tmp_path)
     trainer.fit(model, loader(), loader(5))
-    assert model.names() == (["first"] * 10 + ["second"] * 7) * 2
+    assert model.names() == (["first"] * 8 + ["second"] * 7) * 2
 
 
 def test_the_trainer_keeps_its_limits_for_the_next_model(tmp_path):
@@ -313,11 +344,20 @@ def test_a_phase_makes_at_least_one_example_of_an_image():
 
 def test_a_phase_of_several_examples_an_image_has_as_many_more_steps(tmp_path):
     model = TwoPhases(Phase("only", 2, epochs=2, examples=3))
-    model.training_step = lambda batch, batch_idx: model.steps.extend(
-        model.schedule.steps_of(torch.arange(3 * len(batch[0])))
-    )
     fit(model, tmp_path)
-    assert [len(step.images) for step in model.steps] == [2] * 6 + [2] * 6 + [2] * 3 + [2] * 6 + [2] * 6 + [2] * 3
+    assert [len(step.images) for step in model.steps] == [2] * 15 * 2
+    pairs = {
+        (*step.images[number].flatten().tolist(), int(step.versions[number]))
+        for step in model.steps[:15]
+        for number in (0, 1)
+    }
+    assert len(pairs) == 3 * IMAGES
+
+
+def test_min_steps_per_epoch_repeats_the_images_until_there_are_as_many(tmp_path):
+    model = TwoPhases(Phase("only", 8, epochs=1, min_steps_per_epoch=5))
+    fit(model, tmp_path)
+    assert [len(step.images) for step in model.steps] == [8] * 5
 
 
 # Whole phases
@@ -340,7 +380,7 @@ def test_a_whole_phase_waits_for_an_epoch_and_sees_every_image_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("limit", "learn"), [({"max_steps": 2}, 2), ({"max_epochs": 1}, 5), ({"max_steps": 2, "max_epochs": 1}, 2)]
+    ("limit", "learn"), [({"max_steps": 2}, 2), ({"max_epochs": 1}, 4), ({"max_steps": 2, "max_epochs": 1}, 2)]
 )
 def test_a_whole_phase_comes_on_top_of_what_a_limit_allows(tmp_path, limit, learn):
     model = TwoPhases(*LEARNS_THEN_LOOKS)

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
 from anomalib_plugins.metrics import RawScoreEvaluator
-from anomalib_plugins.models.base import PluginModule
+from anomalib_plugins.models.base import PluginModule, check_size
 
 
 class Brightness(nn.Module):
@@ -49,7 +49,11 @@ def test_pre_processor_resizes_and_does_nothing_else(size, expected):
 @pytest.mark.parametrize("size", [(), (64,), (64, 64, 3), (31, 64), (64, 0), 64, "64", (64.0, 64.0)])
 def test_impossible_image_size_is_refused(size):
     with pytest.raises(ValueError, match=r"image_size must be \(height, width\), each at least 32 px"):
-        PluginModule.configure_pre_processor(size)
+        check_size(size)
+
+
+def test_a_size_that_no_network_takes_makes_a_pre_processor_all_the_same():
+    assert PluginModule.configure_pre_processor((10, 10)).transform.size == [10, 10]
 
 
 @pytest.mark.parametrize("transform", [Normalize([0.5], [0.5]), Compose([Resize((8, 8)), Normalize([0.5], [0.5])])])

@@ -46,7 +46,7 @@ def record(model, monkeypatch):
 
 def step_of(count, seed=0):
     images = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(1))
-    return Step("training", images, slice(0, len(images)), 0.0, torch.Generator().manual_seed(seed))
+    return Step("training", images, [], torch.zeros(count), images[:0], 0.0, torch.Generator().manual_seed(seed))
 
 
 def test_it_trains_on_simulated_anomalies_and_is_to_reconstruct_the_images_without(monkeypatch):
@@ -80,11 +80,11 @@ def test_a_step_without_any_anomaly_leaves_the_images_as_they_are():
     assert not made.mask.any()
 
 
-def test_anomalies_may_copy_from_the_rest_of_the_loaders_batch(monkeypatch):
+def test_anomalies_may_copy_from_the_other_images_at_hand(monkeypatch):
     model, seen = Pouta(**SHORT, anomaly_probability=1.0), []
     simulate = model.simulator.simulate
     monkeypatch.setattr(model.simulator, "simulate", lambda i, pool, g: seen.append(len(pool)) or simulate(i, pool, g))
-    model.simulate(step_of(7)._replace(share=slice(1, 3)))
+    model.simulate(step_of(2)._replace(others=torch.rand(5, 3, *SIZE)))
     assert seen == [7]
 
 

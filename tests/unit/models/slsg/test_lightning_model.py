@@ -253,11 +253,6 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
     assert read["simulation"] == options["simulation"]
 
 
-def test_limit_too_short_for_both_phases_is_refused(loader):
-    with pytest.raises(ValueError, match="max_steps=1 leaves no step"):
-        fit(Slsg(**SHORT), loader, max_steps=1)
-
-
 def test_loss_that_is_not_finite_stops_the_run(loader):
     model = Slsg(**SHORT, pretrain="none")
     torch.nn.init.constant_(model.model.encoder.conv1.weight, torch.inf)

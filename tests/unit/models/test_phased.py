@@ -1,0 +1,99 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How models that train in phases take their steps, on a network of a few weights."""
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
+from anomalib_plugins.models.phased import PhasedModule
+
+
+class Line(PhasedModule, LightningModule):
+    """Fits a line, in steps of a given size."""
+
+    pre_processor = None
+
+    def __init__(self, phase: Phase) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.model = nn.Linear(3, 1)
+        self.schedule = PhaseSchedule([phase], seed=0)
+        self.norms: list[float] = []
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+        for step in self.schedule.steps_of(batch[0]):
+            loss = (self.model(step.images.mean(dim=(2, 3))) - 1).square().mean()
+            self.descend(self.optimizers(), loss, learning_rate=0.1 * (1 - step.progress))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.model.parameters(), lr=1, momentum=0.9)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        gradients = torch.cat([each.grad.flatten() for each in self.model.parameters()])
+        self.norms.append(float(gradients.norm()))
+        assert gradients.abs().max() < 100
+
+
+def fit(model, tmp_path, **options):
+    images = torch.rand(16, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = Trainer(default_root_dir=tmp_path, **quiet, **options)
+    trainer.fit(model, DataLoader(TensorDataset(images), batch_size=3, shuffle=True))
+    return trainer
+
+
+@pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 6}])
+def test_accumulating_equals_larger_steps(tmp_path, length):
+    at_once, in_parts = Line(Phase("only", 8, **length)), Line(Phase("only", 2, **length))
+    fit(at_once, tmp_path)
+    trainer = fit(in_parts, tmp_path, accumulate_grad_batches=4)
+    assert len(in_parts.norms) == len(at_once.norms) == 6
+    torch.testing.assert_close(in_parts.model.weight, at_once.model.weight)
+    assert trainer.accumulate_grad_batches == 4
+
+
+def test_max_steps_counts_accumulated_ones(tmp_path):
+    model = Line(Phase("only", 2, steps=100))
+    fit(model, tmp_path, accumulate_grad_batches=4, max_steps=5)
+    assert len(model.norms) == 5
+    assert model.schedule.total_steps == 20
+
+
+def test_what_is_left_of_a_phase_is_accumulated_too(tmp_path):
+    model = Line(Phase("only", 4, epochs=1))
+    fit(model, tmp_path, accumulate_grad_batches=3)
+    assert len(model.norms) == 2
+
+
+def test_clipping_by_norm_clips(tmp_path):
+    free, clipped = Line(Phase("only", 8, epochs=2)), Line(Phase("only", 8, epochs=2))
+    fit(free, tmp_path)
+    trainer = fit(clipped, tmp_path, gradient_clip_val=0.01)
+    assert min(free.norms) > 0.01
+    assert clipped.norms == pytest.approx([0.01] * 4, rel=1e-3)
+    assert trainer.gradient_clip_val == pytest.approx(0.01)
+
+
+def test_clipping_by_value_clips(tmp_path):
+    model = Line(Phase("only", 8, epochs=1))
+    fit(model, tmp_path, gradient_clip_val=0.01, gradient_clip_algorithm="value")
+    assert model.norms == pytest.approx([0.02] * 2, rel=1e-3)  # of four values
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_that_networks_do_not_compute_in_is_refused(tmp_path, precision):
+    with pytest.raises(ValueError, match=f"Line computes in precision 32-true, bf16-mixed, 16-mixed, not {precision}"):
+        fit(Line(Phase("only", 8, epochs=1)), tmp_path, precision=precision)
+
+
+def test_precision_16_mixed_becomes_bf16_mixed_on_a_cpu_and_lightning_says_so(tmp_path):
+    model = Line(Phase("only", 8, epochs=1))
+    with pytest.warns(UserWarning, match="AMP with fp16 is not supported on CPU. Using `precision='bf16-mixed'`"):
+        trainer = fit(model, tmp_path, precision="16-mixed")
+    assert trainer.precision == "bf16-mixed"
+    assert len(model.norms) == 2
