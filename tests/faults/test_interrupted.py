@@ -36,6 +36,15 @@ class Send(Callback):
             time.sleep(self.then)
 
 
+class SendAll(Send):
+    """Sends its process group a signal, and gives the others time to die."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.fit_loop.total_batch_idx == self.batch:
+            os.killpg(0, self.number)
+            time.sleep(1)
+
+
 class KillLoader(Callback):
     """Kills a process that loads images."""
 
@@ -80,6 +89,22 @@ def test_stopped_training_saves_says_so_in_its_exit_code_and_resumes_to_the_same
     assert loops["epoch_loop.batch_progress"]["total"]["completed"] == batch + 1  # in the middle of an epoch
     resumed = train(original, tmp_path / "resumed", ckpt_path=checkpoint)
     assert_close(resumed, unbroken, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_processes_that_load_images_too_saves_and_is_no_error(original, tmp_path, fork, number, code):
+    """As systemd and `timeout` send it. In the second epoch loader processes have inherited our own handler."""
+
+    def run():
+        os.setpgid(0, 0)
+        train(original, tmp_path, SendAll(number, batch=7), saves=True, num_workers=2)
+
+    child = fork(run)
+    assert child.wait() == code
+    assert (tmp_path / "weights/interrupted.ckpt").exists()
+    assert child.said.count("training ends with this batch") == 1
+    assert "Traceback" not in child.said
+    assert "DataLoader worker" not in child.said
 
 
 def test_a_batch_that_does_not_end_is_left_after_the_grace(original, tmp_path, fork):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import anomalib.engine.engine
 import pytest
 import torch
 from anomalib.data import Folder
@@ -172,6 +173,24 @@ def test_a_clock_that_jumps_changes_nothing(original, tmp_path, monkeypatch):
     expected, now = train(tmp_path / "a"), time.time
     jumps = [Do(jump(seconds), batch) for seconds, batch in ((-86_400, 1), (31_536_000, 3))]
     assert_close(train(tmp_path / "b", *jumps).model.state_dict(), expected.model.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("obstacle", ["a folder", "no links"])
+def test_training_goes_on_where_latest_cannot_be_a_link(tmp_path, monkeypatch, caplog, obstacle):
+    if obstacle == "a folder":
+        (tmp_path / "latest").mkdir()
+    else:
+        monkeypatch.setattr(Path, "symlink_to", lambda *_, **__: Path().symlink_to(""))  # what FAT says is much the same
+    assert anomalib.engine.engine.create_versioned_dir(tmp_path) == tmp_path / "v0"
+    assert anomalib.engine.engine.create_versioned_dir(tmp_path) == tmp_path / "v1"
+    assert f"{tmp_path / 'latest'} is no link to this run" in caplog.text
+    assert f"look in {tmp_path / 'v1'}" in caplog.text
+
+
+def test_a_results_folder_that_cannot_be_made_is_still_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        anomalib.engine.engine.create_versioned_dir(tmp_path / "file")
 
 
 def test_two_runs_into_one_folder_do_not_touch_each_other(original, tmp_path, fork):
