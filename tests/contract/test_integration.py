@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
+from anomalib.cli import AnomalibCLI
 from anomalib.data import MVTecAD
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
+from anomalib.pipelines import Benchmark
+from anomalib.pipelines.tiled_ensemble import EvalTiledEnsemble, TrainTiledEnsemble
 from PIL import Image
 from torch.testing import assert_close
 from torchvision.models import vgg16
@@ -126,3 +130,63 @@ def test_export(fresh, checkpoint, project, kind):
     model, _, engine = fresh
     engine.export(model, kind, ckpt_path=checkpoint)
     assert (project / EXPORTED[kind]).is_file()
+
+
+# The other integration tests, of the command line and of pipelines, on one model each.
+
+
+def cli(verb, dummy, folder, *arguments):
+    AnomalibCLI([
+        *(verb, "--model", "Pouta", "--model.image_size", "[64,64]", "--default_root_dir", str(folder)),
+        *("--data", "MVTecAD", "--data.root", str(dummy.parent), "--data.category", dummy.name),
+        *("--data.num_workers", "0", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", *arguments),
+    ])
+
+
+def test_command_line_fits_and_tests(dummy, tmp_path):
+    cli("fit", dummy, tmp_path)
+    cli("test", dummy, tmp_path, "--ckpt_path", str(tmp_path / "Pouta/MVTecAD/dummy/v0/weights/lightning/model.ckpt"))
+
+
+def test_benchmark_pipeline(dummy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {"root": str(dummy.parent), "category": dummy.name, "num_workers": 0}
+    config = {
+        "accelerator": "cpu",
+        "benchmark": {
+            "seed": 0,
+            "model": {"class_path": "Pouta", "init_args": {"epochs": 1, "image_size": [64, 64]}},
+            "data": {"class_path": "MVTecAD", "init_args": data},
+        },
+    }
+    run_pipeline(Benchmark(), config, tmp_path)
+    assert list(tmp_path.rglob("results.csv"))
+
+
+def test_tiled_ensemble(dummy, tmp_path, monkeypatch, capsys):
+    """CutSwap looks at the files' saliency, which is not that of tiles."""
+    monkeypatch.chdir(tmp_path)
+    data = {"root": str(dummy.parent), "category": dummy.name, "num_workers": 0}
+    config = {
+        "seed": 0,
+        "accelerator": "cpu",
+        "default_root_dir": str(tmp_path),
+        "tiling": {"image_size": [48, 64], "tile_size": [48, 48], "stride": 16},
+        "normalization_stage": "image",
+        "thresholding_stage": "image",
+        "data": {"class_path": "anomalib.data.MVTecAD", "init_args": {**data, "val_split_mode": "same_as_test"}},
+        "SeamSmoothing": {"apply": False, "sigma": 2, "width": 0.1},
+        "TrainModels": {"model": {"class_path": "CutSwapPatchcore"}, "trainer": {"max_epochs": 1}},
+    }
+    with pytest.warns(UserWarning, match="as in a tiled ensemble: patches lie anywhere"):
+        run_pipeline(TrainTiledEnsemble(), config, tmp_path)
+    folder = tmp_path / "CutSwapPatchcore/MVTecAD/dummy/v0"
+    run_pipeline(EvalTiledEnsemble(root_dir=folder), config, tmp_path)
+    assert "errors" not in capsys.readouterr().out
+    assert (folder / "metric_results.csv").is_file()
+
+
+def run_pipeline(pipeline, config, folder):
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    pipeline.run(pipeline.get_parser().parse_args(["--config", str(path)]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.components.backbone import Backbone
@@ -152,8 +153,10 @@ class SwapPretext:
         """
         places = self.anchors(paths, layers, generator) if self.follows_saliency else None
         if places is not None and places.shape[1:] != images.shape[2:]:
-            logger.warning("Images of another size than their files, as in a tiled ensemble: patches lie anywhere.")
-            places, self.anchors.k = None, 1
+            rank_zero_warn(
+                "Images of another size than their files, as in a tiled ensemble: patches lie anywhere."
+            )
+            places = None
         return self.task(images, generator, places)
 
     def preview(self, images: Tensor, generator: torch.Generator) -> SyntheticBatch:
