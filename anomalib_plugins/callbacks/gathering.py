@@ -61,11 +61,10 @@ class Gathering:
         return taken[:, 0], taken[:, 1]
 
     def prune(self) -> None:
-        """Let go of the images none of whose examples wait."""
-        used, numbers = torch.unique(self.waiting[:, 0], return_inverse=True)
-        self.images = self.images[used]
-        self.paths = [self.paths[number] for number in used.tolist()] if self.paths else []
-        self.waiting = torch.stack([numbers, self.waiting[:, 1]], dim=1)
+        """Let go of the images before the first of which an example waits."""
+        first = int(self.waiting[:, 0].min()) if len(self) else len(self.images)
+        self.images, self.paths = self.images[first:].clone(), self.paths[first:]
+        self.waiting = self.waiting - torch.tensor([first, 0])
 
     def state_dict(self) -> dict[str, Any]:
         """What waits, nothing at the end of an epoch."""
@@ -74,3 +73,16 @@ class Gathering:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written."""
         self.images, self.paths, self.waiting = state["images"], list(state["paths"]), state["waiting"]
+
+
+def rows(images: Tensor, numbers: Tensor) -> Tensor:
+    """Images by their numbers; slices where these follow each other, which spares a GPU their upload.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        numbers: ``(n,)``, on the CPU.
+    """
+    runs = numbers.tensor_split((numbers.diff() != 1).nonzero()[:, 0] + 1)
+    if len(runs) > 2:
+        return images[numbers.to(images.device)]
+    return torch.cat([images[int(run[0]) : int(run[-1]) + 1] if len(run) else images[:0] for run in runs])

@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from anomalib_plugins.callbacks.gathering import rows
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -75,7 +77,8 @@ class Step(NamedTuple):
         images: Its images ``(n, C, H, W)`` with ``n <= batch_size`` of the phase.
         paths: Their files ``(n,)``, where known.
         versions: Which of the phase's examples of its image each is ``(n,)``.
-        others: Images at hand that are not in the step ``(m, C, H, W)``.
+        at_hand: All images at hand ``(N, C, H, W)``.
+        which: Their numbers of those in the step ``(n,)``.
         progress: Share of the phase that lies behind, in ``[0, 1)``; drives learning-rate schedules.
         generator: Seeded by run and step, so that a resumed run draws what an unbroken one would.
     """
@@ -84,9 +87,16 @@ class Step(NamedTuple):
     images: Tensor
     paths: list[str]
     versions: Tensor
-    others: Tensor
+    at_hand: Tensor
+    which: Tensor
     progress: float
     generator: torch.Generator
+
+    @property
+    def others(self) -> Tensor:
+        """Images at hand that are not in the step ``(m, C, H, W)``."""
+        rest = torch.ones(len(self.at_hand), dtype=torch.bool).index_fill(0, self.which, value=False)
+        return rows(self.at_hand, rest.nonzero()[:, 0])
 
 
 def lengths_within(

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.callbacks.early_stopping import leave_phases, watch_phases
-from anomalib_plugins.callbacks.gathering import Gathering
+from anomalib_plugins.callbacks.gathering import Gathering, rows
 from anomalib_plugins.callbacks.image_order import continue_epoch, order_images
 from anomalib_plugins.callbacks.phase import Phase, Step, lengths_within, mix_seed
 from anomalib_plugins.callbacks.trainer_settings import Gradients, TrainerSettings, batch_sizes
@@ -130,13 +130,13 @@ class PhaseSchedule(Callback):
     def _step(self, count: int) -> Step:
         which, versions = self._gathering.take(count)
         images, paths = self._gathering.images, self._gathering.paths
-        rest = torch.ones(len(images), dtype=torch.bool).index_fill(0, which, value=False).nonzero()[:, 0]
         return Step(
             self.phase.name,
-            images[which],
+            rows(images, which),
             [paths[number] for number in which.tolist()] if paths else [],
             versions,
-            images[rest],
+            images,
+            which,
             self._progress(),
             self._generator(),
         )

@@ -85,7 +85,7 @@ class SafeCheckpoints(Callback):
         self._timer.start()
         # Processes that load images may have got the signal, too: torch would raise that they died, in mid-batch.
         if hasattr(signal, "SIGCHLD"):
-            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         lightning = self._handlers.get(signal.SIGTERM)
         if callable(lightning):
             lightning(signal.SIGTERM, frame)  # it stops where its loops may be left

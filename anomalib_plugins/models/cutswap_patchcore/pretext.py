@@ -153,9 +153,7 @@ class SwapPretext:
         """
         places = self.anchors(paths, layers, generator) if self.follows_saliency else None
         if places is not None and places.shape[1:] != images.shape[2:]:
-            rank_zero_warn(
-                "Images of another size than their files, as in a tiled ensemble: patches lie anywhere."
-            )
+            rank_zero_warn("Images of another size than their files, as in a tiled ensemble: patches lie anywhere.")
             places = None
         return self.task(images, generator, places)
 

@@ -46,7 +46,8 @@ def record(model, monkeypatch):
 
 def step_of(count, seed=0):
     images = torch.rand(count, 3, *SIZE, generator=torch.Generator().manual_seed(1))
-    return Step("training", images, [], torch.zeros(count), images[:0], 0.0, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return Step("training", images, [], torch.zeros(count), images, torch.arange(count), 0.0, generator)
 
 
 def test_it_trains_on_simulated_anomalies_and_is_to_reconstruct_the_images_without(monkeypatch):
@@ -84,7 +85,7 @@ def test_anomalies_may_copy_from_the_other_images_at_hand(monkeypatch):
     model, seen = Pouta(**SHORT, anomaly_probability=1.0), []
     simulate = model.simulator.simulate
     monkeypatch.setattr(model.simulator, "simulate", lambda i, pool, g: seen.append(len(pool)) or simulate(i, pool, g))
-    model.simulate(step_of(2)._replace(others=torch.rand(5, 3, *SIZE)))
+    model.simulate(step_of(2)._replace(at_hand=torch.rand(7, 3, *SIZE)))
     assert seen == [7]
 
 
