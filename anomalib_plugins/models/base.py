@@ -124,6 +124,11 @@ class PluginModule:
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
             raise ValueError(msg)
 
+    def resized(self, image: Tensor) -> Tensor:
+        """An image as the network sees it; the pre-processor of a tiled ensemble has no transform."""
+        transform = getattr(self.pre_processor, "transform", None)  # type: ignore[attr-defined]
+        return image if transform is None else transform(image)
+
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Path | str, *args: Any, **kwargs: Any) -> Any:
         """Make a model of a checkpoint, as anomalib does.

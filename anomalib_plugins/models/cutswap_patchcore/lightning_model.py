@@ -249,7 +249,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
     def _load(self, path: str) -> Tensor:
         """An image ``(3, H, W)`` as the network sees it."""
         image = read_image(path, as_tensor=True).to(self.device)
-        return self.pre_processor.transform(image) if self.pre_processor else image
+        return self.resized(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Learn from this batch, or remember it.

@@ -154,8 +154,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
     def on_train_start(self) -> None:
         """Refuse a memory that is too large."""
         loader = self.trainer.train_dataloader
-        image = loader.dataset[0].image
-        example = self.pre_processor.transform(image) if self.pre_processor else image
+        example = self.resized(loader.dataset[0].image)
         self.memory.check(len(loader.dataset), example.to(self.device))
 
     def detector_step(self, step: Step) -> None:
