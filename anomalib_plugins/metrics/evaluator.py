@@ -70,10 +70,12 @@ class RawScoreEvaluator(Evaluator):
             if bool(THRESHOLDED_FIELDS.intersection(metric.fields)) == thresholded
         )
 
-    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *numbers: int) -> None:
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Update the metrics that need post-processed predictions."""
         if not self._raw_scores_attached:
-            super().on_test_batch_end(trainer, pl_module, outputs, batch, *numbers)
+            super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
             return
         for metric in self.test_metrics_on(thresholded=True):
             metric.update(batch)
