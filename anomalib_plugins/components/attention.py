@@ -63,6 +63,7 @@ class FrequencyAttention(nn.Module):
         channels: C.
         size: Side n of the map that frequencies are taken of, a multiple of 7; other maps are pooled to it.
         reduction: C over the width of the bottleneck, which is at least 4.
+        identity: Start with weights of exactly 1, and keep them in ``(0, 2)`` instead of ``(0, 1)``.
 
     Raises:
         ValueError: If ``size`` is no multiple of 7.
@@ -71,7 +72,7 @@ class FrequencyAttention(nn.Module):
     down: Tensor
     across: Tensor
 
-    def __init__(self, channels: int, size: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int, size: int, reduction: int = 16, identity: bool = False) -> None:
         super().__init__()
         if size < BASE or size % BASE:
             msg = f"size must be a multiple of {BASE}, got {size}"
@@ -88,6 +89,9 @@ class FrequencyAttention(nn.Module):
             nn.Linear(hidden, channels, bias=False),
             nn.Sigmoid(),
         )
+        self.gain = 2 if identity else 1
+        if identity:
+            nn.init.zeros_(self.gate[2].weight)
 
     def spectrum(self, features: Tensor) -> Tensor:
         """Each channel's component of its frequency ``(N, C)``, in float32, of features ``(N, C, H, W)``."""
@@ -98,8 +102,8 @@ class FrequencyAttention(nn.Module):
             return (features.float() * (down[:, :, None] * across[:, None, :])).sum(dim=(2, 3))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Weigh features ``(N, C, H, W)``; the weights are in ``(0, 1)``."""
-        return features * self.gate(self.spectrum(features))[:, :, None, None]
+        """Weigh features ``(N, C, H, W)``."""
+        return features * (self.gain * self.gate(self.spectrum(features)))[:, :, None, None]
 
 
 class PositionAttention(nn.Module):
@@ -136,18 +140,19 @@ class Mfcsam(nn.Module):
     """Multi-scale, frequency-channel and spatial attention, MFCSAM (Yuan et al.); keeps the shape.
 
     Four convolutions with kernels of 3, 5, 7 and 9 pixels make a quarter of the channels each, which a
-    :class:`FrequencyAttention` weighs and a :class:`PositionAttention` completes.
+    :class:`FrequencyAttention` weighs and a :class:`PositionAttention` completes. The quarters are interleaved: channel
+    ``4 * j + i`` is the j-th of branch i, so that the convolutions together can copy every channel to its own place.
 
     Args:
         channels: C, a multiple of 4.
         size: Side of the map that frequencies are taken of, see :class:`FrequencyAttention`.
-        positions: ``False`` leaves :class:`PositionAttention` out, which adds nothing until it is trained.
+        identity: Start as the identity; ``False`` starts at random.
 
     Raises:
         ValueError: If ``channels`` is no multiple of 4, or ``size`` none of 7.
     """
 
-    def __init__(self, channels: int, size: int, positions: bool = True) -> None:
+    def __init__(self, channels: int, size: int, identity: bool = False) -> None:
         super().__init__()
         if channels % len(KERNELS):
             msg = f"channels must be a multiple of {len(KERNELS)}, got {channels}"
@@ -157,12 +162,23 @@ class Mfcsam(nn.Module):
             nn.Sequential(
                 # Fewer groups where they do not divide the channels, as in MobileNets.
                 nn.Conv2d(channels, quarter, kernel, padding=kernel // 2, groups=math.gcd(groups, quarter), bias=False),
-                FrequencyAttention(quarter, size),
-                *([PositionAttention(quarter)] if positions else []),
+                FrequencyAttention(quarter, size, identity=identity),
+                PositionAttention(quarter),
             )
             for kernel, groups in zip(KERNELS, GROUPS, strict=True)
         )
+        if identity:
+            for number, branch in enumerate(self.branches):
+                copy_channels(branch[0], number)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same."""
-        return torch.cat([branch(features) for branch in self.branches], dim=1)
+        return torch.stack([branch(features) for branch in self.branches], dim=2).flatten(1, 2)
+
+
+@torch.no_grad()
+def copy_channels(convolution: nn.Conv2d, branch: int) -> None:
+    """Let output j of an :class:`Mfcsam`'s convolution be input ``4 * j + branch``, which is in its group."""
+    weight, middle = convolution.weight.zero_(), convolution.kernel_size[0] // 2
+    outputs = torch.arange(len(weight))
+    weight[outputs, (len(KERNELS) * outputs + branch) % weight.shape[1], middle, middle] = 1

@@ -30,6 +30,10 @@ class Backbone(nn.Module):
         name: What timm calls it, e.g. ``resnet18`` or ``wide_resnet50_2``.
         layers: Stages that give the features, e.g. ``("layer2", "layer3")``; ``None`` takes those of ``strides``.
         strides: Pixels of the image per step of a stage's map.
+        head: Stage whose mean features :meth:`forward` gives; ``None`` runs the network to its end.
+
+    Attributes:
+        random: Names of the tensors that the weights file lacks.
 
     Raises:
         ValueError: If timm has no such network, it gives no features of stages, or has no such stages.
@@ -39,7 +43,11 @@ class Backbone(nn.Module):
     pixel_std: Tensor
 
     def __init__(
-        self, name: str = "resnet18", layers: Sequence[str] | None = None, strides: Sequence[int] = (8, 16)
+        self,
+        name: str = "resnet18",
+        layers: Sequence[str] | None = None,
+        strides: Sequence[int] = (8, 16),
+        head: str | None = None,
     ) -> None:
         super().__init__()
         if not timm.is_model(str(name)):  # str: YAML's null comes as None
@@ -63,6 +71,12 @@ class Backbone(nn.Module):
         self.layers = tuple(layers)
         self.stages = tuple(info)
         self.indices = [self.stages.index(layer) for layer in layers]
+        if head is not None and head not in self.stages:
+            msg = f"head_layer must be one of {', '.join(info)}, got {head!r}"
+            raise ValueError(msg)
+        self.head = head
+        self.random: list[str] = []
+        self.head_channels = None if head is None else info[head]["num_chs"]
         self.out_dims = [info[layer]["num_chs"] for layer in layers]
         self.reductions = [info[layer]["reduction"] for layer in layers]
         for statistic in ("mean", "std"):
@@ -86,7 +100,7 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Length of :meth:`forward`'s vectors, D."""
-        return getattr(self.network, "head_hidden_size", self.network.num_features)
+        return self.head_channels or getattr(self.network, "head_hidden_size", self.network.num_features)
 
     def load(self, weights: str | Path | None = None, prefix: str = "model.backbone.network.") -> None:
         """Load ImageNet weights.
@@ -102,7 +116,7 @@ class Backbone(nn.Module):
             ValueError: If the file is of another architecture.
         """
         if weights is not None or self._is_known:
-            load_backbone(self.network, self.name, weights, prefix=prefix)
+            self.random = load_backbone(self.network, self.name, weights, prefix=prefix).random
             return
         try:
             state = timm.create_model(self.name, pretrained=True, num_classes=0).state_dict()
@@ -150,26 +164,55 @@ class Backbone(nn.Module):
         """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` as the network's ImageNet weights expect."""
         return (images - self.pixel_mean) / self.pixel_std
 
+    def refuse_random(self) -> None:
+        """Make sure that :meth:`forward` runs through no stage that the weights file lacks.
+
+        Raises:
+            ValueError: If it does.
+        """
+        lacking = [name for name in self.random if name in self._tensors_up_to(self.head)]
+        if lacking:
+            real = [stage for stage in self.stages if not set(self.random) & set(self._tensors_up_to(stage))]
+            advice = f"set head_layer: {real[-1]}, or name a complete file" if real else "name a complete file"
+            msg = (
+                f"the weights of {self.name} lack {', '.join(lacking)}: a pretext would train through random weights, "
+                f"and spoil those below them. {advice[0].upper()}{advice[1:]} with `weights`"
+            )
+            raise ValueError(msg)
+
+    def _tensors_up_to(self, stage: str | None) -> list[str]:
+        names = list(self.network.state_dict())
+        last = [number for number, name in enumerate(names) if stage is None or name.startswith(f"{stage}.")]
+        return names[: last[-1] + 1] if last else []
+
     def forward(self, images: Tensor) -> Tensor:
         """Globally pooled features ``(N, D)`` of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""
-        return self.network(self.normalize(images))
+        if self.head is None:
+            return self.network(self.normalize(images))
+        return self._maps(images, [self.head])[0].mean(dim=(2, 3))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Features of the layers ``(N, C, h, w)`` each, in their order; later stages are not run."""
+        return self._maps(images, self.layers)
+
+    def features_and_pooled(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What :meth:`features` and :meth:`forward` give, from one look."""
+        if self.head is not None:
+            *found, last = self._maps(images, [*self.layers, self.head])
+            return found, last.mean(dim=(2, 3))
+        indices = sorted(self.indices)
+        last, found = self.network.forward_intermediates(
+            self.normalize(images), indices=indices, norm=self.is_transformer
+        )
+        return [found[indices.index(index)] for index in self.indices], self.network.forward_head(last, pre_logits=True)
+
+    def _maps(self, images: Tensor, stages: Sequence[str]) -> list[Tensor]:
+        indices = sorted({self.stages.index(stage) for stage in stages})
         found = self.network.forward_intermediates(
             self.normalize(images),
-            indices=sorted(self.indices),
+            indices=indices,
             norm=self.is_transformer,
             stop_early=True,
             intermediates_only=True,
         )
-        return self._in_order(found)
-
-    def features_and_pooled(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What :meth:`features` and :meth:`forward` give, from one look."""
-        last, found = self.network.forward_intermediates(self.normalize(images), indices=sorted(self.indices))
-        return self._in_order(found), self.network.forward_head(last, pre_logits=True)
-
-    def _in_order(self, found: Sequence[Tensor]) -> list[Tensor]:
-        last = sorted(self.indices)
-        return [found[last.index(index)] for index in self.indices]
+        return [found[indices.index(self.stages.index(stage))] for stage in stages]

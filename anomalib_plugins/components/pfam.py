@@ -13,9 +13,10 @@ from anomalib_plugins.components.attention import Mfcsam
 from anomalib_plugins.components.backbone import Backbone
 
 Combine = Literal["sum", "concat"]
-Init = Literal["random", "dirac"]
+Init = Literal["identity", "random"]
 
 REFERENCE_SIDE = 224  # images at which frequencies are counted, in pixels
+LOW, HIGH = 4, 16  # strides of the stages that the paper's ResNets refine: layer1 and layer3
 
 
 class LowLevel(nn.Module):
@@ -25,14 +26,17 @@ class LowLevel(nn.Module):
         channels: C of the map.
         size: Side of the map that frequencies are taken of.
         combine: ``"sum"`` keeps the channels, ``"concat"`` doubles them.
-        positions: As of :class:`Mfcsam`.
+        identity: Start with attention that is the identity and a convolution that gives 0.
     """
 
-    def __init__(self, channels: int, size: int, combine: Combine = "sum", positions: bool = True) -> None:
+    def __init__(self, channels: int, size: int, combine: Combine = "sum", identity: bool = False) -> None:
         super().__init__()
         self.project = nn.Conv2d(channels, channels, 1)
-        self.attend = Mfcsam(channels, size, positions)
+        self.attend = Mfcsam(channels, size, identity)
         self.combine = combine
+        if identity:
+            nn.init.zeros_(self.project.weight)
+            nn.init.zeros_(self.project.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(N, C, H, W)`` to the same, or twice the channels."""
@@ -51,13 +55,13 @@ class PfamExtractor(nn.Module):
         layers: Its stages whose maps are wanted; ``None`` takes those of ``strides``.
         pfam: ``False`` leaves all maps as they are.
         low: Stage whose map becomes a 1 x 1 convolution of it plus its attention; ignored if not among ``layers``.
-        high: Stage whose map becomes its attention; ignored likewise.
+            ``None`` takes the one of ``layers`` with stride 4, if any.
+        high: Stage whose map becomes its attention; ignored likewise. ``None`` takes the one with stride 16, of a
+            transformer the last.
         combine: How the two of ``low`` are joined; ``"concat"`` doubles its channels.
-        init: Initial weights of the attention: ``"random"``, or ``"dirac"``, with which convolutions copy channels and
-            the 1 x 1 convolution gives 0.
-        positions: ``False`` leaves the attention over positions out, most of the operations: right where nothing trains
-            it, because until then it adds nothing.
+        init: Start of the attention: ``"identity"``, which leaves the maps as they are, or ``"random"``.
         strides: Pixels of the image per step of a stage's map.
+        head: Stage whose mean features a pretext sees, see :class:`Backbone`.
 
     Raises:
         ValueError: If there is no such network or stage, an option is unknown, neither ``low`` nor ``high`` is among
@@ -69,54 +73,56 @@ class PfamExtractor(nn.Module):
         backbone: str = "wide_resnet50_2",
         layers: Sequence[str] | None = None,
         pfam: bool = True,
-        low: str = "layer1",
-        high: str = "layer3",
+        low: str | None = None,
+        high: str | None = None,
         combine: Combine = "sum",
-        init: Init = "random",
-        positions: bool = True,
+        init: Init = "identity",
         strides: Sequence[int] = (4, 8, 16),
+        head: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
             if value not in get_args(choices):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
                 raise ValueError(msg)
-        self.backbone = Backbone(backbone, layers, strides)
+        self.backbone = Backbone(backbone, layers, strides, head)
         layers = self.backbone.layers
-        if self.backbone.is_transformer:
-            msg = f"{backbone} is a transformer: take a convolutional network such as resnet18"
-            raise ValueError(msg)
-        unknown = [stage for stage in (low, high) if stage not in self.backbone.stages]
-        if pfam and unknown:
-            msg = f"low and high must be stages of {backbone}, {', '.join(self.backbone.stages)}; got {unknown}"
-            raise ValueError(msg)
-        if pfam and (low == high or not {low, high} & set(layers)):
-            msg = f"low={low!r} and high={high!r} must be two stages, at least one of them among layers {tuple(layers)}"
-            raise ValueError(msg)
         self.refine = nn.ModuleDict()
         self.out_dims = list(self.backbone.out_dims)
+        if pfam:
+            low, high = self._refined_stages(low, high)
         for number, (layer, channels) in enumerate(zip(layers, self.backbone.out_dims, strict=True)):
-            size = REFERENCE_SIDE // self.backbone.reductions[number]
+            # Frequencies are taken of sides that are multiples of 7.
+            size = max(7, REFERENCE_SIDE // self.backbone.reductions[number] // 7 * 7)
             if pfam and layer == low:
-                self.refine[_key(layer)] = LowLevel(channels, size, combine, positions)
+                self.refine[_key(layer)] = LowLevel(channels, size, combine, init == "identity")
                 self.out_dims[number] *= 2 if combine == "concat" else 1
             elif pfam and layer == high:
-                self.refine[_key(layer)] = Mfcsam(channels, size, positions)
-        if init == "dirac":
-            self._copy_channels()
+                self.refine[_key(layer)] = Mfcsam(channels, size, init == "identity")
+
+    def _refined_stages(self, low: str | None, high: str | None) -> tuple[str | None, str | None]:
+        """The stages that get attention, checked."""
+        stages, layers = self.backbone.stages, self.backbone.layers
+        unknown = [stage for stage in (low, high) if stage is not None and stage not in stages]
+        if unknown:
+            msg = f"low and high must be stages of {self.backbone.name}, {', '.join(stages)}; got {unknown}"
+            raise ValueError(msg)
+        by_stride = dict(zip(self.backbone.reductions, layers, strict=True))
+        if self.backbone.is_transformer:  # all its maps are of one stride
+            by_stride = {HIGH: layers[-1]}
+        low, high = low or by_stride.get(LOW), high or by_stride.get(HIGH)
+        if low == high or not {low, high} & set(layers):
+            msg = (
+                f"PFAM needs two different stages of {self.backbone.name}, at least one of them among the layers "
+                f"{layers}, got low={low!r} and high={high!r}: name other layers, or set low and high"
+            )
+            raise ValueError(msg)
+        return low, high
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the maps."""
         return self.backbone.layers
-
-    def _copy_channels(self) -> None:
-        for name, module in self.refine.named_modules():
-            if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
-                nn.init.dirac_(module.weight, module.groups)
-            elif isinstance(module, nn.Conv2d) and name.endswith("project"):
-                nn.init.zeros_(module.weight)
-                nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Maps of the layers by name ``(N, C, h, w)`` each, of RGB images in ``[0, 1]`` ``(N, 3, H, W)``."""

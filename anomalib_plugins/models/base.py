@@ -15,7 +15,7 @@ from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from torch import Tensor
-from torchvision.transforms.v2 import Normalize, Resize
+from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 
 from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
@@ -54,19 +54,20 @@ def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[
     return plain
 
 
-def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE) -> list[int]:
+def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: str = "image_size") -> list[int]:
     """Height and width as a plain list: checkpoints are read with ``weights_only=True``.
 
     Args:
         image_size: As the user gave it.
         smallest: Least length of a side in pixels.
+        name: Name of the option.
 
     Raises:
         ValueError: If it is not two integers of at least ``smallest``.
     """
     is_pair = isinstance(image_size, Sequence) and len(image_size) == 2
     if not is_pair or not all(isinstance(side, int) and side >= smallest for side in image_size):
-        msg = f"image_size must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {image_size!r}"
+        msg = f"{name} must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {image_size!r}"
         raise ValueError(msg)
     return list(image_size)
 
@@ -78,18 +79,28 @@ class PluginModule:
     """
 
     @staticmethod
-    def configure_pre_processor(image_size: Sequence[int] | None = None) -> PreProcessor:
-        """Resize only: the networks take RGB in ``[0, 1]`` and normalise inside.
+    def configure_pre_processor(
+        image_size: Sequence[int] | None = None, center_crop: Sequence[int] | None = None
+    ) -> PreProcessor:
+        """Resize, and crop if wanted; the networks take RGB in ``[0, 1]`` and normalise inside.
 
         Args:
             image_size: Height and width in pixels; default 256 x 256.
+            center_crop: Height and width to cut out of the middle.
 
         Raises:
-            ValueError: If ``image_size`` is not two positive integers.
+            ValueError: If a size is not two positive integers, or the crop is smaller than 32 or larger than the image.
         """
         # Smaller than the networks take, too: anomalib's tiled ensemble asks for 10 x 10 and uses it for nothing.
         size = check_size((256, 256) if image_size is None else image_size, smallest=1)
-        return AntialiasedPreProcessor(transform=Resize(tuple(size), antialias=True))
+        resize = Resize(tuple(size), antialias=True)
+        if center_crop is None:
+            return AntialiasedPreProcessor(transform=resize)
+        crop = check_size(center_crop, name="center_crop")
+        if crop[0] > size[0] or crop[1] > size[1]:
+            msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
+            raise ValueError(msg)
+        return PreProcessor(transform=Compose([resize, CenterCrop(crop)]))
 
     @staticmethod
     def configure_evaluator() -> Evaluator:

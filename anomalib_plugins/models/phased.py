@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from anomalib_plugins.callbacks.phases import PhaseSchedule
 from anomalib_plugins.callbacks.trainer_settings import Gradients
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.finetuning import FineTuning
 from anomalib_plugins.models.base import PluginModule
 from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
 
+LOG_STEPS = 10
 # What a checkpoint says instead of the files a model was made from: it holds the weights itself.
 NO_FILES = {"pre_trained": False, "weights": None, "saliency_weights": None, "texture_root": None}
 
@@ -36,6 +38,7 @@ class PhasedModule(PluginModule):
 
     model: nn.Module
     schedule: PhaseSchedule
+    tuning: FineTuning
     simulator: AnomalyGenerator | None = None
     automatic_optimization = False  # a loader's batch is several optimizer steps, or none
     _load_later: str | None = None
@@ -92,7 +95,8 @@ class PhasedModule(PluginModule):
             optimizer: Whose parameters the loss is of.
             loss: A scalar.
             name: What the log calls it.
-            learning_rate: Of this step; ``None`` leaves it as it is.
+            learning_rate: Learning rate of this step, times the ``lr_scale`` of groups that have one; ``None``
+                leaves it as it is.
 
         Raises:
             FloatingPointError: If the loss is no finite number.
@@ -106,13 +110,25 @@ class PhasedModule(PluginModule):
         has, takes = self.schedule.accumulated
         if has == 0:
             for group in optimizer.param_groups if learning_rate is not None else ():
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get("lr_scale", 1)
             optimizer.zero_grad()
         self.manual_backward(loss / takes)  # type: ignore[attr-defined]
         if has == takes - 1:
             self.schedule.gradients.clip([each for group in optimizer.param_groups for each in group["params"]])
             optimizer.step()
         self.log(name, loss.detach(), prog_bar=True)  # type: ignore[attr-defined]
+
+    def note_tuning(self, backbone: Backbone, images: Tensor) -> None:
+        """Remember that the backbone has learned; log in every tenth step how near its features are to those before.
+
+        Args:
+            backbone: The network now.
+            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``, of which eight are looked at.
+        """
+        self.tuning.pending = True
+        if self.schedule.total_steps % LOG_STEPS == 0:
+            for layer, cosine in self.tuning.similarity(backbone, images[:8]).items():
+                self.log(f"cosine_to_start/{layer}", cosine)  # type: ignore[attr-defined]
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
         """Anomalies as training sees them, from a generator of their own; ``None`` if it sees none.
@@ -151,8 +167,15 @@ class PhasedModule(PluginModule):
         A model that is loaded to be trained further wants its ``texture_root`` and ``saliency_weights`` again.
         """
         super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
+        checkpoint["tuning_pending"] = hasattr(self, "tuning") and self.tuning.pending
         options = checkpoint["hyper_parameters"]
         options |= {name: value for name, value in NO_FILES.items() if name in options}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember whether a backbone that has learned is still to be interpolated."""
+        super().on_load_checkpoint(checkpoint)  # type: ignore[misc]
+        if hasattr(self, "tuning"):
+            self.tuning.pending = checkpoint.get("tuning_pending", False)
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:

@@ -29,6 +29,8 @@ SBM_PFAM: dict[str, Any] = {
     "jigsaw": {"orders": 5},
     "jigsaw_epochs": 2,
     "jigsaw_batch_size": 2,
+    "jigsaw_learning_rate": 1e-3,  # random weights have nothing to keep
+    "backbone_bn": "train",
 }
 
 CASES = {
@@ -42,6 +44,8 @@ CASES = {
             "saliency": "backbone",
             "steps": 12,
             "batch_size": 5,
+            "learning_rate": 0.03,  # random weights have nothing to keep
+            "backbone_bn": "train",
             "freeze_steps": 1,
             "coreset_sampling_ratio": 0.1,
         },

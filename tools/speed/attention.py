@@ -16,10 +16,10 @@ from tools.speed.side_by_side import Options, Row, compare
 LAYERS = ("layer1", "layer2", "layer3")
 
 
-def network(pfam: bool, positions: bool, size: int) -> SbmPfamPadimModel:
+def network(pfam: bool, size: int) -> SbmPfamPadimModel:
     """Build and fit a network with random weights."""
     torch.manual_seed(0)
-    model = SbmPfamPadimModel(PfamExtractor("resnet18", LAYERS, pfam, positions=positions)).eval()
+    model = SbmPfamPadimModel(PfamExtractor("resnet18", LAYERS, pfam)).eval()
     model.to(memory_format=torch.channels_last)
     model.gaussians.add(model.embed(torch.rand(4, 3, size, size)))
     model.gaussians.finish()
@@ -28,13 +28,12 @@ def network(pfam: bool, positions: bool, size: int) -> SbmPfamPadimModel:
 
 @torch.inference_mode()
 def measure(options: Options) -> Iterator[Row]:
-    """Yield rows of PaDiM without, with untrained and with trained attention, in float32 and bfloat16."""
+    """Yield rows of PaDiM without and with attention, in float32 and bfloat16."""
     size = 64 if options.quick else 256
     image = torch.rand(1, 3, size, size)
     networks = {
-        "without PFAM": network(pfam=False, positions=False, size=size),
-        "PFAM, positions untrained and left out": network(pfam=True, positions=False, size=size),
-        "PFAM": network(pfam=True, positions=True, size=size),
+        "without PFAM": network(pfam=False, size=size),
+        "PFAM": network(pfam=True, size=size),
     }
     gmacs = {name: round(count(each, image).macs / 1e9, 2) for name, each in networks.items()}
     ways = {name: partial(each.forward, image) for name, each in networks.items()}

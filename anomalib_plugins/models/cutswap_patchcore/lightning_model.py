@@ -21,12 +21,12 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
-from torchvision.transforms.v2 import CenterCrop, Compose
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
+from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
-from anomalib_plugins.models.base import PluginModule, check_size, options_of
+from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.pretext.cutswap import (
     Anchors,
@@ -87,11 +87,16 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         steps: Length of the pretext in optimizer steps.
         epochs: Its length in passes over all (image, layer) pairs instead, with ``steps`` null.
         batch_size: Pairs an optimizer step takes; each is three images.
-        learning_rate: Of SGD with momentum 0.9, cosine to zero.
+        learning_rate: Learning rate of the backbone in SGD with momentum 0.9; falls to zero along a cosine.
+        head_learning_rate: Learning rate of the classifier, which falls alike; ``None`` is that of the backbone.
+        head_layer: Stage whose mean features the classifier sees; later stages do not learn. ``None`` takes the end of
+            the network. A stage that the weights file lacks is refused.
         freeze_steps: Steps at the beginning in which only the classifier learns, fewer than ``steps``; where the
             trainer shortens the pretext they are shortened alike.
-        backbone_bn: ``"train"`` lets the backbone's batch statistics become those of the pretext's images; ``"eval"``
-            keeps those of ImageNet.
+        backbone_bn: ``"eval"`` keeps the statistics of the backbone's normalisation layers; ``"train"``, as the paper
+            seems to, replaces them by those of the pretext's images.
+        weight_interpolation: Share of the tuned weights in the backbone that fills the memory; the rest are those it
+            started from (WiSE-FT).
         coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
             ``num_neighbors`` are kept.
         num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
@@ -132,9 +137,12 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         steps: int | None = 256,
         epochs: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 0.03,
+        learning_rate: float = 2e-4,
+        head_learning_rate: float | None = 1e-2,
+        head_layer: str | None = None,
         freeze_steps: int = 20,
-        backbone_bn: str = "train",
+        backbone_bn: BatchNorm = "eval",
+        weight_interpolation: float = 0.5,
         coreset_sampling_ratio: float = 0.01,
         num_neighbors: int = 9,
         search: Search = "exact",
@@ -148,11 +156,9 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         if augmentation not in get_args(Augmentation):
             msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
             raise ValueError(msg)
-        if backbone_bn not in {"train", "eval"}:
-            msg = f'backbone_bn must be "train" or "eval", got {backbone_bn!r}'
-            raise ValueError(msg)
-        if not learning_rate > 0 or freeze_steps < 0:
-            msg = f"learning_rate must be above 0, freeze_steps at least 0: got {learning_rate} and {freeze_steps}"
+        tuning = FineTuning(learning_rate, head_learning_rate, 0.0, backbone_bn, weight_interpolation)
+        if freeze_steps < 0:
+            msg = f"freeze_steps must be at least 0, got {freeze_steps}"
             raise ValueError(msg)
         if augmentation != "none" and steps is not None and freeze_steps >= steps:
             msg = f"freeze_steps={freeze_steps} leaves the backbone none of the {steps} steps: set fewer, or more steps"
@@ -170,11 +176,10 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.learning_rate, self.steps, self.freeze_steps = learning_rate, steps, freeze_steps
-        self.backbone_bn = backbone_bn
+        self.steps, self.freeze_steps, self.tuning = steps, freeze_steps, tuning
         task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
         with seeded(seed):
-            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors, search)
+            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors, search, head_layer)
             if task is not None:
                 self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
@@ -194,29 +199,6 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
-    @staticmethod
-    def configure_pre_processor(
-        image_size: Sequence[int] | None = None, center_crop: Sequence[int] | None = None
-    ) -> PreProcessor:
-        """Resize, and crop if wanted; the network takes RGB in ``[0, 1]`` and normalises inside.
-
-        Args:
-            image_size: Height and width in pixels; default 256 x 256.
-            center_crop: Height and width to cut out of the middle.
-
-        Raises:
-            ValueError: If a size is not two integers of at least 32, or the crop is larger than the image.
-        """
-        pre_processor = PluginModule.configure_pre_processor(image_size)
-        if center_crop is None:
-            return pre_processor
-        size = (256, 256) if image_size is None else image_size
-        crop = PluginModule.configure_pre_processor(center_crop).transform.size  # checks it
-        if crop[0] > size[0] or crop[1] > size[1]:
-            msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
-            raise ValueError(msg)
-        return PreProcessor(transform=Compose([pre_processor.transform, CenterCrop(list(crop))]))
-
     def setup(self, stage: str) -> None:
         """Load weights, and keep those that training begins with for the saliency.
 
@@ -226,6 +208,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         super().setup(stage)
         if stage == "fit" and self.pretext is not None:
             self.pretext.begin_with(self.model.backbone, *self.imagenet)
+            self.tuning.begin(self.model.backbone)
 
     def on_train_start(self) -> None:
         """Refuse a memory that is too large, and find where the training images are salient."""
@@ -274,15 +257,16 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         pretext.drop_network()
         images, classes = pretext(step.images, step.paths, step.versions, step.generator)
         self._classify(images, classes, step.progress)
+        self.note_tuning(self.model.backbone, step.images)
 
     def _classify(self, images: Tensor, classes: Tensor, progress: float) -> None:
-        self.model.backbone.train(self.backbone_bn == "train")
+        self.model.backbone.train(self.tuning.batch_norm == "train")
         self.head.train()
         frozen = progress * self.full_steps < self.freeze_steps
         with torch.set_grad_enabled(not frozen):
             pooled = self.model.backbone(images)
         logits = self.head(pooled).float()
-        learning_rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        learning_rate = self.tuning.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
         self.descend(self.optimizers(), F.cross_entropy(logits, classes), "pretext_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
         self.log("pretext_accuracy", accuracy, prog_bar=True)
@@ -296,6 +280,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         """Gather the patches of images that are as they were taken."""
         if step.progress == 0:
             self.memory.clear()
+            self.tuning.finish(self.model.backbone)
             if self.pretext is not None:
                 self.pretext.forget()
         self.memory.gather(step.paths, step.images)
@@ -321,8 +306,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         """SGD for backbone and classifier; nothing for a memory alone."""
         if self.pretext is None:
             return None
-        parameters = [*self.model.backbone.parameters(), *self.head.parameters()]
-        return SGD(parameters, lr=self.learning_rate, momentum=0.9, weight_decay=3e-5)
+        groups = self.tuning.groups(self.model.backbone.parameters(), self.head.parameters())
+        return SGD(groups, lr=self.tuning.learning_rate, momentum=0.9, weight_decay=3e-5)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name no files, and remember what the saliency was."""

@@ -20,6 +20,7 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         layers: Stages whose features are joined; the first sets the resolution. ``None`` as in :class:`Backbone`.
         num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
         search: How the nearest vector is found, see there.
+        head: Stage whose mean features a pretext sees, see :class:`Backbone`.
 
     Raises:
         ValueError: If an argument does not fit the network.
@@ -31,8 +32,9 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         layers: Sequence[str] | None = None,
         num_neighbors: int = 9,
         search: Search = "exact",
+        head: str | None = None,
     ) -> None:
-        network = Backbone(backbone, layers)
+        network = Backbone(backbone, layers, head=head)
         super().__init__(network.channels, num_neighbors, search)
         self.backbone = network
 

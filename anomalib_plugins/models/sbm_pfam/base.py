@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
+from anomalib_plugins.components.finetuning import FineTuning
 from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.base import options_of
 from anomalib_plugins.models.phased import PhasedModule
@@ -48,7 +49,7 @@ class SbmPfam(PhasedModule):
         jigsaw: Mapping[str, Any],
         simulation: Mapping[str, Any],
         jigsaw_phase: Mapping[str, Any],
-        jigsaw_learning_rate: float,
+        tuning: FineTuning,
         detector_phases: Sequence[Phase],
         seed: int | None,
     ) -> None:
@@ -60,7 +61,7 @@ class SbmPfam(PhasedModule):
             jigsaw: Arguments of :class:`Jigsaw`.
             simulation: Arguments of :class:`SimulatedAnomaly`.
             jigsaw_phase: Length and batch size of the jigsaw.
-            jigsaw_learning_rate: At its beginning.
+            tuning: How the jigsaw fine-tunes the backbone.
             detector_phases: What comes after it.
             seed: As of the model.
 
@@ -68,11 +69,7 @@ class SbmPfam(PhasedModule):
             ValueError: If an option is outside its range.
             FileNotFoundError: If the simulation's ``texture_root`` names nothing.
         """
-        if not jigsaw_learning_rate > 0:
-            msg = f"jigsaw_learning_rate must be above 0, got {jigsaw_learning_rate}"
-            raise ValueError(msg)
-        self.jigsaw_learning_rate = jigsaw_learning_rate
-        self.shape_bias = shape_bias
+        self.shape_bias, self.tuning = shape_bias, tuning
         self.jigsaw_trains_pfam = training == "jigsaw" and len(self.extractor.refine) > 0
         phases = list(detector_phases)
         if self.has_jigsaw:
@@ -95,6 +92,16 @@ class SbmPfam(PhasedModule):
         """Whether anything is trained by it."""
         return self.shape_bias or self.jigsaw_trains_pfam
 
+    def setup(self, stage: str) -> None:
+        """Load weights, and remember those that the jigsaw begins with.
+
+        Args:
+            stage: What the trainer is about to do.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.shape_bias:
+            self.tuning.begin(self.extractor.backbone)
+
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Solve jigsaws, or train the detector, with this batch.
 
@@ -107,7 +114,10 @@ class SbmPfam(PhasedModule):
         for step in self.schedule.steps_of(batch.image, batch.image_path):
             if step.phase == JIGSAW:
                 self._solve(step)
+                if self.shape_bias:
+                    self.note_tuning(self.extractor.backbone, step.images)
             else:
+                self.tuning.finish(self.extractor.backbone)
                 self.detector_step(step)
             remembers = step.phase == MEMORY
         if remembers and (self.schedule.finished or self.schedule.phase.name != MEMORY):
@@ -131,14 +141,14 @@ class SbmPfam(PhasedModule):
         defective = self.simulator(step.images, step.generator, pool=pool).image
         shuffled, classes = self.jigsaw(torch.cat([step.images, defective]), step.generator)
         self.model.train()
-        self.extractor.backbone.train(self.shape_bias)
-        frozen = not self.shape_bias
-        if self.jigsaw_trains_pfam:
-            pooled = self.extractor.pooled(shuffled, frozen)
-        else:
-            pooled = self.extractor.backbone(shuffled)
+        self.extractor.backbone.train(self.shape_bias and self.tuning.batch_norm == "train")
+        with torch.set_grad_enabled(step.progress >= self.tuning.warmup):
+            if self.jigsaw_trains_pfam:
+                pooled = self.extractor.pooled(shuffled, frozen=not self.shape_bias)
+            else:
+                pooled = self.extractor.backbone(shuffled)
         logits = self.head(pooled).float()
-        learning_rate = self.jigsaw_learning_rate * (DECAY if step.progress >= MILESTONE else 1)
+        learning_rate = self.tuning.learning_rate * (DECAY if step.progress >= MILESTONE else 1)
         self.descend(self.optimizer_list[0], F.cross_entropy(logits, classes), "jigsaw_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
         self.log("jigsaw_accuracy", accuracy, prog_bar=True)  # type: ignore[attr-defined]
@@ -147,12 +157,13 @@ class SbmPfam(PhasedModule):
         """SGD for what the jigsaw trains, if anything."""
         if not self.has_jigsaw:
             return []
-        parameters = [*self.head.parameters()]
+        pretrained: list[nn.Parameter] = []
         if self.shape_bias:
-            parameters += self.extractor.backbone.parameters()
+            pretrained += self.extractor.backbone.parameters()
         if self.jigsaw_trains_pfam:
-            parameters += self.extractor.refine.parameters()
-        return [SGD(parameters, lr=self.jigsaw_learning_rate, momentum=0.9, weight_decay=5e-4)]
+            pretrained += self.extractor.refine.parameters()
+        groups = self.tuning.groups(pretrained, self.head.parameters())
+        return [SGD(groups, lr=self.tuning.learning_rate, momentum=0.9, weight_decay=5e-4)]
 
 
 def nested(
@@ -160,14 +171,14 @@ def nested(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Check the nested options that all three detectors have, see ``options_of``."""
     return (
-        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "positions", "strides")),
+        options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "strides", "head")),
         options_of(Jigsaw, jigsaw, given=("seed",)),
         options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground")),
     )
 
 
 def training_of(pfam_training: str, choices: Sequence[str], shape_bias: bool) -> str:
-    """What trains the attention, ``"auto"`` being what was measured best: the jigsaw if it runs anyway, else nothing.
+    """What trains the attention; ``"auto"`` is the jigsaw if it runs anyway, else nothing.
 
     Raises:
         ValueError: If nothing trains it that way.
@@ -184,17 +195,19 @@ def extractor_of(
     pfam: bool,
     training: str,
     network: Mapping[str, Any],
+    head: str | None,
     strides: Sequence[int] = (8, 16),
 ) -> PfamExtractor:
-    """The feature maps; attention that nothing trains copies channels, which was measured better than random weights.
+    """The feature maps; attention that starts as the identity and that nothing trains is left out.
 
     Args:
-        backbone: As of :class:`PfamExtractor`, as are layers and pfam.
+        backbone: As of :class:`PfamExtractor`, as are pfam and strides.
         layers: Stages; ``None`` takes those of ``strides``.
         pfam: Whether there is attention.
         training: What trains it.
         network: More arguments of :class:`PfamExtractor`.
+        head: Stage whose mean features the jigsaw's classifier sees.
         strides: As of :class:`PfamExtractor`.
     """
-    untrained: dict[str, Any] = {"init": "dirac", "positions": False} if training == "none" else {}
-    return PfamExtractor(backbone, layers, pfam, strides=strides, **{**untrained, **network})
+    pfam = pfam and (training != "none" or network.get("init") == "random")
+    return PfamExtractor(backbone, layers, pfam, strides=strides, head=head, **network)

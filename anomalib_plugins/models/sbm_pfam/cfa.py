@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
 from anomalib_plugins.callbacks.phases import Phase, Step
+from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.base import check_size
@@ -121,6 +122,8 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
 
     Args:
         image_size: Height and width that images are resized to, in pixels, each at least 32.
+        center_crop: Height and width to cut out of their middle, ``[224, 224]`` in the paper; ``None`` keeps the
+            border, where defects may be.
         backbone: Network, as timm calls it.
         layers: Its stages that describe a patch; ``None`` takes those of strides 4, 8 and 16, a ResNet's ``layer1`` to
             ``layer3``.
@@ -133,8 +136,8 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         radius: Of the spheres that patches are drawn into.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"detector"``, the ``"jigsaw"``, or ``"none"``: it copies
-            channels, without its part over positions.
+        pfam_training: What trains the attention, which starts as the identity: the ``"detector"``, the ``"jigsaw"``, or
+            ``"none"``, which leaves it out.
         network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "random"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
@@ -143,7 +146,16 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         jigsaw_epochs: Length of the jigsaw in passes over the images.
         jigsaw_steps: Its length in optimizer steps instead, with ``jigsaw_epochs`` null.
         jigsaw_batch_size: Normal images an optimizer step takes; each also comes with a defect.
-        jigsaw_learning_rate: Of SGD with momentum 0.9; a tenth from 80 % of the jigsaw on.
+        jigsaw_learning_rate: Learning rate of backbone and attention in SGD with momentum 0.9; a tenth from 80 % of the
+            jigsaw on.
+        jigsaw_head_learning_rate: Learning rate of its classifier, which falls alike; ``None`` is that of the backbone.
+        jigsaw_warmup: Share of the jigsaw, at its beginning, in which only the classifier learns.
+        head_layer: Stage whose mean features the classifier sees; later stages do not learn. ``None`` takes the end of
+            the network. A stage that the weights file lacks is refused.
+        backbone_bn: ``"eval"`` keeps the statistics of the backbone's normalisation layers; ``"train"`` replaces them
+            by those of the jigsaw's images.
+        weight_interpolation: Share of the tuned weights in the backbone that is kept; the rest are those it started
+            from (WiSE-FT).
         epochs: Length of the adaptation in passes over the images.
         batch_size: Images an optimizer step of the adaptation takes.
         learning_rate: Of its AdamW.
@@ -162,6 +174,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
     def __init__(
         self,
         image_size: Sequence[int] = (256, 256),
+        center_crop: Sequence[int] | None = None,
         backbone: str = "wide_resnet50_2",
         layers: Sequence[str] | None = None,
         pre_trained: bool = True,
@@ -182,7 +195,12 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         jigsaw_epochs: int | None = 30,
         jigsaw_steps: int | None = None,
         jigsaw_batch_size: int = 16,
-        jigsaw_learning_rate: float = 1e-3,
+        jigsaw_learning_rate: float = 5e-5,
+        jigsaw_head_learning_rate: float | None = 1e-2,
+        jigsaw_warmup: float = 0.2,
+        head_layer: str | None = None,
+        backbone_bn: BatchNorm = "eval",
+        weight_interpolation: float = 0.5,
         epochs: int = 30,
         batch_size: int = 4,
         learning_rate: float = 1e-3,
@@ -199,10 +217,15 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
                 f"{num_hard_negative_features}, {radius}, {learning_rate}"
             )
             raise ValueError(msg)
+        tuning = FineTuning(
+            jigsaw_learning_rate, jigsaw_head_learning_rate, jigsaw_warmup, backbone_bn, weight_interpolation
+        )
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
-        pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
+        if pre_processor is True:
+            pre_processor = self.configure_pre_processor(image_size, center_crop)
         # Plain ones: checkpoints are read with weights_only=True.
         image_size, layers = check_size(image_size), layers and list(layers)
+        center_crop = center_crop and list(center_crop)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -212,7 +235,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self.num_hard_negative_features, self.radius = num_hard_negative_features, radius
         self.learning_rate, self.adapts_pfam = learning_rate, pfam_training == "detector"
         with seeded(seed):
-            extractor = extractor_of(backbone, layers, pfam, training, network, strides=(4, 8, 16))
+            extractor = extractor_of(backbone, layers, pfam, training, network, head_layer, strides=(4, 8, 16))
             self.model = SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors)
             self.prepare(
                 training,
@@ -220,7 +243,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
                 jigsaw,
                 {**simulation, "texture_root": texture_root, "foreground": foreground},
                 {"batch_size": jigsaw_batch_size, "epochs": jigsaw_epochs, "steps": jigsaw_steps},
-                jigsaw_learning_rate,
+                tuning,
                 [Phase(MEMORY, 32, epochs=1, whole=True), Phase(ADAPTATION, batch_size, epochs=epochs)],
                 seed,
             )

@@ -16,6 +16,7 @@ from anomalib.visualization import Visualizer
 from torch import Tensor
 
 from anomalib_plugins.callbacks.phases import Phase, Step
+from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.components.patchcore import PatchcoreModel
@@ -58,6 +59,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
 
     Args:
         image_size: Height and width that images are resized to, in pixels, each at least 32.
+        center_crop: Height and width to cut out of their middle, ``[224, 224]`` in the paper; ``None`` keeps the
+            border, where defects may be.
         backbone: Network, as timm calls it.
         layers: Its stages that describe a patch; ``None`` takes those of strides 8 and 16, a ResNet's ``layer2`` and
             ``layer3``.
@@ -65,8 +68,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         weights: File with them; ``None`` looks in the caches and downloads when training begins.
         shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
         pfam: PFAM: attention on the feature maps.
-        pfam_training: What trains the attention: the ``"jigsaw"``; or ``"none"``: it copies channels, without its part
-            over positions; ``"auto"`` has it trained where ``shape_bias`` runs the jigsaw anyway.
+        pfam_training: What trains the attention, which starts as the identity: the ``"jigsaw"``, or ``"none"``, which
+            leaves it out; ``"auto"`` has it trained where ``shape_bias`` runs the jigsaw anyway.
         network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "random"}``.
         texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
         foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
@@ -75,7 +78,16 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         jigsaw_epochs: Length of the jigsaw in passes over the images.
         jigsaw_steps: Its length in optimizer steps instead, with ``jigsaw_epochs`` null.
         jigsaw_batch_size: Normal images an optimizer step takes; each also comes with a defect.
-        jigsaw_learning_rate: Of SGD with momentum 0.9; a tenth from 80 % of the jigsaw on.
+        jigsaw_learning_rate: Learning rate of backbone and attention in SGD with momentum 0.9; a tenth from 80 % of the
+            jigsaw on.
+        jigsaw_head_learning_rate: Learning rate of its classifier, which falls alike; ``None`` is that of the backbone.
+        jigsaw_warmup: Share of the jigsaw, at its beginning, in which only the classifier learns.
+        head_layer: Stage whose mean features the classifier sees; later stages do not learn. ``None`` takes the end of
+            the network. A stage that the weights file lacks is refused.
+        backbone_bn: ``"eval"`` keeps the statistics of the backbone's normalisation layers; ``"train"`` replaces them
+            by those of the jigsaw's images.
+        weight_interpolation: Share of the tuned weights in the backbone that is kept; the rest are those it started
+            from (WiSE-FT).
         coreset_sampling_ratio: Share of all patches that is kept; at least ``num_neighbors`` are.
         num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
@@ -96,6 +108,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
     def __init__(
         self,
         image_size: Sequence[int] = (256, 256),
+        center_crop: Sequence[int] | None = None,
         backbone: str = "wide_resnet50_2",
         layers: Sequence[str] | None = None,
         pre_trained: bool = True,
@@ -111,7 +124,12 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         jigsaw_epochs: int | None = 30,
         jigsaw_steps: int | None = None,
         jigsaw_batch_size: int = 16,
-        jigsaw_learning_rate: float = 1e-3,
+        jigsaw_learning_rate: float = 5e-5,
+        jigsaw_head_learning_rate: float | None = 1e-2,
+        jigsaw_warmup: float = 0.2,
+        head_layer: str | None = None,
+        backbone_bn: BatchNorm = "eval",
+        weight_interpolation: float = 0.5,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         search: Search = "exact",
@@ -123,10 +141,15 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         training = training_of(pfam_training, get_args(PfamTraining), shape_bias)
+        tuning = FineTuning(
+            jigsaw_learning_rate, jigsaw_head_learning_rate, jigsaw_warmup, backbone_bn, weight_interpolation
+        )
         network, jigsaw, simulation = nested(network, jigsaw, simulation)
-        pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
+        if pre_processor is True:
+            pre_processor = self.configure_pre_processor(image_size, center_crop)
         # Plain ones: checkpoints are read with weights_only=True.
         image_size, layers = check_size(image_size), layers and list(layers)
+        center_crop = center_crop and list(center_crop)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -134,7 +157,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            extractor = extractor_of(backbone, layers, pfam, training, network)
+            extractor = extractor_of(backbone, layers, pfam, training, network, head_layer)
             self.model = SbmPfamPatchcoreModel(extractor, num_neighbors, search)
             self.prepare(
                 training,
@@ -142,7 +165,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
                 jigsaw,
                 {**simulation, "texture_root": texture_root, "foreground": foreground},
                 {"batch_size": jigsaw_batch_size, "epochs": jigsaw_epochs, "steps": jigsaw_steps},
-                jigsaw_learning_rate,
+                tuning,
                 [Phase(MEMORY, 32, epochs=1, whole=True)],
                 seed,
             )

@@ -82,7 +82,7 @@ def test_models_know_their_arguments_and_have_the_papers_schedule(path: Path) ->
         signature = inspect.signature(getattr(anomalib.models, job.model_name))
         signature.bind(**arguments)
         if path.stem != "smoke":
-            assert arguments.keys() <= {"seed", "coreset_sampling_ratio", "shape_bias"}
+            assert arguments.keys() <= {"seed", "coreset_sampling_ratio", "shape_bias", "pfam_training"}
     if path.stem.startswith("sbm_pfam"):
         assert {job.model["init_args"]["shape_bias"] for job in jobs(path)} == {path.stem.endswith("objects")}
 

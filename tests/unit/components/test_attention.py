@@ -111,15 +111,19 @@ def test_mfcsam_joins_four_scales_of_a_quarter_of_the_channels():
         mapped = F.conv2d(x, convolution.weight, padding=kernel // 2, groups=groups)
         assert convolution.weight.shape == (16, 64 // groups, kernel, kernel)
         parts.append(position(frequency(mapped)))
-    assert_close(module(x), torch.cat(parts, dim=1))
+    assert_close(module(x), torch.stack(parts, dim=2).flatten(1, 2))  # the branches' channels in turn
     assert module(x).shape == x.shape
 
 
-def test_without_positions_it_is_what_it_is_before_positions_are_trained():
-    whole, less, x = Mfcsam(64, 14), Mfcsam(64, 14, positions=False), features(2, 64, 9, 6)
-    less.load_state_dict({name: value for name, value in whole.state_dict().items() if name in less.state_dict()})
-    assert torch.equal(less(x), whole(x))
-    assert not any(isinstance(module, PositionAttention) for module in less.modules())
+@pytest.mark.parametrize("channels", [16, 24, 40, 112, 256])
+def test_it_can_start_as_the_identity_of_all_channels_and_leave_it(channels):
+    module, x = Mfcsam(channels, 14, identity=True), features(2, channels, 9, 6)
+    out = module(x)
+    assert torch.equal(out, x)
+    out.square().sum().backward()
+    assert all(branch[0].weight.grad.count_nonzero() > 0 for branch in module.branches)
+    assert all(branch[2].scale.grad != 0 for branch in module.branches)
+    assert any(branch[1].gate[2].weight.grad.count_nonzero() > 0 for branch in module.branches)
 
 
 def test_groups_that_do_not_divide_the_channels_become_fewer():

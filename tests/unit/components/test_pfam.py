@@ -22,7 +22,7 @@ def images():
 @pytest.fixture(scope="module")
 def extractor():
     torch.manual_seed(0)
-    return PfamExtractor("resnet18").eval()
+    return PfamExtractor("resnet18", init="random").eval()
 
 
 @pytest.mark.parametrize(("backbone", "parameters"), [("resnet18", 520_136), ("wide_resnet50_2", 8_303_624)])
@@ -33,11 +33,31 @@ def test_it_has_as_many_parameters_as_the_equations(backbone, parameters):
 
 
 @pytest.mark.parametrize(
+    ("backbone", "layers", "refined"),
+    [
+        ("resnet18", LAYERS, ["layer1", "layer3"]),
+        ("mobilenetv2_100", ("blocks.1", "blocks.2", "blocks.4"), ["blocks_1", "blocks_4"]),
+        ("tf_efficientnet_lite0", ("blocks.2", "blocks.4"), ["blocks_4"]),
+        ("vit_tiny_patch16_224", ("blocks.2", "blocks.5"), ["blocks_5"]),
+    ],
+)
+@torch.no_grad()
+def test_at_first_attention_changes_nothing_with_any_network(backbone, layers, refined, images):
+    module = PfamExtractor(backbone, layers).eval()
+    plain = PfamExtractor(backbone, layers, pfam=False).eval()
+    plain.backbone.load_state_dict(module.backbone.state_dict())
+    assert list(module.refine) == refined
+    for got, expected in zip(module(images).items(), plain(images).items(), strict=True):
+        assert got[0] == expected[0]
+        assert_close(got[1], expected[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("backbone", "layers"), [("resnet18", LAYERS), ("mobilenetv2_100", ("blocks.1", "blocks.2", "blocks.4"))]
 )
-def test_maps_keep_names_and_shapes_with_any_network(backbone, layers, images):
+def test_random_attention_keeps_names_and_shapes(backbone, layers, images):
     plain = PfamExtractor(backbone, layers, pfam=False).eval()
-    refined = PfamExtractor(backbone, layers, low=layers[0], high=layers[2]).eval()
+    refined = PfamExtractor(backbone, layers, init="random").eval()
     maps = refined(images)
     assert {name: each.shape for name, each in maps.items()} == {name: x.shape for name, x in plain(images).items()}
     assert [each.shape[1] for each in maps.values()] == refined.out_dims
@@ -66,22 +86,20 @@ def test_concat_doubles_the_channels_of_the_low_map(images):
     assert module(images)["layer1"].shape[1] == module.out_dims[0] == 128
 
 
-@torch.no_grad()
-def test_dirac_begins_with_copies_of_channels(images):
-    module = PfamExtractor("resnet18", init="dirac").eval()
-    low = module.backbone.features(images)[0]
-    attend = module.refine["layer1"].attend
-    assert_close(module(images)["layer1"], attend(low))  # the 1 x 1 convolution gives nothing
-    first, second = attend.branches[0], attend.branches[1]
-    assert_close(first(low), first[1](low[:, :16]))
-    assert_close(second[0](low), low.unflatten(1, (4, 16))[:, :, :4].flatten(1, 2))
-
-
 def test_the_detectors_loss_trains_the_attention_and_not_the_backbone(images):
     module = PfamExtractor("resnet18").eval()
     sum(each.square().sum() for each in module(images).values()).backward()
     assert all(each.grad is None for each in module.backbone.parameters())
     assert all(each.grad is not None for each in module.refine.parameters())
+
+
+@torch.no_grad()
+def test_the_pretext_can_end_at_a_stage(images):
+    module = PfamExtractor("resnet18", LAYERS[:2], high="layer2", head="layer3").eval()
+    means = [each.mean(dim=(2, 3)) for each in [*module(images).values(), module.backbone._maps(images, ["layer3"])[0]]]
+    assert module.width == 64 + 128 + 256
+    assert_close(module.pooled(images), torch.cat(means, dim=1))
+    assert_close(module.backbone(images), means[2])
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -120,11 +138,11 @@ def test_features_come_in_the_order_of_the_layers(images):
     ("arguments", "message"),
     [
         ({"combine": "max"}, r"combine must be one of \('sum', 'concat'\), got 'max'"),
-        ({"init": "zero"}, r"init must be one of \('random', 'dirac'\), got 'zero'"),
-        ({"layers": ["layer2"]}, r"low='layer1' and high='layer3' must be two stages, at least one"),
+        ({"init": "zero"}, r"init must be one of \('identity', 'random'\), got 'zero'"),
+        ({"layers": ["layer2"]}, r"at least one of them among the layers \('layer2',\), got low=None and high=None"),
         ({"low": "layer77"}, r"low and high must be stages of resnet18, .* got \['layer77'\]"),
-        ({"backbone": "vit_tiny_patch16_224", "layers": ["blocks.2"]}, "is a transformer: take a convolutional"),
-        ({"low": "layer3"}, r"low='layer3' and high='layer3' must be two stages"),
+        ({"low": "layer3"}, r"PFAM needs two different stages .* got low='layer3' and high='layer3'"),
+        ({"head": "layer9"}, "head_layer must be one of act1, layer1, .*, got 'layer9'"),
         ({"layers": ["layer9"]}, r"layers must be different ones of act1, layer1, layer2, layer3, layer4"),
         ({"backbone": "resnet19"}, "timm has no network 'resnet19'; did you mean 'resnet1"),
     ],

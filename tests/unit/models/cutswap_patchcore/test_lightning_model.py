@@ -22,7 +22,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components import backbone as backbone_module
 from anomalib_plugins.components.saliency import LayerCam
-from anomalib_plugins.components.weights import load_backbone
+from anomalib_plugins.components.weights import Unloaded, load_backbone
 from anomalib_plugins.models import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
 from anomalib_plugins.synthesis import CutPaste
@@ -37,6 +37,7 @@ SHORT = {
     "saliency_layers": LAYERS,
     "steps": 4,
     "batch_size": 4,
+    "learning_rate": 0.03,  # from random weights
     "freeze_steps": 0,
     "coreset_sampling_ratio": 0.1,
     "seed": 0,
@@ -213,14 +214,33 @@ def test_the_backbone_learns_after_its_frozen_steps_which_shorten_with_the_sched
     assert learns == [False] * frozen + [True] * frozen
 
 
-@pytest.mark.parametrize(("batch_norm", "moves"), [("train", True), ("eval", False)])
-def test_batch_statistics_move_where_they_should(data, batch_norm, moves):
-    model = CutSwapPatchcore(**SHORT, backbone_bn=batch_norm)
+@pytest.mark.parametrize(("options", "moves"), [({"backbone_bn": "train"}, True), ({}, False)])
+def test_batch_statistics_move_only_if_wanted(data, options, moves):
+    model = CutSwapPatchcore(**SHORT, **options)
     before = state(model.model.backbone)
     fit(model, data)
     changed = moved(before, model.model.backbone)
     assert any("running" in name for name in changed) == moves
     assert any("weight" in name for name in changed)
+
+
+def test_the_head_can_end_at_a_stage_and_learn_faster(data):
+    model = CutSwapPatchcore(**SHORT, head_layer="layer3", head_learning_rate=0.3)
+    assert model.head[0].in_features == 256
+    assert [group["lr_scale"] for group in model.configure_optimizers().param_groups] == [1, pytest.approx(10)]
+    before = state(model.model.backbone.network)
+    fit(model, data)
+    changed = {name.partition(".")[0] for name in moved(before, model.model.backbone.network)}
+    assert "layer3" in changed
+    assert "layer4" not in changed
+
+
+def test_the_log_says_how_far_features_drift(data, monkeypatch):
+    model, logged = CutSwapPatchcore(**SHORT | {"steps": 11}), defaultdict(list)
+    monkeypatch.setattr(model, "log", lambda name, value, **_: logged[name].append(float(value)))
+    fit(model, data)
+    first, last = logged["cosine_to_start/layer3"]
+    assert last < first <= 1.001
 
 
 def test_patches_lie_where_the_image_was_salient(data, monkeypatch):
@@ -276,7 +296,9 @@ def test_saliency_of_the_backbone_follows_the_class_its_weights_know(spoil, targ
     state = network.state_dict()
     spoil(state)
     torch.save(state, tmp_path / "weights.pth")
-    model = CutSwapPatchcore(**SHORT | {"backbone": "resnet10t", "weights": tmp_path / "weights.pth"})
+    model = CutSwapPatchcore(
+        **SHORT | {"backbone": "resnet10t", "head_layer": "layer3", "weights": tmp_path / "weights.pth"}
+    )
     model.setup("fit")
     cam, images = model.pretext._cam, torch.rand(2, 3, 64, 64)
     assert cam.target == target
@@ -330,6 +352,7 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
         ])
         to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
     options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
+    options |= {"backbone_bn": "train"}  # from random weights
     model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
     logged = defaultdict(list)
     model.log = lambda name, value, **_: logged[name].append(float(value))
@@ -382,7 +405,7 @@ def test_no_constructor_waits_for_a_download(data, monkeypatch):
 
 def test_weights_are_loaded_once(monkeypatch):
     loads = []
-    monkeypatch.setattr(backbone_module, "load_backbone", lambda *_, **__: loads.append(1))
+    monkeypatch.setattr(backbone_module, "load_backbone", lambda *_, **__: loads.append(1) or Unloaded([], []))
     monkeypatch.setattr(backbone_module, "read_tensors", lambda *_: {})
     model = CutSwapPatchcore(**SHORT | {"pre_trained": True})
     model.setup("fit")
@@ -496,7 +519,7 @@ def test_the_head_starts_from_the_seed():
         ({"k": 2.5}, ValueError, "k must be from 1 to 64 clusters, got 2.5"),
         ({"saliency_layers": ["layer1", "layer1"]}, ValueError, "must be different ones of"),
         ({"saliency_margin": -1}, ValueError, "saliency_margin must be at least 0 pixels, got -1"),
-        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0"),
+        ({"learning_rate": math.nan}, ValueError, "learning rates of backbone and head must be above 0"),
         ({"steps": 5, "freeze_steps": 5}, ValueError, "freeze_steps=5 leaves the backbone none of the 5 steps"),
         ({"cluster": "top"}, ValueError, "cluster must be one of"),
         ({"anchor_strategy": "sort"}, ValueError, "anchor_strategy must be one of"),
@@ -505,9 +528,11 @@ def test_the_head_starts_from_the_seed():
         ({"steps": 3, "epochs": 3}, ValueError, "phase 'pretext' needs epochs or steps"),
         ({"steps": None}, ValueError, "phase 'pretext' needs epochs or steps"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"learning_rate": 0}, ValueError, "learning_rate must be above 0"),
-        ({"freeze_steps": -1}, ValueError, "freeze_steps at least 0"),
+        ({"learning_rate": 0}, ValueError, "learning rates of backbone and head must be above 0"),
+        ({"freeze_steps": -1}, ValueError, "freeze_steps must be at least 0"),
         ({"backbone_bn": "off"}, ValueError, "backbone_bn must be .* got 'off'"),
+        ({"head_learning_rate": 0}, ValueError, "learning rates of backbone and head must be above 0, got 0.03 and 0"),
+        ({"head_layer": "layer9"}, ValueError, "head_layer must be one of act1, .* got 'layer9'"),
         ({"coreset_sampling_ratio": 0}, ValueError, "coreset_sampling_ratio must be above 0"),
         ({"max_bank_size": 0}, ValueError, "max_bank_size must be at least 1 patch"),
         ({"num_neighbors": 0}, ValueError, "num_neighbors must be at least 1"),

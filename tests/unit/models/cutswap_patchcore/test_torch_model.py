@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from anomalib_plugins.components import backbone as backbones
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.weights import Unloaded
 from anomalib_plugins.models.cutswap_patchcore.head import PretextHead
 from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
 
@@ -161,7 +162,11 @@ def test_layers_must_be_stages_of_the_network(layers):
 def test_loads_torchvisions_weights_for_networks_both_know(monkeypatch):
     given = Backbone().network.state_dict()
     asked = []
-    monkeypatch.setattr(backbones, "load_backbone", lambda module, name, weights, prefix: asked.append((name, weights)))
+    monkeypatch.setattr(
+        backbones,
+        "load_backbone",
+        lambda module, name, weights, prefix: asked.append((name, weights)) or Unloaded([], []),
+    )
     Backbone().load()
     assert asked == [("resnet18", None)]
     assert given

@@ -9,8 +9,10 @@ import pytest
 import torch
 from anomalib.data import ImageBatch, ImageItem
 from lightning.pytorch import Trainer
+from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
+from anomalib_plugins.components.attention import FrequencyAttention
 from anomalib_plugins.models.sbm_pfam import SbmPfamCfa, SbmPfamPadim, SbmPfamPatchcore
 
 SIZE = (32, 32)
@@ -21,6 +23,8 @@ SHORT = {
     "jigsaw": {"orders": 3},
     "jigsaw_epochs": 1,
     "jigsaw_batch_size": 2,
+    "jigsaw_learning_rate": 1e-3,
+    "jigsaw_warmup": 0.0,
     "seed": 0,
 }
 MODELS = {
@@ -53,12 +57,6 @@ def fit(model, **trainer):
     return {name for name, each in before.items() if not torch.equal(each, after[name])}
 
 
-def copies_channels(model):
-    """Whether the attention's kernels are ones and zeros."""
-    kernels = [each for each in model.extractor.refine.parameters() if each.ndim == 4 and each.shape[-1] > 1]
-    return {number for each in kernels for number in each.unique().tolist()} == {0, 1}
-
-
 def parts(changed):
     return {name.partition(".")[0] for name in changed}
 
@@ -66,20 +64,91 @@ def parts(changed):
 @every_model
 @pytest.mark.parametrize("shape_bias", [False, True])
 def test_the_jigsaw_changes_the_backbone_only_with_shape_bias(cls, shape_bias):
-    model = build(cls, shape_bias=shape_bias, pfam_training="jigsaw")
+    model = build(cls, shape_bias=shape_bias, pfam_training="jigsaw", backbone_bn="train")
     changed = fit(model)
     assert parts(changed) == ({"backbone", "refine"} if shape_bias else {"refine"})
     assert [phase.name for phase in model.schedule.phases][:2] == ["jigsaw", "memory"]
 
 
 @every_model
-def test_untrained_attention_stays_as_it_was(cls):
-    model = build(cls, shape_bias=False, pfam_training="none")
+def test_statistics_of_the_backbone_stay_unless_wanted(cls):
+    assert not any("running" in name for name in fit(build(cls)))
+
+
+@every_model
+def test_random_attention_that_nothing_trains_stays_as_it_was(cls):
+    model = build(cls, shape_bias=False, pfam_training="none", network={"init": "random"})
+    assert len(model.extractor.refine) > 0
     assert fit(model) == set()
-    assert not any("scale" in name for name, _ in model.extractor.refine.named_parameters())  # of positions
-    assert copies_channels(model)
     assert model.schedule.phases[0].name == "memory"
     assert model.preview_anomalies(torch.rand(1, 3, *SIZE)) is None
+
+
+@every_model
+@torch.no_grad()
+def test_attention_that_nothing_trains_is_no_attention(cls):
+    scores = []
+    for options in ({"pfam": False}, {"pfam_training": "none"}):
+        model = build(cls, shape_bias=False, **options)
+        with torch.enable_grad():
+            fit(model)
+        scores.append(model.model.eval()(torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(1))))
+    assert_close(scores[0].anomaly_map, scores[1].anomaly_map, rtol=0, atol=1e-4)
+    assert_close(scores[0].pred_score, scores[1].pred_score, rtol=0, atol=1e-4)
+
+
+@every_model
+def test_the_classifier_can_end_at_a_stage_and_learn_faster(cls):
+    model = build(cls, head_layer="layer3", pfam=False)
+    assert model.head.in_features == 256
+    assert [group["lr_scale"] for group in model.configure_optimizers()[0].param_groups] == [1, pytest.approx(10)]
+    changed = fit(model)
+    assert any("layer3" in name for name in changed)
+    assert not any("layer4" in name for name in changed)
+
+
+def test_the_backbone_waits_for_the_classifier():
+    learns, model = [], build(SbmPfamPatchcore, jigsaw_warmup=0.5)
+    descend = model.manual_backward
+    model.manual_backward = lambda loss: (
+        descend(loss),
+        learns.append(model.extractor.backbone.network.conv1.weight.grad is not None),
+    )
+    fit(model)
+    assert learns == [False, True]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_tuned_weights_are_interpolated_with_the_start_once(share):
+    tuned, mixed = (
+        build(SbmPfamPatchcore, weight_interpolation=1.0),
+        build(SbmPfamPatchcore, weight_interpolation=share),
+    )
+    start = mixed.extractor.backbone.network.conv1.weight.detach().clone()
+    for model in (tuned, mixed):
+        fit(model)
+    expected = start + share * (tuned.extractor.backbone.network.conv1.weight - start)
+    assert_close(mixed.extractor.backbone.network.conv1.weight, expected)
+    mixed.tuning.finish(mixed.extractor.backbone)
+    assert_close(mixed.extractor.backbone.network.conv1.weight, expected)
+
+
+def test_the_log_says_how_far_features_drift(monkeypatch):
+    model, logged = build(SbmPfamPatchcore, jigsaw_learning_rate=0.5, jigsaw_steps=11, jigsaw_epochs=None), {}
+    monkeypatch.setattr(model, "log", lambda name, value, **_: logged.setdefault(name, []).append(float(value)))
+    fit(model)
+    first, last = logged["cosine_to_start/layer2"]
+    assert last < first <= 1.001
+    assert len(logged["jigsaw_accuracy"]) == 11
+
+
+def test_a_jigsaw_through_stages_that_the_weights_lack_is_refused(tmp_path):
+    network = build(SbmPfamPatchcore).extractor.backbone.network.state_dict()
+    torch.save({name: each for name, each in network.items() if "layer4.1" not in name}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"lack layer4\.1\.conv1.*Set head_layer: layer3, or name a complete file"):
+        fit(build(SbmPfamPatchcore, weights=tmp_path / "weights.pt"))
+    assert fit(build(SbmPfamPatchcore, weights=tmp_path / "weights.pt", head_layer="layer3"))
+    assert fit(build(SbmPfamPatchcore, weights=tmp_path / "weights.pt", shape_bias=False)) == set()
 
 
 @pytest.mark.parametrize("cls", [SbmPfamPadim, SbmPfamPatchcore])
@@ -91,8 +160,9 @@ def test_attention_is_trained_where_the_jigsaw_runs_anyway(cls, shape_bias):
 
 @every_model
 def test_how_attention_begins_can_be_chosen(cls):
-    assert not copies_channels(build(cls, pfam_training="none", network={"init": "random"}))
-    assert copies_channels(build(cls, pfam_training="jigsaw", network={"init": "dirac"}))
+    for init, gain in (("random", 1), ("identity", 2)):
+        model = build(cls, pfam_training="jigsaw", network={"init": init})
+        assert {each.gain for each in model.modules() if isinstance(each, FrequencyAttention)} == {gain}
 
 
 @every_model
@@ -163,10 +233,18 @@ def test_a_memory_that_is_too_large_is_refused_before_training():
     ("options", "error", "message"),
     [
         ({"pfam_training": "joint"}, ValueError, "pfam_training must be one of .*'jigsaw', 'none'.*, got 'joint'"),
-        ({"jigsaw_learning_rate": 0}, ValueError, "jigsaw_learning_rate must be above 0, got 0"),
+        (
+            {"jigsaw_learning_rate": 0},
+            ValueError,
+            "learning rates of .* must be above 0, got 0 and 0.01",
+        ),
+        ({"weight_interpolation": 0}, ValueError, "weight_interpolation must be above 0 and at most 1, got 0"),
+        ({"jigsaw_warmup": 1}, ValueError, r"warmup must be in \[0, 1\), a share of the pretext's steps, got 1"),
+        ({"center_crop": [33, 32]}, ValueError, r"center_crop \(33, 32\) must fit into image_size \(32, 32\)"),
+        ({"backbone_bn": "off"}, ValueError, "backbone_bn must be one of .* got 'off'"),
         ({"jigsaw_steps": 3}, ValueError, "phase 'jigsaw' needs epochs or steps"),
         ({"jigsaw": {"seed": 1}}, TypeError, "Jigsaw has no option 'seed' here"),
-        ({"network": {"inits": "dirac"}}, TypeError, "PfamExtractor has no option 'inits' here; did you mean 'init'"),
+        ({"network": {"inits": "random"}}, TypeError, "PfamExtractor has no option 'inits' here; did you mean 'init'"),
         ({"simulation": {"foreground": "auto"}}, TypeError, "SimulatedAnomaly has no option 'foreground' here"),
         ({"texture_root": "nowhere"}, FileNotFoundError, "nowhere"),
         ({"weights": "nowhere.pt"}, FileNotFoundError, "weights file nowhere.pt does not exist"),

@@ -1,0 +1,120 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""How a pretext fine-tunes a pretrained backbone without losing what it knows."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anomalib_plugins.components.backbone import Backbone
+
+BatchNorm = Literal["eval", "train"]
+
+
+class FineTuning:
+    """Settings of a pretext's fine-tuning, and the backbone it started from.
+
+    Args:
+        learning_rate: Learning rate of the backbone.
+        head_learning_rate: Learning rate of the head; ``None`` is that of the backbone.
+        warmup: Share of the pretext in which only the head learns, in ``[0, 1)``.
+        batch_norm: ``"eval"`` keeps the statistics of the backbone's normalisation layers, ``"train"`` replaces them
+            by those of the pretext's images.
+        interpolation: Share of the tuned weights in those that are kept, above 0 and at most 1; the rest are those of
+            the start (WiSE-FT, Wortsman et al., 2022).
+
+    Attributes:
+        pending: Whether the backbone has learned and is not yet interpolated.
+
+    Raises:
+        ValueError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        head_learning_rate: float | None = None,
+        warmup: float = 0.0,
+        batch_norm: BatchNorm = "eval",
+        interpolation: float = 1.0,
+    ) -> None:
+        head_learning_rate = learning_rate if head_learning_rate is None else head_learning_rate
+        if not learning_rate > 0 or not head_learning_rate > 0:
+            msg = f"learning rates of backbone and head must be above 0, got {learning_rate} and {head_learning_rate}"
+            raise ValueError(msg)
+        if not 0 <= warmup < 1:
+            msg = f"warmup must be in [0, 1), a share of the pretext's steps, got {warmup}"
+            raise ValueError(msg)
+        if batch_norm not in get_args(BatchNorm):
+            msg = f"backbone_bn must be one of {get_args(BatchNorm)}, got {batch_norm!r}"
+            raise ValueError(msg)
+        if not 0 < interpolation <= 1:
+            msg = f"weight_interpolation must be above 0 and at most 1, got {interpolation}"
+            raise ValueError(msg)
+        self.learning_rate, self.head_learning_rate = learning_rate, head_learning_rate
+        self.warmup, self.batch_norm, self.interpolation = warmup, batch_norm, interpolation
+        self.pending = False
+        self._start: Backbone | None = None
+
+    def begin(self, backbone: Backbone) -> None:
+        """Remember the weights that training begins with.
+
+        Args:
+            backbone: The network before the first step, and before a checkpoint is restored.
+
+        Raises:
+            ValueError: If gradients would pass through stages that its weights file lacks.
+        """
+        backbone.refuse_random()
+        self.pending = False
+        self._start = copy.deepcopy(backbone).eval().requires_grad_(requires_grad=False)
+
+    def groups(self, backbone: Iterable[nn.Parameter], head: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+        """Parameter groups of an optimizer; ``lr_scale`` is a group's learning rate over the backbone's.
+
+        Args:
+            backbone: Parameters that were trained before.
+            head: Parameters that start at random.
+        """
+        scale = self.head_learning_rate / self.learning_rate
+        return [{"params": list(backbone), "lr_scale": 1.0}, {"params": list(head), "lr_scale": scale}]
+
+    @torch.no_grad()
+    def similarity(self, backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
+        """How near features are to those of the start: 1 at first, lower the further they drift.
+
+        Args:
+            backbone: The network now.
+            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+
+        Returns:
+            Mean cosine of each layer's features and its features at the start, by the layer's name.
+        """
+        if self._start is None:
+            return {}
+        was_training = backbone.training
+        now, start = backbone.eval().features(images), self._start.to(images.device).features(images)
+        backbone.train(was_training)
+        return {
+            layer: F.cosine_similarity(new.float(), old.float(), dim=1).mean()
+            for layer, new, old in zip(backbone.layers, now, start, strict=True)
+        }
+
+    @torch.no_grad()
+    def finish(self, backbone: Backbone) -> None:
+        """Interpolate start and tuned weights once, and free the start's memory.
+
+        Args:
+            backbone: The network after the pretext.
+        """
+        if self.pending and self._start is not None:
+            start = self._start.network.state_dict()
+            for name, each in backbone.network.state_dict().items():
+                if each.is_floating_point():
+                    each.copy_(torch.lerp(start[name].to(each.device), each, self.interpolation))
+        self.pending, self._start = False, None
