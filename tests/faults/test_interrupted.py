@@ -41,7 +41,9 @@ class SendAll(Send):
 
     def on_train_batch_start(self, trainer, *_):
         if trainer.fit_loop.total_batch_idx == self.batch:
-            os.killpg(0, self.number)
+            # By another process: torch takes a SIGTERM of the parent for the end of the work.
+            kill = f"kill -{int(self.number)} -{os.getpgrp()}"
+            subprocess.run(["sh", "-c", kill], start_new_session=True, check=True)
             time.sleep(1)
 
 
