@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
+from anomalib_plugins.components.inference import usable
 from anomalib_plugins.inspection.findings import Files, Finding, findings, look_at
 from anomalib_plugins.inspection.folders import folder_faults, unread_beside
 from anomalib_plugins.inspection.photos import leave_out, makes_anomalies, photos_of, where
@@ -90,18 +91,21 @@ class DataCheck(Callback):
         self._trained |= {file.digest.hex() for photo, file in self._files.usable() if photo.split == "train"}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Refuse images that augmentations have made NaN or infinite, before the weights learn of it.
+        """Refuse images that augmentations have made NaN, infinite or of another scale, before the weights learn of it.
 
         Raises:
             DataCheckError: If there are any.
         """
         del trainer, pl_module
         images = getattr(batch, "image", None)
-        if images is None or torch.isfinite(images).all():
+        if images is None or usable(images).all():
             return
-        broken = (~torch.isfinite(images).flatten(1).all(dim=1)).nonzero().flatten().tolist()
+        broken = (~usable(images)).nonzero().flatten().tolist()
         paths = getattr(batch, "image_path", None) or [f"image {row}" for row in range(len(images))]
-        what = f"{len(broken)} of {len(images)} images of training batch {batch_idx} hold NaN or infinity"
+        low, high = images[broken].aminmax()
+        hold = f"pixels from {low:.4g} to {high:.4g} in place of 0 to 1"
+        hold = hold if torch.isfinite(images).all() else "NaN or infinity"
+        what = f"{len(broken)} of {len(images)} images of training batch {batch_idx} hold {hold}"
         way_out = "Their files do not: look at the augmentations."
         raise DataCheckError(str(Finding(what, {str(paths[row]): "" for row in broken}, way_out)))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BROKEN_SCORE = 2.0
+MARGIN = 0.5  # how far outside [0, 1] a pixel may lie: a bicubic resize gets to 0.45
 
 
 def top_k_score(anomaly_map: Tensor, k: int = 100) -> Tensor:
@@ -68,7 +69,7 @@ def never_normal(
     anomaly_map: Tensor,
     value: float = BROKEN_SCORE,
 ) -> tuple[Tensor, Tensor]:
-    """Let no image with a NaN or an infinity pass as normal.
+    """Let no image with a NaN, an infinity or pixels far outside ``[0, 1]`` pass as normal.
 
     Comparisons with NaN are false, so a broken image would be labelled normal. Neither does NaN reliably reach the
     output: ReLU, max-pooling and the kernels of some runtimes swallow it. So the input itself is looked at.
@@ -83,23 +84,65 @@ def never_normal(
             with: infinity would press all other scores to one value. The default suits probabilities.
 
     Returns:
-        The scores and maps, unchanged for images whose pixels and score are finite.
+        The scores and maps, unchanged for images that are usable and have a finite score.
     """
-    finite = torch.isfinite(images).flatten(1).all(dim=1) & torch.isfinite(pred_score)  # (N,)
-    score = pred_score.masked_fill(~finite, value)
-    return score, anomaly_map.masked_fill(~finite[:, None, None, None], value)
+    fine = usable(images) & torch.isfinite(pred_score)  # (N,)
+    score = pred_score.masked_fill(~fine, value)
+    return score, anomaly_map.masked_fill(~fine[:, None, None, None], value)
 
 
-def spread_non_finite(images: Tensor) -> Tensor:
-    """Fill images that hold a NaN or an infinity with NaN, so that no resizing can step over the broken pixels.
+def as_rgb(images: Tensor) -> Tensor:
+    """Images as files are read: RGB in floating point.
 
-    Whatever resizes images may skip pixels, as anomalib's pre-processor does in exported models.
+    Args:
+        images: Grey, RGB or RGBA ``(N, 1 | 3 | 4, H, W)``; bytes are divided by 255.
+
+    Returns:
+        ``(N, 3, H, W)``; RGBA loses its last channel.
+
+    Raises:
+        TypeError: If the pixels are other whole numbers, whose scale nobody knows.
+        ValueError: If the shape is another.
+
+    Example:
+        >>> as_rgb(torch.full((1, 1, 32, 32), 255, dtype=torch.uint8)).shape
+        torch.Size([1, 3, 32, 32])
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in {1, 3, 4}:
+        got = tuple(images.shape) if hasattr(images, "shape") else type(images).__name__
+        msg = f"images must be a tensor of shape (N, 3, H, W), got {got}"
+        raise ValueError(msg)
+    if images.dtype == torch.uint8:
+        images = images.float() / 255
+    if not images.is_floating_point():
+        msg = f"pixels must be floats in [0, 1] or uint8, got {images.dtype}: divide them by the camera's largest value"
+        raise TypeError(msg)
+    return images[:, :3] if images.shape[1] == 4 else images.expand(-1, 3, -1, -1)
+
+
+def usable(images: Tensor) -> Tensor:
+    """Whether each image has nothing but numbers in ``[0, 1]``, give or take what resizing overshoots.
+
+    Pixels of another scale (0 to 255, or normalised) make some networks call every defect normal.
 
     Args:
         images: ``(N, C, H, W)``, floating point.
 
     Returns:
-        ``(N, C, H, W)``; finite images are unchanged.
+        ``(N,)``.
     """
-    finite = torch.isfinite(images).flatten(1).all(dim=1)  # (N,)
-    return images.masked_fill(~finite[:, None, None, None], torch.nan)
+    return ((images - 0.5).abs() < 0.5 + MARGIN).flatten(1).all(dim=1)  # a NaN is not below anything
+
+
+def spread_unusable(images: Tensor) -> Tensor:
+    """Fill images that are not :func:`usable` with NaN, so that no resizing can step over the pixels that say so.
+
+    Whatever resizes images may skip pixels, and averages the others.
+
+    Args:
+        images: ``(N, C, H, W)``, floating point.
+
+    Returns:
+        ``(N, C, H, W)``; usable images are unchanged.
+    """
+    return images.masked_fill(~usable(images)[:, None, None, None], torch.nan)

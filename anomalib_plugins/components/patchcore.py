@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.memory_bank import MemoryBank, Search
+from anomalib_plugins.components.tiling import cut, merge
 
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
@@ -53,11 +54,10 @@ class PatchcoreModel(ABC, nn.Module):
         Returns:
             Embeddings ``(N, C, h, w)``, float32.
         """
-        tiles = self.tiler.tile(images) if self.tiler else images
-        first, *rest = (self.pool(each) for each in self.features(tiles))
+        first, *rest = (self.pool(each) for each in self.features(cut(images, self.tiler)))
         scaled = [F.interpolate(each, size=first.shape[-2:], mode="bilinear") for each in rest]
         embedding = torch.cat([first, *scaled], dim=1).float()
-        return self.tiler.untile(embedding) if self.tiler else embedding
+        return merge(embedding, self.tiler, images.shape[-2:])
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
         """Score images, or embed patches for the memory bank in training mode.

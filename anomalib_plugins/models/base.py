@@ -6,13 +6,16 @@
 import inspect
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from anomalib import LearningType
 from anomalib.data import AnomalibDataModule, InferenceBatch
+from anomalib.data.utils import ValSplitMode
 from anomalib.metrics import Evaluator
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from omegaconf import OmegaConf
 from torch import Tensor
 from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
@@ -22,11 +25,16 @@ from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.callbacks.prediction_summary import PredictionSummary
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
-from anomalib_plugins.components.inference import spread_non_finite
+from anomalib_plugins.components.inference import as_rgb, spread_unusable, usable
 from anomalib_plugins.components.names import did_you_mean
-from anomalib_plugins.components.resize import AntialiasedPreProcessor
+from anomalib_plugins.components.resize import prepared
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
-from anomalib_plugins.models.quantization import quantize, tell_loss
+from anomalib_plugins.models.calibration import calibrate_on_training, lacks_threshold, tell_missing_threshold
+from anomalib_plugins.models.checkpoint import restored, write_down
+from anomalib_plugins.models.export import ExportModule
+
+if TYPE_CHECKING:
+    from anomalib.models import AnomalibModule
 
 MIN_IMAGE_SIZE = 32
 
@@ -72,11 +80,18 @@ def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: 
     return list(image_size)
 
 
-class PluginModule:
+def no_loaders() -> list[Any]:
+    """Loaders of no images; ``list`` itself has not what Lightning asks of a hook."""
+    return []
+
+
+class PluginModule(ExportModule):
     """Mixin in front of ``AnomalibModule``: ``class Slsg(PluginModule, AnomalibModule)``.
 
     It does not derive from ``AnomalibModule``, whose *direct* subclasses are anomalib's list of models.
     """
+
+    _scale_is_told = False
 
     @staticmethod
     def configure_pre_processor(
@@ -95,7 +110,7 @@ class PluginModule:
         size = check_size((256, 256) if image_size is None else image_size, smallest=1)
         resize = Resize(tuple(size), antialias=True)
         if center_crop is None:
-            return AntialiasedPreProcessor(transform=resize)
+            return PreProcessor(transform=resize)
         crop = check_size(center_crop, name="center_crop")
         if crop[0] > size[0] or crop[1] > size[1]:
             msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
@@ -156,52 +171,83 @@ class PluginModule:
             refuse_file(checkpoint_path, cls)
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
 
+    def setup(self, stage: str) -> None:
+        """Let a datamodule that splits no validation images off have none, which anomalib 2.7 forgets.
+
+        Args:
+            stage: What the trainer is about to do.
+        """
+        super().setup(stage)  # type: ignore[misc]
+        data = getattr(self.trainer, "datamodule", None)  # type: ignore[attr-defined]
+        if isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE:
+            data.val_dataloader = no_loaders
+
+    def on_train_epoch_end(self) -> None:
+        """Take thresholds from the training photos if validation has given none by the end."""
+        super().on_train_epoch_end()  # type: ignore[misc]
+        model = cast("AnomalibModule", self)
+        if model.trainer.should_stop and lacks_threshold(model):
+            calibrate_on_training(model, model.trainer.train_dataloader)
+
+    def on_test_start(self) -> None:
+        """Warn if labels mean nothing."""
+        super().on_test_start()  # type: ignore[misc]
+        tell_missing_threshold(cast("AnomalibModule", self))
+
+    def on_predict_start(self) -> None:
+        """Warn if labels mean nothing."""
+        super().on_predict_start()  # type: ignore[misc]
+        tell_missing_threshold(cast("AnomalibModule", self))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down what anomalib does not, see :mod:`anomalib_plugins.models.checkpoint`."""
+        super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
+        write_down(checkpoint, cast("AnomalibModule", self))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the checkpoint's tiles, and keep a pre-processor that it cannot hold.
+
+        Raises:
+            CheckpointError: If that was not given.
+        """
+        super().on_load_checkpoint(restored(checkpoint, cast("AnomalibModule", self)))  # type: ignore[misc]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mark images that no network may call normal, before a pre-processor averages their pixels.
+
+        Args:
+            batch: What the loader gave; training refuses such images, see :class:`DataCheck`.
+            dataloader_idx: Not used.
+        """
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)  # type: ignore[misc]
+        images = getattr(batch, "image", None)
+        if isinstance(images, Tensor) and not self.trainer.training:  # type: ignore[attr-defined]
+            batch.image = self._marked(images)
+        return batch
+
+    def _marked(self, images: Tensor) -> Tensor:
+        """Images that hold pixels of another scale become NaN, and the first of them are told of."""
+        if not (torch.compiler.is_compiling() or self._scale_is_told or usable(images).all()):
+            self._scale_is_told = True
+            low, high = images.aminmax()
+            rank_zero_warn(
+                f"Images have pixels from {low:.4g} to {high:.4g} in place of 0 to 1: they are judged anomalous. "
+                "Divide 8-bit pixels by 255, and do not normalise them. This is said once."
+            )
+        return spread_unusable(images)
+
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
         """Pre-process, predict and post-process, as an exported model does.
 
         Args:
-            batch: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+            batch: Images ``(N, 3, H, W)`` in ``[0, 1]``. Grey ones, RGBA and bytes are taken, too.
             args: Not used.
             kwargs: Not used.
-        """
-        # A pre-processor of the user's may sample pixels: a NaN between the samples would go unseen.
-        return super().forward(spread_non_finite(batch), *args, **kwargs)  # type: ignore[misc]
-
-    def to_onnx(
-        self,
-        export_root: Path | str,
-        model_file_name: str = "model",
-        input_size: tuple[int, int] | None = None,
-        **kwargs: Any,
-    ) -> Path:
-        """Export; with the default pre-processor the file takes images of any size.
-
-        Args:
-            export_root: Folder of the results.
-            model_file_name: Name of the file, without ending.
-            input_size: Height and width to fix the input to; ``None`` keeps it open.
-            kwargs: Of ``torch.onnx.export``.
 
         Raises:
-            ValueError: If nothing says how large the images are.
+            ValueError: If it has another shape.
+            TypeError: If the pixels are other whole numbers.
         """
-        if input_size is None and getattr(self, "input_size", None) is None:
-            msg = "a model without a resizing pre-processor needs input_size, e.g. --input_size '[256, 256]'"
-            raise ValueError(msg)
-        kwargs.setdefault(
-            "opset_version", 18
-        )  # what the exporter writes; anomalib asks for 14, which ends in a traceback
-        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[misc]
-
-    def _post_training_quantization_ov(self, model: Any, datamodule: AnomalibDataModule | None = None) -> Any:
-        """Calibrate on training images of the model's size; anomalib 2.7 takes validation images of any.
-
-        Says what image AUROC of the validation images was, and is; warns if too much is lost.
-        """
-        if datamodule is None:
-            msg = "INT8_PTQ calibrates on training images: name the datamodule, e.g. --data Folder --data.root photos"
-            raise ValueError(msg)
-        size = cast("Sequence[int]", self.input_size)  # type: ignore[attr-defined]
-        small = quantize(model, datamodule, size)
-        tell_loss(model, small, datamodule.val_dataloader().dataset, size)
-        return small
+        del args, kwargs
+        prediction = self.model(prepared(self.pre_processor, self._marked(as_rgb(batch))))  # type: ignore[attr-defined]
+        return self.post_processor(prediction) if self.post_processor else prediction  # type: ignore[attr-defined]

@@ -15,10 +15,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
+from anomalib_plugins.callbacks.phase import mix_seed
 from anomalib_plugins.callbacks.phases import PhaseSchedule
 from anomalib_plugins.callbacks.trainer_settings import Gradients
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.finetuning import FineTuning
+from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models.base import PluginModule
 from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
 
@@ -75,7 +77,7 @@ class PhasedModule(PluginModule):
         Args:
             stage: What the trainer is about to do.
         """
-        super().setup(stage)  # type: ignore[misc]
+        super().setup(stage)
         if stage == "fit" and self._load_later is not None:
             self._load_weights(self._load_later)
             self._load_later = None
@@ -130,6 +132,18 @@ class PhasedModule(PluginModule):
             for layer, cosine in self.tuning.similarity(backbone, images[:8]).items():
                 self.log(f"cosine_to_start/{layer}", cosine)  # type: ignore[attr-defined]
 
+    def tile_of_each(self, images: Tensor) -> Tensor:
+        """A tile of each image at random, for a model that learns from tiles; without tiling the images.
+
+        Args:
+            images: ``(N, 3, H, W)``.
+        """
+        if self.model.tiler is None:
+            return images
+        tiles = cut(images, self.model.tiler).unflatten(0, (len(images), -1))
+        generator = torch.Generator().manual_seed(mix_seed(self.schedule.seed, self.schedule.total_steps))
+        return tiles[torch.arange(len(images)), torch.randint(tiles.shape[1], (len(images),), generator=generator)]
+
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
         """Anomalies as training sees them, from a generator of their own; ``None`` if it sees none.
 
@@ -166,7 +180,7 @@ class PhasedModule(PluginModule):
 
         A model that is loaded to be trained further wants its ``texture_root`` and ``saliency_weights`` again.
         """
-        super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
+        super().on_save_checkpoint(checkpoint)
         checkpoint["tuning_pending"] = hasattr(self, "tuning") and self.tuning.pending
         options = checkpoint["hyper_parameters"]
         options |= {name: value for name, value in NO_FILES.items() if name in options}

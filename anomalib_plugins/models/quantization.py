@@ -4,11 +4,12 @@
 """8-bit OpenVINO models, calibrated on the images a model was trained on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data import AnomalibDataModule, AnomalibDataset, ImageBatch
+from anomalib.metrics import F1Score
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from numpy import ndarray
 from torch import Tensor
@@ -39,19 +40,66 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
     import nncf
 
     datamodule.setup("fit")
-    images = datamodule.train_dataloader().dataset
-    target = taken_size(network, size)
+    options = calibration(network, datamodule.train_dataloader().dataset, taken_size(network, size), count)
+    return nncf.quantize(network, **options)
 
-    def prepared(number: int) -> ndarray:
-        return resized(images[number].image, target).numpy()
 
-    numbers = spread(len(images), count)
+def calibration(network: Any, images: AnomalibDataset, size: Sequence[int], count: int) -> dict[str, Any]:
+    """What NNCF is told: which images calibrate, and what stays in floats.
+
+    Args:
+        network: The OpenVINO model.
+        images: Training images.
+        size: Height and width to resize them to.
+        count: How many at most.
+    """
+    import nncf
+
     logging.getLogger("nncf").setLevel(logging.WARNING)  # it names each operation that is left in floats
-    return nncf.quantize(
-        network,
-        nncf.Dataset(numbers, prepared),
-        subset_size=len(numbers),
-        ignored_scope=nncf.IgnoredScope(names=left_in_floats(network)),
+    numbers = spread(len(images), count)
+    return {
+        "calibration_dataset": nncf.Dataset(numbers, lambda number: resized(images[number].image, size).numpy()),
+        "subset_size": len(numbers),
+        "ignored_scope": nncf.IgnoredScope(names=left_in_floats(network)),
+    }
+
+
+def quantize_within(
+    network: Any, datamodule: AnomalibDataModule, size: Sequence[int], metric: Any = None, max_drop: float = 0.01
+) -> Any:
+    """Quantise as :func:`quantize` does, and give back to floats what a metric loses too much by.
+
+    anomalib 2.7 asks the test images, as large as the files are, and fails where a batch has one.
+
+    Args:
+        network: An OpenVINO model that takes images ``(N, 3, H, W)``.
+        datamodule: Its training images calibrate, its validation images are judged.
+        size: Height and width to resize them to.
+        metric: anomalib's kind of metric, of scores and labels; default image F1.
+        max_drop: How much it may fall.
+
+    Returns:
+        The quantised OpenVINO model.
+    """
+    import nncf
+
+    datamodule.setup("fit")
+    metric = metric or F1Score(fields=["pred_label", "gt_label"])
+    target, judged = taken_size(network, size), datamodule.val_dataloader().dataset
+
+    def value(small: Callable[[ndarray], Any], numbers: Iterable[int]) -> float:
+        metric.reset()
+        for number in numbers:
+            image = resized(judged[number].image, target)
+            found = small(image.numpy())
+            score, label = (torch.as_tensor(found[name]).flatten() for name in ("pred_score", "pred_label"))
+            metric.update(ImageBatch(image, judged[number].gt_label[None], pred_score=score, pred_label=label))
+        return float(metric.compute())
+
+    options = calibration(network, datamodule.train_dataloader().dataset, target, CALIBRATION_IMAGES)
+    validation = nncf.Dataset(range(len(judged)))
+    return nncf.quantize_with_accuracy_control(
+        network, validation_dataset=validation, validation_fn=value, max_drop=max_drop, **options
     )
 
 

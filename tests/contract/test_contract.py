@@ -11,6 +11,7 @@ from functools import cache
 
 import pytest
 import torch
+from anomalib.callbacks import TilerConfigurationCallback
 from anomalib.models import AnomalibModule
 from sklearn.metrics import roc_auc_score
 from torch.testing import assert_close
@@ -235,6 +236,9 @@ BREAKS = {
     "all NaN": lambda image: image.fill_(torch.nan),
     "infinity": lambda image: image[2, 0, 0].fill_(torch.inf),
     "minus infinity": lambda image: image[1, -1, -1].fill_(-torch.inf),
+    "0 to 255": lambda image: image.mul_(255),
+    "normalised": lambda image: image.sub_(0.45).div_(0.225),
+    "one pixel of 255": lambda image: image[0, 5, 7].fill_(255),
 }
 
 
@@ -398,8 +402,43 @@ def test_broken_image_is_never_normal_in_a_file_of_fixed_size(exported_at_other_
     assert_never_normal(model, runtime, run, how)
 
 
-def test_shrinking_an_image_does_not_step_over_a_broken_pixel(exported):
+@pytest.mark.parametrize("how", ["one NaN", "one pixel of 255"])
+def test_shrinking_an_image_does_not_step_over_a_broken_pixel(exported, how):
     _, _, run = exported
     for runtime in ("torch", "onnx"):
-        got = run[runtime](broken("one NaN", size=(4 * SIZE[0], 4 * SIZE[1])))
+        got = run[runtime](broken(how, size=(4 * SIZE[0], 4 * SIZE[1])))
         assert got["pred_label"][1], runtime
+
+
+# Tiles
+
+
+@pytest.fixture(scope="module")
+def tiled(plugin, trained):
+    """A model that anomalib's callback has told to work on tiles which overlap in one direction."""
+    model = typical(plugin.load().load_from_checkpoint(trained.checkpoints[-1]))
+    tiles = TilerConfigurationCallback(enable=True, tile_size=(32, 40), stride=(32, 24))
+    tiles.setup(None, model)
+    return model
+
+
+def test_tiles_belong_to_the_checkpoint(tiled, trained, plugin):
+    checkpoint = torch.load(trained.checkpoints[-1], weights_only=True)
+    tiled.on_save_checkpoint(checkpoint)
+    loaded = plugin.load().load_from_checkpoint(trained.checkpoints[-1])
+    batch, whole = images(2), predict(loaded.model, images(2))
+    loaded.on_load_checkpoint(checkpoint)
+    exactly_equal(predict(loaded.model, batch), predict(tiled.model, batch))
+    assert not torch.equal(whole["anomaly_map"], predict(tiled.model, batch)["anomaly_map"])
+
+
+def test_exported_files_cut_and_merge_tiles(tiled, tmp_path):
+    import openvino
+
+    with pytest.warns(UserWarning, match=r"model.onnx is of ONNX opset 18: torch's exporter cannot write 17"):
+        path = tiled.to_onnx(tmp_path, opset_version=17)
+    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"], "a file that is two"
+    files = {"onnx": onnx_runtime(path), **openvino_runtimes(openvino.convert_model(path))}
+    for count in (1, 3):
+        for runtime in ("onnx", "openvino f32"):
+            assert_parity(tiled, files[runtime], images(count, (80, 200)), TOLERANCE[runtime])

@@ -150,6 +150,37 @@ def test_nan_in_a_training_batch_is_refused_with_its_image(part, tmp_path):
     assert_close(trained.model.state_dict(), before, rtol=0, atol=0)
 
 
+def test_pixels_of_another_scale_in_a_training_batch_are_refused(part, tmp_path):
+    forgotten = Lambda(lambda image: image * 255, tv_tensors.Image)
+    with pytest.raises(DataCheckError, match=r"images of training batch 0 hold pixels from .* in place of 0 to 1"):
+        engine(tmp_path, saves=False).fit(model(), datamodule=datamodule(part, train_augmentations=forgotten))
+
+
+@pytest.mark.parametrize("without", ["val_split_mode", "limit_val_batches"])
+def test_without_validation_images_the_highest_training_scores_are_thresholds(part, tmp_path, without):
+    trained = model()
+    data = datamodule(part, **({"val_split_mode": "none"} if without == "val_split_mode" else {}))
+    limits = {"limit_val_batches": 0} if without == "limit_val_batches" else {}
+    with pytest.warns(UserWarning, match="thresholds are the highest scores of the 6 training photos"):
+        engine(tmp_path, max_steps=3, **limits).fit(trained, datamodule=data)
+    saved = torch.load(tmp_path / "weights/model.ckpt", weights_only=True)["state_dict"]
+    with torch.no_grad():
+        network, resize = trained.eval().model, trained.pre_processor.transform
+        batches = [network(resize(each.image)) for each in data.train_dataloader()]
+    for kind, name in (("image", "pred_score"), ("pixel", "anomaly_map")):
+        scores = torch.cat([getattr(batch, name).flatten() for batch in batches])
+        assert_close(saved[f"post_processor._{kind}_threshold"], scores.max())
+        assert_close(saved[f"post_processor.{kind}_min"], scores.min())
+
+
+def test_a_model_without_thresholds_says_so_when_it_predicts_and_exports(part, tmp_path):
+    untrained = model()
+    with pytest.warns(UserWarning, match="This Slsg has no threshold: its scores are raw"):
+        engine(tmp_path, saves=False).predict(untrained, datamodule=datamodule(part))
+    with pytest.warns(UserWarning, match="This Slsg has no threshold"), pytest.raises(TypeError, match="bool"):
+        untrained.to_onnx(tmp_path, dynamo="no export")
+
+
 def test_constant_images_train_to_finite_weights(part, tmp_path):
     for path in (part / "train/good").iterdir():
         Image.new("RGB", (64, 64), "white").save(path)

@@ -135,7 +135,7 @@ class Pouta(PhasedModule, AnomalibModule):
             batch_idx: Not used.
         """
         del batch_idx
-        for step in self.schedule.steps_of(batch.image):
+        for step in self.schedule.steps_of(self.tile_of_each(batch.image)):
             self._step(step)
 
     def _step(self, step: Step) -> None:

@@ -3,7 +3,7 @@
 
 """Network of POUTA and of its paper's baseline, Vanilla."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -13,9 +13,13 @@ from torch.nn import functional as F
 
 from anomalib_plugins.components.inference import never_normal, window_score
 from anomalib_plugins.components.segmentation import anomaly_probability
+from anomalib_plugins.components.tiling import cut, merge
 
 from .autoencoder import AutoEncoder
 from .contrast import ContrastNetwork, FcmAct, HsgGate
+
+if TYPE_CHECKING:
+    from anomalib.data.utils.tiler import Tiler
 
 NetworkVariant = Literal["pouta", "vanilla"]
 Init = Literal["torch", "draem"]
@@ -80,6 +84,7 @@ class PoutaModel(nn.Module):
         if not isinstance(score_window, int) or score_window < 1 or score_window % 2 == 0:
             msg = f"score_window must be an odd number of pixels, got {score_window}"
             raise ValueError(msg)
+        self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.score_window = score_window
         self.autoencoder = AutoEncoder()
         self.discriminator: ContrastNetwork | DiscriminativeSubNetwork = (
@@ -140,7 +145,8 @@ class PoutaModel(nn.Module):
         """
         if self.training:
             return self.segment_all(images)
-        anomaly_map = anomaly_probability(self.segment(images))
+        probability = anomaly_probability(self.segment(cut(images, self.tiler)))
+        anomaly_map = merge(probability, self.tiler, images.shape[-2:])
         pred_score, anomaly_map = never_normal(images, window_score(anomaly_map, self.score_window), anomaly_map)
         return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)
 

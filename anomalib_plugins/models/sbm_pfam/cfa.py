@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -23,11 +23,15 @@ from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 
 from .base import MEMORY, SbmPfam, extractor_of, nested, training_of
 from .hyperspheres import Hyperspheres, hypersphere_loss, weighed_distance
+
+if TYPE_CHECKING:
+    from anomalib.data.utils.tiler import Tiler
 
 ADAPTATION = "adaptation"
 
@@ -58,6 +62,7 @@ class SbmPfamCfaModel(nn.Module):
         if num_nearest_neighbors < 1:
             msg = f"num_nearest_neighbors must be at least 1, got {num_nearest_neighbors}"
             raise ValueError(msg)
+        self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.extractor = extractor
         self.descriptor = nn.Conv2d(channels + 2, channels // gamma_d, 1)  # sees the place, too
         self.spheres = Hyperspheres(gamma_c)
@@ -73,12 +78,14 @@ class SbmPfamCfaModel(nn.Module):
         Returns:
             ``(N, C, h, w)``.
         """
-        first, *rest = (F.avg_pool2d(each, 3, stride=1, padding=1) for each in self.extractor(images).values())
-        count, _, height, width = first.shape
-        scaled = [F.interpolate(each, size=(height, width), mode="bilinear") for each in rest]
-        row = torch.linspace(-1, 1, height, device=first.device)[:, None].expand(count, 1, height, width)
-        column = torch.linspace(-1, 1, width, device=first.device).expand(count, 1, height, width)
-        return self.descriptor(torch.cat([first, *scaled, row, column], dim=1))
+        maps = self.extractor(cut(images, self.tiler)).values()
+        first, *rest = (F.avg_pool2d(each, 3, stride=1, padding=1) for each in maps)
+        scaled = [F.interpolate(each, size=first.shape[-2:], mode="bilinear") for each in rest]
+        features = merge(torch.cat([first, *scaled], dim=1), self.tiler, images.shape[-2:])
+        count, _, height, width = features.shape
+        row = torch.linspace(-1, 1, height, device=features.device)[:, None].expand(count, 1, height, width)
+        column = torch.linspace(-1, 1, width, device=features.device).expand(count, 1, height, width)
+        return self.descriptor(torch.cat([features, row, column], dim=1))
 
     def patches(self, images: Tensor) -> Tensor:
         """Described patches ``(N, P, C)`` of images ``(N, 3, H, W)``."""

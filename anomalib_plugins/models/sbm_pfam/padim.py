@@ -23,6 +23,7 @@ from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.gaussians import PatchGaussians
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 
@@ -74,11 +75,10 @@ class SbmPfamPadimModel(nn.Module):
         Returns:
             ``(N, C, h, w)``, float32.
         """
-        tiles = self.tiler.tile(images) if self.tiler else images
-        first, *rest = self.extractor(tiles).values()
+        first, *rest = self.extractor(cut(images, self.tiler)).values()
         scaled = [F.interpolate(each, size=first.shape[-2:], mode="nearest") for each in rest]
         embedding = torch.cat([first, *scaled], dim=1).index_select(1, self.index).float()
-        return self.tiler.untile(embedding) if self.tiler else embedding
+        return merge(embedding, self.tiler, images.shape[-2:])
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
         """Score, or describe patches if training.

@@ -180,7 +180,7 @@ class Slsg(PhasedModule, AnomalibModule):
             batch_idx: Not used.
         """
         del batch_idx
-        for step in self.schedule.steps_of(batch.image):
+        for step in self.schedule.steps_of(self.tile_of_each(batch.image)):
             if step.phase == PRETEXT:
                 self._inpaint(step)
             else:

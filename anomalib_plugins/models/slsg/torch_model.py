@@ -3,6 +3,8 @@
 
 """SegNet, the network that detects."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
@@ -10,10 +12,14 @@ from torch import Tensor, nn
 from anomalib_plugins.components.inference import never_normal, top_k_score
 from anomalib_plugins.components.layers import resize_to
 from anomalib_plugins.components.segmentation import anomaly_probability
+from anomalib_plugins.components.tiling import cut, merge
 
 from .decoder import BottleneckHead, Decoder, Laterals, scaled_widths
 from .encoder import SlsgEncoder, Stem, TimmEncoder
 from .sg_block import AttnScale, SelfAttentiveGraphBlock, ValueConv
+
+if TYPE_CHECKING:
+    from anomalib.data.utils.tiler import Tiler
 
 
 class SkipRefinement(nn.Module):
@@ -109,6 +115,7 @@ class SlsgModel(nn.Module):
             msg = f"finest_stride of resnet18 is 2, got {finest_stride}: it is for other encoders"
             raise ValueError(msg)
         self.stem = stem
+        self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.finest_stride = finest_stride
         self.bottleneck_skip = bottleneck_skip
         self.top_k = top_k
@@ -173,9 +180,9 @@ class SlsgModel(nn.Module):
             ``(N, 1, H, W)`` and scores ``(N,)``, both in ``[0, 1]`` except for images that hold a NaN or an infinity:
             these get 2 everywhere, see :func:`~anomalib_plugins.components.inference.never_normal`.
         """
-        logits, aux_logits = self.segment(images)
         if self.training:
-            return logits, aux_logits
-        anomaly_map = anomaly_probability(logits)
+            return self.segment(images)
+        logits, _ = self.segment(cut(images, self.tiler))
+        anomaly_map = merge(anomaly_probability(logits), self.tiler, images.shape[-2:])
         pred_score, anomaly_map = never_normal(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
         return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)

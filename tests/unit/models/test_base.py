@@ -5,15 +5,18 @@
 
 import pytest
 import torch
-from anomalib.data import InferenceBatch
+from anomalib.data import ImageBatch, InferenceBatch
+from anomalib.data.utils.tiler import Tiler
 from anomalib.models import AnomalibModule, list_models
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Trainer
 from torch import nn
-from torchvision.transforms.v2 import Compose, Normalize, Resize
+from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
 from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
+from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
+from anomalib_plugins.components.tiling import settings_of
 from anomalib_plugins.metrics import RawScoreEvaluator
 from anomalib_plugins.models.base import PluginModule, check_size
 
@@ -93,6 +96,78 @@ def test_shrinking_does_not_step_over_a_broken_pixel():
     image[0, 0, 0, 0] = torch.nan
     model = Smallest(pre_processor=PluginModule.configure_pre_processor((64, 64)), post_processor=False)
     assert not model(image).pred_score.isfinite()
+
+
+def test_pixels_of_another_scale_are_told_of_once(recwarn):
+    model = Smallest(pre_processor=False, post_processor=False)
+    with pytest.warns(UserWarning, match="pixels from 0 to 255 in place of 0 to 1: they are judged anomalous") as said:
+        prediction = model(torch.arange(256.0).expand(2, 3, 32, 256))
+    assert prediction.pred_score.isnan().all()
+    model(torch.full((1, 3, 32, 32), 255.0))
+    assert len(said) == 1
+    assert not recwarn
+
+
+def test_the_callers_images_are_not_changed():
+    images = torch.full((1, 3, 32, 32), 255.0)
+    Smallest(pre_processor=False, post_processor=False)(images)
+    assert (images == 255).all()
+
+
+def test_the_engine_averages_no_bright_pixel_away():
+    batch = ImageBatch(image=torch.full((2, 3, 64, 64), 0.5))
+    batch.image[1, 0, 5, 7] = 255
+    model = Smallest()
+    attached(model)
+    assert model.on_after_batch_transfer(batch, 0).image.isnan().flatten(1).all(dim=1).tolist() == [False, True]
+
+
+class Shifted(Transform):
+    """A transform that anomalib cannot store."""
+
+    def transform(self, inpt, params):
+        del params
+        return inpt.roll(3, dims=-1)
+
+
+def loaded(checkpoint, **components):
+    """A new model with the checkpoint's state."""
+    model = Smallest(**components)
+    model.on_load_checkpoint(checkpoint)
+    return model
+
+
+@pytest.mark.parametrize("own", [PreProcessor(Shifted()), nn.MaxPool2d(2)], ids=["transform", "module"])
+def test_a_pre_processor_that_no_checkpoint_holds_is_kept_or_asked_for(own, recwarn):
+    checkpoint = {}
+    Smallest(pre_processor=own).on_save_checkpoint(checkpoint)
+    assert loaded(checkpoint, pre_processor=own).pre_processor is own
+    if isinstance(own, PreProcessor):
+        assert isinstance(own.transform, Shifted)
+    assert not recwarn
+    for other in (True, PreProcessor(Resize((8, 8)))):
+        with pytest.raises(CheckpointError, match=r"trained with a pre-processor that it cannot hold, \w+\(.*: give"):
+            loaded(checkpoint, pre_processor=other)
+    with pytest.warns(UserWarning, match="was trained with .*, this model has Compose"):
+        loaded(checkpoint, pre_processor=PreProcessor(Compose([Shifted()])))
+
+
+def test_a_pre_processor_that_a_checkpoint_holds_comes_back():
+    checkpoint = {}
+    Smallest(pre_processor=PreProcessor(Resize((40, 50)))).on_save_checkpoint(checkpoint)
+    assert loaded(checkpoint).input_size == (40, 50)
+
+
+def test_tiles_come_back_and_others_are_told_of():
+    model, checkpoint, whole = Smallest(), {}, {}
+    model.on_save_checkpoint(whole)
+    model.model.tiler = Tiler((32, 48), (16, 24))
+    model.on_save_checkpoint(checkpoint)
+    again = loaded(checkpoint)
+    assert settings_of(again.model.tiler) == settings_of(model.model.tiler)
+    with pytest.warns(UserWarning, match="is not used: the checkpoint was trained with whole images"):
+        again.on_load_checkpoint(whole)
+    assert again.model.tiler is None
 
 
 def test_export_without_any_size_says_what_to_pass(tmp_path):

@@ -54,9 +54,9 @@ def calibrated(monkeypatch):
     """Images that a stand-in for NNCF was calibrated with."""
     images = []
 
-    def fake(model, dataset, subset_size, ignored_scope):
+    def fake(model, calibration_dataset, subset_size, ignored_scope):
         assert set(ignored_scope) == {"names"}
-        images.extend(dataset)
+        images.extend(calibration_dataset)
         assert len(images) == subset_size
         return model
 
@@ -143,6 +143,29 @@ def test_what_8_bits_keep_is_said_and_what_they_lose_is_warned_of(images, caplog
 def test_without_defects_what_they_lose_is_not_known(images):
     with pytest.warns(UserWarning, match="INT8: no validation images with and without defects"):
         tell_loss(grey(), grey(), images[:5], (8, 16))
+
+
+def test_accuracy_is_judged_one_image_at_a_time_at_the_models_size(calibrated, monkeypatch):
+    sizes = []
+
+    def judge(model, calibration_dataset, validation_dataset, validation_fn, max_drop, **_):
+        def found(image, score):
+            sizes.append(image.shape)
+            return {"pred_score": [[score]], "pred_label": [[score > 0.45]]}
+
+        everything = list(validation_dataset)
+        assert validation_fn(lambda image: found(image, image.mean()), everything) == 1
+        assert validation_fn(lambda image: found(image, 0), everything) == 0
+        return max_drop, len(list(calibration_dataset))
+
+    monkeypatch.setattr(sys.modules["nncf"], "quantize_with_accuracy_control", judge, raising=False)
+    monkeypatch.setattr(sys.modules["nncf"], "Dataset", lambda items, taken=lambda each: each: map(taken, items))
+    model = PluginModule()
+    model.input_size = (8, 16)
+    assert model._accuracy_control_quantization_ov(network(-1, -1), Data(), max_drop=0.02) == (0.02, 10)
+    assert set(sizes) == {(1, 3, 8, 16)}
+    with pytest.raises(ValueError, match="INT8_ACQ calibrates on training images: name the datamodule"):
+        model._accuracy_control_quantization_ov(network(-1, -1))
 
 
 def test_a_models_export_calibrates_so_and_says_what_it_needs(calibrated, caplog):

@@ -88,7 +88,7 @@ def test_autocast_changes_scores_by_its_rounding_only():
 @torch.no_grad()
 def test_a_broken_image_scores_more_than_any_other():
     ours, _ = twins()
-    batch = 1000 * images(3, seed=1)
+    batch = images(3, seed=1)
     batch[1, 0, 3, 4] = torch.nan
     got = ours(batch)
     assert got.pred_score[1] > got.pred_score[[0, 2]].max()

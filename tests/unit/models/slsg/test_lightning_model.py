@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from anomalib.data import ImageBatch, ImageItem
+from anomalib.data.utils.tiler import Tiler
 from anomalib.models import get_model
 from lightning.pytorch import Trainer
 from PIL import Image
@@ -16,6 +17,7 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
 
+from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models import Slsg
 from anomalib_plugins.models.slsg import lightning_model
 
@@ -61,6 +63,24 @@ def test_segmentation_moves_of_the_encoder_what_its_options_say(loader, freeze, 
     assert bool(changed - statistics(changed)) == (not freeze)
     assert bool(statistics(changed)) == (batch_norm == "train")
     assert {name for name in moved(before, model.model) if name.startswith("decoder.")}
+
+
+def test_tiles_are_learned_from_not_whole_images(loader, monkeypatch):
+    model, seen = Slsg(**{**SHORT, "image_size": (64, 64)}, pretrain="none"), []
+    model.model.tiler = Tiler(32, 32)
+    segment = model.model.segment
+    monkeypatch.setattr(model.model, "segment", lambda images: seen.append(images) or segment(images))
+    fit(model, loader)
+    assert {images.shape[-2:] for images in seen} == {(32, 32)}
+
+
+def test_a_tile_of_each_image_is_one_of_its_own():
+    model = Slsg(**SHORT, pretrain="none")
+    images = torch.rand(5, 3, 64, 64)
+    assert model.tile_of_each(images) is images
+    model.model.tiler = Tiler(32, 16)
+    for image, tile in zip(images, model.tile_of_each(images), strict=True):
+        assert any(torch.equal(tile, each) for each in cut(image[None], model.model.tiler))
 
 
 def test_frozen_encoder_gets_no_gradient(loader):

@@ -1,0 +1,57 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Thresholds where there are no validation images."""
+
+from typing import Any
+
+import torch
+from anomalib.models import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+
+def lacks_threshold(model: AnomalibModule) -> bool:
+    """Whether a model makes labels by a threshold that no image has set."""
+    post = model.post_processor
+    return isinstance(post, PostProcessor) and post.enable_thresholding and bool(post.image_threshold.isnan())
+
+
+def tell_missing_threshold(model: AnomalibModule) -> None:
+    """Warn of scores and labels that mean nothing."""
+    if lacks_threshold(model):
+        rank_zero_warn(
+            f"This {type(model).__name__} has no threshold: its scores are raw, and labels compare them with 0.5. "
+            "Load a checkpoint of a finished training."
+        )
+
+
+@torch.no_grad()
+def calibrate_on_training(model: AnomalibModule, loader: Any) -> None:
+    """Take the highest scores of training photos for thresholds, and say so.
+
+    Args:
+        model: It is trained.
+        loader: Gives the training photos.
+    """
+    training, post = model.training, model.post_processor
+    model.eval()
+    transform = getattr(model.pre_processor, "transform", None)
+    count, ranges = 0, {kind: [torch.inf, -torch.inf] for kind in ("image", "pixel")}
+    with torch.random.fork_rng(devices=[]):  # the loader draws from it
+        for batch in loader:
+            images = batch.image.to(model.device)
+            prediction = model.model(transform(images) if transform else images)
+            count += len(images)
+            for kind, values in (("image", prediction.pred_score), ("pixel", prediction.anomaly_map)):
+                low, high = ranges[kind]
+                ranges[kind] = [min(low, values.min().item()), max(high, values.max().item())]
+    for kind, (low, high) in ranges.items():
+        for name, value in ((f"{kind}_min", low), (f"{kind}_max", high), (f"_{kind}_threshold", high)):
+            getattr(post, name).fill_(value)
+    model.train(training)
+    rank_zero_warn(
+        f"There are no validation images: thresholds are the highest scores of the {count} training photos. Expect "
+        "false alarms, most of all from models with a memory, to which training photos are no news. Better give "
+        "validation images."
+    )
