@@ -187,7 +187,7 @@ class PhasedModule(PluginModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whether a backbone that has learned is still to be interpolated."""
-        super().on_load_checkpoint(checkpoint)  # type: ignore[misc]
+        super().on_load_checkpoint(checkpoint)
         if hasattr(self, "tuning"):
             self.tuning.pending = checkpoint.get("tuning_pending", False)
 
