@@ -44,5 +44,5 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): torch, anomalib and this package. A few GB; minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --editable '.[test,openvino,weights]'
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[test,openvino,weights]'
 	@touch $@

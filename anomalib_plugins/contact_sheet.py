@@ -4,6 +4,7 @@
 """One picture of a test: photos, masks, heatmaps and verdicts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,7 @@ class Verdict(NamedTuple):
         photo: RGB in ``[0, 1]`` ``(3, H, W)``.
         mask: Pixels of the defect ``(H, W)``; ``None`` if nobody marked them.
         heatmap: Scores of the pixels ``(h, w)``, as ``score``.
+        path: File of the photo.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Verdict(NamedTuple):
     photo: Tensor
     mask: Tensor | None
     heatmap: Tensor
+    path: Path
 
     @property
     def called_defect(self) -> bool:
@@ -89,7 +92,8 @@ def _caption(verdict: Verdict) -> tuple[str, str]:
     """Text and colour: green where the model is right."""
     says = "DEFECT" if verdict.called_defect else "ok"
     right = verdict.called_defect == verdict.is_defect
-    text = f"{verdict.kind.replace('_', ' ')}: {says} ({verdict.score:.2f})" + " - wrong" * (not right)
+    name = f"{verdict.kind.replace('_', ' ')} {verdict.path.stem}"
+    text = f"{name}: {says} ({verdict.score:.2f})" + " - wrong" * (not right)
     return text, GREEN if right else RED
 
 

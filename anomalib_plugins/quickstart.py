@@ -6,6 +6,8 @@
 import argparse
 import os
 import shlex
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
 import yaml
 
 from anomalib_plugins.components.console import Console, quiet
@@ -24,6 +27,7 @@ FEWEST = 20  # good photos: three of them set the threshold
 MOST = 200  # good photos to train on: more would take more than minutes
 HELD_OUT = 0.2  # share of the good photos that sets the threshold, and of those that test without a folder of their own
 SIGMAS = 3  # standard deviations between the mean score of good parts and the threshold
+MANY_MISSED = 0.2  # share of the defects from which the summary says what to do about them
 
 
 class Recipe(NamedTuple):
@@ -98,6 +102,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         data = _datamodule(arguments.folder, output, arguments.seed)
         data.prepare_data()
         data.setup()
+    photos = {"to train on": data.train_data, "for the threshold": data.val_data, "to test with": data.test_data}
+    console.say("  Good photos: " + ", ".join(f"{len(good_photos(each))} {what}" for what, each in photos.items()))
     config = {
         "class_path": f"anomalib_plugins.models.{arguments.model}",
         "init_args": {**recipe.options, "seed": arguments.seed},
@@ -118,10 +124,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
         exported = Path(str(engine.export(model, "openvino", export_root=run)))
     with console.step("Predict with the exported model"):
         verdicts = _predict(exported, data.test_data, console)
-    sheet = run / "contact_sheet.png"
+    sheet, scores = run / "contact_sheet.png", run / "test_scores.csv"
     contact_sheet(chosen(verdicts)).save(sheet)
-    console.say("\n" + _table(verdicts, metrics))
-    console.say(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {sheet}\n")
+    _scores(verdicts).to_csv(scores, index=False)
+    console.say("\n" + _table(verdicts, metrics) + _advice(verdicts, data, checkpoint))
+    console.say(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {sheet}")
+    console.say(f"The scores of all test photos are in {scores}\n")
     console.say(_next(checkpoint, exported, run / "model.yaml", demo=arguments.folder is None))
 
 
@@ -199,16 +207,55 @@ def _predict(exported: Path, photos: Any, console: Console) -> list["Verdict"]:
     from anomalib_plugins.contact_sheet import Verdict
     from anomalib_plugins.demo.scorer import load
 
-    score, verdicts = load(exported), []
+    score, verdicts, seen = load(exported), [], set()
     for number in range(len(photos)):
         item = photos[number]
+        bad, path = bool(item.gt_label), Path(item.image_path)
+        if not bad and path in seen:
+            continue  # a simulated test shows a good photo several times
+        seen |= set() if bad else {path}
         answer = score(item.image.permute(1, 2, 0).numpy())
-        bad, folder = bool(item.gt_label), Path(item.image_path).parent.name
-        kind = "good" if not bad else "simulated" if hasattr(photos, "anomaly_ratio") else folder
+        kind = "good" if not bad else "simulated" if hasattr(photos, "anomaly_ratio") else path.parent.name
         mask = None if item.gt_mask is None else item.gt_mask.squeeze()
-        verdicts.append(Verdict(kind, bad, answer.score, item.image, mask, torch.as_tensor(answer.anomaly_map)))
+        heatmap = torch.as_tensor(answer.anomaly_map)
+        verdicts.append(Verdict(kind, bad, answer.score, item.image, mask, heatmap, path))
         console.done = (number + 1) / len(photos)
     return verdicts
+
+
+def good_photos(data: Any) -> set[str]:
+    """Paths of the different good photos of a split."""
+    samples = data.samples
+    return set(samples.image_path[samples.label_index == 0])
+
+
+def _scores(verdicts: Sequence["Verdict"]) -> pd.DataFrame:
+    """What the exported model says of each photo of the test."""
+    return pd.DataFrame([
+        {"image_path": each.path, "kind": each.kind, "score": each.score, "called_defect": int(each.called_defect)}
+        for each in verdicts
+    ])
+
+
+def _advice(verdicts: Sequence["Verdict"], data: Any, checkpoint: Path) -> str:
+    """What to do where many defects were missed."""
+    missed = [each for each in verdicts if each.is_defect and not each.called_defect]
+    if len(missed) <= MANY_MISSED * sum(each.is_defect for each in verdicts):
+        return ""
+    held_out = len(good_photos(data.val_data))
+    return (
+        f"\n\n  {len(missed)} defects were missed. The threshold comes from {held_out} good photos; a lower one finds "
+        f"more defects and rejects more good parts:\n    {_script('anomalib-plugins')} threshold "
+        f"{shlex.quote(os.fspath(checkpoint))} --image-threshold 0.4"
+    )
+
+
+def _script(name: str) -> str:
+    """How to call an installed command: by its name, or by its path where no environment is active."""
+    script = Path(sys.executable).parent / name
+    if shutil.which(name) or not script.is_file():
+        return name
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 def _table(verdicts: Sequence["Verdict"], metrics: Mapping[str, float]) -> str:
@@ -232,12 +279,13 @@ def _table(verdicts: Sequence["Verdict"], metrics: Mapping[str, float]) -> str:
 
 def _next(checkpoint: Path, exported: Path, config: Path, *, demo: bool) -> str:
     """Commands to go on with."""
-    predict = ["anomalib", "predict", "-c", str(config), "--ckpt_path", str(checkpoint), "--data", "FOLDER"]
+    plugins = _script("anomalib-plugins")
+    predict = [_script("anomalib"), "predict", "-c", str(config), "--ckpt_path", str(checkpoint), "--data", "FOLDER"]
     rows = {
-        "Drop photos on a page": f"anomalib-plugins demo {shlex.quote(os.fspath(exported))}",
+        "Drop photos on a page": f"{plugins} demo {shlex.quote(os.fspath(exported))}",
         "Score a folder": shlex.join(predict),
-        "Choose how many false alarms": f"anomalib-plugins threshold {shlex.quote(os.fspath(checkpoint))}",
+        "Choose how many false alarms": f"{plugins} threshold {shlex.quote(os.fspath(checkpoint))}",
     }
     if demo:
-        rows["Your own photos"] = "anomalib-plugins quickstart FOLDER    (good parts only, or subfolders good and bad)"
+        rows["Your own photos"] = f"{plugins} quickstart FOLDER    (good parts only, or subfolders good and bad)"
     return "\n".join(f"  {name}:\n    {command}" for name, command in rows.items())

@@ -74,6 +74,15 @@ class FineTuning:
         self.pending = False
         self._start = copy.deepcopy(backbone).eval().requires_grad_(requires_grad=False)
 
+    def move(self, device: torch.device) -> None:
+        """Take the weights of the start to the device, once before training instead of in a step.
+
+        Args:
+            device: Where the backbone is.
+        """
+        if self._start is not None:
+            self._start.to(device)
+
     def groups(self, backbone: Iterable[nn.Parameter], head: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
         """Parameter groups of an optimizer; ``lr_scale`` is a group's learning rate over the backbone's.
 
@@ -98,7 +107,7 @@ class FineTuning:
         if self._start is None:
             return {}
         was_training = backbone.training
-        now, start = backbone.eval().features(images), self._start.to(images.device).features(images)
+        now, start = backbone.eval().features(images), self._start.features(images)
         backbone.train(was_training)
         return {
             layer: F.cosine_similarity(new.float(), old.float(), dim=1).mean()

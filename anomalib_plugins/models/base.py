@@ -172,14 +172,15 @@ class PluginModule(ExportModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
-        """Let a datamodule that splits no validation images off have none, which anomalib 2.7 forgets.
+        """Give a datamodule without validation images an empty loader, which anomalib 2.7 forgets.
 
         Args:
             stage: What the trainer is about to do.
         """
         super().setup(stage)  # type: ignore[misc]
-        data = getattr(self.trainer, "datamodule", None)  # type: ignore[attr-defined]
-        if isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE:
+        data = getattr(self._trainer, "datamodule", None)  # type: ignore[attr-defined]
+        splits_none = isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE
+        if splits_none and not hasattr(data, "val_data"):
             data.val_dataloader = no_loaders
 
     def on_train_epoch_end(self) -> None:

@@ -1,6 +1,8 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,7 +10,9 @@ from anomalib_plugins.contact_sheet import Verdict, chosen, contact_sheet
 
 
 def verdict(kind="good", score=0.2, mask=None, heat=0.0):
-    return Verdict(kind, kind != "good", score, torch.full((3, 8, 8), 0.5), mask, torch.full((8, 8), heat))
+    return Verdict(
+        kind, kind != "good", score, torch.full((3, 8, 8), 0.5), mask, torch.full((8, 8), heat), Path("0.png")
+    )
 
 
 def test_a_few_good_ones_and_one_of_each_kind_are_chosen():

@@ -49,9 +49,9 @@ def test_anything_else_goes_to_anomalib_whole(monkeypatch):
 
 
 def refuse(_):
-    from anomalib_plugins.models.base import PluginModule
+    from anomalib_plugins.models.base import check_size
 
-    return PluginModule.configure_pre_processor([8, 8])
+    return check_size([8, 8])
 
 
 def refuse_as_an_option(_):

@@ -5,9 +5,12 @@
 
 import logging
 import re
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from anomalib_plugins import CutSwapPatchcore, quickstart
@@ -71,6 +74,7 @@ def test_a_folder_of_good_and_bad_photos_without_masks_is_enough(tmp_path, capfd
     assert len(list(tmp_path.rglob("model.xml"))) == 1
     (config,) = tmp_path.rglob("model.yaml")
     assert f"anomalib predict -c {config} --ckpt_path" in printed
+    assert "defects were missed" not in printed
     assert CutSwapPatchcore.from_config(config).hparams["augmentation"] == "none"
     assert "torch.onnx" in (tmp_path / "out" / "quickstart.log").read_text(encoding="utf-8")
 
@@ -82,6 +86,11 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, capfd):
     printed = capfd.readouterr().out
     assert "simulated" in printed
     assert "pixel AUROC" in printed
+    rows = pd.read_csv(next(tmp_path.rglob("test_scores.csv")))
+    good = rows[rows.kind == "good"]
+    assert len(good) == len(set(good.image_path)) > 0
+    assert f"of {len(good)} good parts rejected" in printed
+    assert f"{len(good)} to test with" in printed
 
 
 @pytest.mark.usefixtures("tiny")
@@ -127,3 +136,32 @@ def test_a_missing_exporter_is_named_before_the_training(tmp_path, monkeypatch, 
     monkeypatch.setattr(quickstart, "find_spec", lambda _: None)
     assert quickstart.main(["--output", str(tmp_path)]) == 2
     assert "error: OpenVINO is not installed: pip install" in capfd.readouterr().out
+
+
+def test_many_missed_defects_are_answered_with_what_to_do():
+    from anomalib_plugins.contact_sheet import Verdict
+
+    class Split:
+        samples = pd.DataFrame({"image_path": ["a", "b", "b"], "label_index": 0})
+
+    data = type("Data", (), {"val_data": Split})
+    photo = torch.zeros(3, 8, 8)
+    bad = [
+        Verdict("bad", is_defect=True, score=score, photo=photo, mask=None, heatmap=photo[0], path=Path("0.png"))
+        for score in (0.4, 0.9, 0.9)
+    ]
+    said = quickstart._advice(bad, data, Path("m.ckpt"))
+    assert "1 defects were missed. The threshold comes from 2 good photos" in said
+    assert not quickstart._advice(bad[1:], data, Path("m.ckpt"))
+
+
+def test_commands_are_called_by_their_path_where_no_environment_is_active(monkeypatch, tmp_path):
+    (tmp_path / ".venv").mkdir()
+    for name in ("python", "anomalib"):
+        (tmp_path / ".venv" / name).touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quickstart.sys, "executable", str(tmp_path / ".venv" / "python"))
+    monkeypatch.setenv("PATH", "")
+    assert quickstart._script("anomalib") == ".venv/anomalib"
+    monkeypatch.setenv("PATH", str(tmp_path / ".venv"))
+    assert quickstart._script("anomalib") == "anomalib"

@@ -212,6 +212,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
 
     def on_train_start(self) -> None:
         """Refuse a memory that is too large, and find where the training images are salient."""
+        super().on_train_start()
         samples = getattr(self.trainer.train_dataloader.dataset, "samples", None)
         if samples is None:
             msg = f"{type(self).__name__} reads the training images by file: it needs a dataset of anomalib's"

@@ -176,6 +176,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
 
     def on_train_start(self) -> None:
         """Refuse a memory that is too large."""
+        super().on_train_start()
         loader = self.trainer.train_dataloader
         example = self.resized(loader.dataset[0].image)
         self.memory.check(len(loader.dataset), example.to(self.device))

@@ -16,7 +16,7 @@ from anomalib_plugins.models.phased import PhasedModule
 class Line(PhasedModule, LightningModule):
     """Fits a line, in steps of a given size."""
 
-    pre_processor = None
+    pre_processor = post_processor = None
 
     def __init__(self, phase: Phase) -> None:
         super().__init__()
