@@ -180,7 +180,7 @@ class PluginModule(ExportModule):
         super().setup(stage)  # type: ignore[misc]
         data = getattr(self._trainer, "datamodule", None)  # type: ignore[attr-defined]
         splits_none = isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE
-        if splits_none and not hasattr(data, "val_data"):
+        if data is not None and splits_none and not hasattr(data, "val_data"):
             data.val_dataloader = no_loaders
 
     def on_train_epoch_end(self) -> None:
