@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("results/quickstart"), help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of model, splits and drawing; default: %(default)s")
     arguments = parser.parse_args(argv)
+    if arguments.folder is not None and arguments.output.resolve().is_relative_to(arguments.folder.resolve()):
+        parser.error(f"--output must lie outside {arguments.folder}, whose pictures are all taken for photos")
     log = arguments.output / "quickstart.log"
     try:
         with quiet(log) as console:
@@ -162,18 +164,28 @@ def _datamodule(folder: Path | None, output: Path, seed: int) -> Any:
 
 def _layout(folder: Path) -> tuple[Any, int]:
     """What is where in the folder of a part, and how many good photos there are to train on."""
-    from anomalib_plugins.inspection.folders import MASKS, NORMAL, layouts, photos_in
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    from anomalib_plugins.inspection.findings import missing_masks
+    from anomalib_plugins.inspection.folders import MASKS, NORMAL, NORMAL_TEST, layouts, photos_in
 
     found = layouts(folder) if folder.is_dir() else []
     if len(found) != 1:
         what = f"holds {len(found)} parts: name the folder of one" if found else "is no folder"
         msg = f"{folder} {what}"
         raise ValueError(msg)
-    layout = found[0]
+    layout = found[0]._replace(endings=IMG_EXTENSIONS)
+    if layout.defects and layout.train == [folder]:
+        msg = f"{folder} holds good photos beside the folder {layout.defects[0].name}: move them into a folder good"
+        raise ValueError(msg)
     if not layout.defects and layout.train[0].parent == folder:  # beside good/, folders with names of their own
         kinds = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
-        layout = layout._replace(defects=[path for path in kinds if path.name.lower() not in {*NORMAL, *MASKS}])
-    count = sum(photo.split == "train" for photo in photos_in(layout))
+        kinds = [path for path in kinds if path.name.lower() not in {*NORMAL, *NORMAL_TEST, *MASKS}]
+        layout = layout._replace(defects=[path for path in kinds if photos_in(layout._replace(train=[path], good=[]))])
+    photos = photos_in(layout)
+    count = sum(photo.split == "train" for photo in photos)
+    if missing := list(missing_masks(photos)):
+        raise ValueError("\n".join(map(str, missing)))
     if count < FEWEST:
         msg = f"{folder} has {count} photos of good parts: at least {FEWEST} are needed, 50 are better"
         raise ValueError(msg)

@@ -29,6 +29,7 @@ from anomalib_plugins.benchmark.setup import (
     LOCO_NAMES,
     MEMORY_SCHEDULE,
     METRIC_NAMES,
+    NOT_RESUMABLE,
     OWN_BATCH_SIZE,
     Setup,
     as_text,
@@ -197,7 +198,7 @@ class Job(HostJob):
     @property
     def unfinished(self) -> Path | None:
         """Folder of the checkpoints that this job resumes from, if any are written."""
-        folder = self.setup.unfinished
+        folder = None if self.model_name in NOT_RESUMABLE else self.setup.unfinished
         return folder and folder / file_stem(self.label, self.category, self.seed, self.setup.schedule, self.number)
 
     def _checkpoint(self) -> Path | None:

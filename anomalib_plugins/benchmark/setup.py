@@ -18,6 +18,8 @@ MEMORY_SCHEDULE = "one pass"
 # Schedules that anomalib sets in the configurations of its models but not in the models.
 OWN_SCHEDULE = {"Draem": {"max_epochs": 700}, "Cfa": {"max_epochs": 30}, "EfficientAd": {"max_steps": 70_000}}
 OWN_BATCH_SIZE = {"EfficientAd": 1}  # refuses any other
+# anomalib's Cfa computes its centroids anew, in another shape, when training resumes.
+NOT_RESUMABLE = {"Cfa"}
 
 
 # Logged names of metrics, by column.

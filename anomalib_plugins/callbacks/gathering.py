@@ -39,6 +39,8 @@ class Gathering:
             repeats: How often all of them wait.
             generator: Draws the order.
         """
+        if len(self.images) and self.images.shape[1:] != images.shape[1:]:
+            self.clear()  # images of another size share no step
         first = len(self.images)
         self.images = torch.cat([self.images.to(images), images]) if first else images
         self.paths += paths

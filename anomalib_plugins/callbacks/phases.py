@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
@@ -277,9 +278,12 @@ class PhaseSchedule(Callback):
         self._leave_ended_phases()
         if self.finished:
             trainer.should_stop = True
-        elif self.phase.whole and self._timer is not None and (self._timer.time_remaining() or 0) <= 0:
+        elif (self.phase.whole or self.taken[self.index] == 0) and self._time_is_up():
             trainer.should_stop = False  # the timer's doing: without this phase the others were for nothing
         self._hold_back_validation(trainer)
+
+    def _time_is_up(self) -> bool:
+        return self._timer is not None and (self._timer.time_remaining() or 0) <= 0
 
     def _hold_back_validation(self, trainer: Trainer) -> None:
         in_last = self.index == len(self.phases) - 1 and self.taken[self.index] > 0
@@ -287,6 +291,19 @@ class PhaseSchedule(Callback):
         trainer.limit_val_batches = self._settings.limit_val_batches if validate else 0
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights
+
+    def remember(self, trainer: Trainer) -> None:
+        """Remember what the user set on the trainer, before anything of it is changed.
+
+        Args:
+            trainer: About to run.
+
+        Raises:
+            ValueError: If gradients are to be clipped that a scaler has scaled.
+        """
+        self._settings = TrainerSettings.of(trainer)
+        fits = trainer.state.fn == TrainerFn.FITTING
+        self.gradients = Gradients.take_over(trainer) if fits else Gradients.of(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a phase was never trained."""

@@ -84,7 +84,7 @@ class PredictionSummary(BasePredictionWriter):
         images = [each.output_dir for each in trainer.callbacks if isinstance(each, ImageVisualizer)]
         where = f" Heatmaps: {images[0]}" if images else ""
         where += f" Scores: {folder / 'predictions.csv'}"
-        if table.defects.notna().any():
+        if table.defects.notna().all():  # all of their places are known
             _write_defects(table, folder / "defects.csv")
             where += f" Defects: {folder / 'defects.csv'}"
         rank_zero_info(f"{table.pred_label.sum()} of {len(table)} images judged anomalous.{where}")

@@ -72,6 +72,11 @@ class Gradients(NamedTuple):
     clip_algorithm: str | None = None
 
     @classmethod
+    def of(cls, trainer: Trainer) -> "Gradients":
+        """Read them."""
+        return cls(trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+
+    @classmethod
     def take_over(cls, trainer: Trainer) -> "Gradients":
         """Take them from the trainer before it looks at them.
 
@@ -81,7 +86,7 @@ class Gradients(NamedTuple):
         Raises:
             ValueError: If gradients are to be clipped that a scaler has scaled.
         """
-        taken = cls(trainer.accumulate_grad_batches, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
+        taken = cls.of(trainer)
         if taken.clip_value and getattr(trainer.precision_plugin, "scaler", None) is not None:
             msg = "gradient_clip_val does not work with precision 16-mixed: set precision bf16-mixed or 32-true"
             raise ValueError(msg)

@@ -167,6 +167,8 @@ class Mfcsam(nn.Module):
             )
             for kernel, groups in zip(KERNELS, GROUPS, strict=True)
         )
+        # Checkpoints of version 0.1, whose branches followed one another, lack it: they are refused, not misread.
+        self.register_buffer("interleaved", torch.tensor(1))
         if identity:
             for number, branch in enumerate(self.branches):
                 copy_channels(branch[0], number)

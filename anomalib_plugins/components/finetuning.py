@@ -74,6 +74,17 @@ class FineTuning:
         self.pending = False
         self._start = copy.deepcopy(backbone).eval().requires_grad_(requires_grad=False)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a run needs to continue: whether the backbone is still to be interpolated, and with what."""
+        start = None if self._start is None or not self.pending else self._start.network.state_dict()
+        return {"pending": self.pending, "start": start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken."""
+        self.pending = state["pending"]
+        if self._start is not None and state["start"] is not None:
+            self._start.network.load_state_dict(state["start"])
+
     def move(self, device: torch.device) -> None:
         """Take the weights of the start to the device, once before training instead of in a step.
 

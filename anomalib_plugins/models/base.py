@@ -29,7 +29,7 @@ from anomalib_plugins.components.inference import as_rgb, spread_unusable, usabl
 from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.components.resize import prepared
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
-from anomalib_plugins.models.calibration import calibrate_on_training, lacks_threshold, tell_missing_threshold
+from anomalib_plugins.models.calibration import calibrate_on_training, has_thresholds, tell_missing_threshold
 from anomalib_plugins.models.checkpoint import restored, write_down
 from anomalib_plugins.models.export import ExportModule
 
@@ -92,6 +92,7 @@ class PluginModule(ExportModule):
     """
 
     _scale_is_told = False
+    _validated = False  # in this fit
 
     @staticmethod
     def configure_pre_processor(
@@ -149,6 +150,12 @@ class PluginModule(ExportModule):
         if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
             raise ValueError(msg)
+        self._validated = False
+
+    def on_validation_end(self) -> None:
+        """Note that the thresholds are of this fit's weights."""
+        super().on_validation_end()  # type: ignore[misc]
+        self._validated = True
 
     def resized(self, image: Tensor) -> Tensor:
         """An image as the network sees it; the pre-processor of a tiled ensemble has no transform."""
@@ -184,10 +191,10 @@ class PluginModule(ExportModule):
             data.val_dataloader = no_loaders
 
     def on_train_epoch_end(self) -> None:
-        """Take thresholds from the training photos if validation has given none by the end."""
+        """Take thresholds from the training photos if nothing was validated by the end."""
         super().on_train_epoch_end()  # type: ignore[misc]
         model = cast("AnomalibModule", self)
-        if model.trainer.should_stop and lacks_threshold(model):
+        if model.trainer.should_stop and not self._validated and has_thresholds(model):
             calibrate_on_training(model, model.trainer.train_dataloader)
 
     def on_test_start(self) -> None:

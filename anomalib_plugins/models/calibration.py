@@ -3,6 +3,7 @@
 
 """Thresholds where there are no validation images."""
 
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,10 +12,14 @@ from anomalib.post_processing import PostProcessor
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 
+def has_thresholds(model: AnomalibModule) -> bool:
+    """Whether a model makes labels by thresholds."""
+    return isinstance(model.post_processor, PostProcessor) and model.post_processor.enable_thresholding
+
+
 def lacks_threshold(model: AnomalibModule) -> bool:
     """Whether a model makes labels by a threshold that no image has set."""
-    post = model.post_processor
-    return isinstance(post, PostProcessor) and post.enable_thresholding and bool(post.image_threshold.isnan())
+    return has_thresholds(model) and bool(model.post_processor.image_threshold.isnan())
 
 
 def tell_missing_threshold(model: AnomalibModule) -> None:
@@ -34,19 +39,22 @@ def calibrate_on_training(model: AnomalibModule, loader: Any) -> None:
         model: It is trained.
         loader: Gives the training photos.
     """
-    training, post = model.training, model.post_processor
+    training, post, trainer = model.training, model.post_processor, model.trainer
     model.eval()
     transform = getattr(model.pre_processor, "transform", None)
     count, ranges = 0, {kind: [torch.inf, -torch.inf] for kind in ("image", "pixel")}
     with torch.random.fork_rng(devices=[]):  # the loader draws from it
-        for batch in loader:
+        for batch in islice(loader, 1) if trainer.fast_dev_run else loader:
             images = batch.image.to(model.device)
-            prediction = model.model(transform(images) if transform else images)
+            with trainer.precision_plugin.val_step_context():  # as test and prediction will score
+                prediction = model.model(transform(images) if transform else images)
             count += len(images)
             for kind, values in (("image", prediction.pred_score), ("pixel", prediction.anomaly_map)):
                 low, high = ranges[kind]
                 ranges[kind] = [min(low, values.min().item()), max(high, values.max().item())]
-    for kind, (low, high) in ranges.items():
+    count = int(_of_all_devices(model, count, "sum"))
+    for kind, (lowest, highest) in ranges.items():
+        low, high = _of_all_devices(model, lowest, "min"), _of_all_devices(model, highest, "max")
         for name, value in ((f"{kind}_min", low), (f"{kind}_max", high), (f"_{kind}_threshold", high)):
             getattr(post, name).fill_(value)
     model.train(training)
@@ -55,3 +63,8 @@ def calibrate_on_training(model: AnomalibModule, loader: Any) -> None:
         "false alarms, most of all from models with a memory, to which training photos are no news. Better give "
         "validation images."
     )
+
+
+def _of_all_devices(model: AnomalibModule, value: float, operation: str) -> float:
+    """Sum, least or largest of the values that the devices have."""
+    return float(model.trainer.strategy.reduce(torch.tensor(float(value), device=model.device), reduce_op=operation))

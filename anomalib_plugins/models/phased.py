@@ -11,13 +11,11 @@ from typing import Any
 import torch
 from anomalib.data import Batch
 from lightning.pytorch import Callback
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
 from anomalib_plugins.callbacks.phase import mix_seed
 from anomalib_plugins.callbacks.phases import PhaseSchedule
-from anomalib_plugins.callbacks.trainer_settings import Gradients
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.finetuning import FineTuning
 from anomalib_plugins.components.tiling import cut
@@ -126,6 +124,11 @@ class PhasedModule(PluginModule):
             optimizer.step()
         self.log(name, loss.detach(), prog_bar=True)  # type: ignore[attr-defined]
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep gradients that wait for their optimizer step."""
+        if self.schedule.finished or self.schedule.accumulated[0] == 0:
+            super().on_validation_model_zero_grad()  # type: ignore[misc]
+
     def note_tuning(self, backbone: Backbone, images: Tensor) -> None:
         """Remember that the backbone has learned; log in every tenth step how near its features are to those before.
 
@@ -147,7 +150,9 @@ class PhasedModule(PluginModule):
         if self.model.tiler is None:
             return images
         tiles = cut(images, self.model.tiler).unflatten(0, (len(images), -1))
-        generator = torch.Generator().manual_seed(mix_seed(self.schedule.seed, self.schedule.total_steps))
+        trainer = self.trainer  # type: ignore[attr-defined]
+        draw = trainer.fit_loop.total_batch_idx * trainer.world_size + trainer.global_rank
+        generator = torch.Generator().manual_seed(mix_seed(self.schedule.seed, draw))
         return tiles[torch.arange(len(images)), torch.randint(tiles.shape[1], (len(images),), generator=generator)]
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
@@ -177,8 +182,7 @@ class PhasedModule(PluginModule):
                 f"{type(self).__name__} computes in precision {', '.join(PRECISIONS)}, not {trainer.precision}: set one"
             )
             raise ValueError(msg)
-        if trainer.state.fn == TrainerFn.FITTING:
-            self.schedule.gradients = Gradients.take_over(trainer)
+        self.schedule.remember(trainer)
         return [*super().configure_callbacks(), self.schedule]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -187,15 +191,16 @@ class PhasedModule(PluginModule):
         A model that is loaded to be trained further wants its ``texture_root`` and ``saliency_weights`` again.
         """
         super().on_save_checkpoint(checkpoint)
-        checkpoint["tuning_pending"] = hasattr(self, "tuning") and self.tuning.pending
+        if hasattr(self, "tuning"):
+            checkpoint["tuning"] = self.tuning.state_dict()
         options = checkpoint["hyper_parameters"]
         options |= {name: value for name, value in NO_FILES.items() if name in options}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whether a backbone that has learned is still to be interpolated."""
         super().on_load_checkpoint(checkpoint)
-        if hasattr(self, "tuning"):
-            self.tuning.pending = checkpoint.get("tuning_pending", False)
+        if hasattr(self, "tuning") and "tuning" in checkpoint:
+            self.tuning.load_state_dict(checkpoint["tuning"])
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:

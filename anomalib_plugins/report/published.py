@@ -17,7 +17,8 @@ FOLDER = Path(__file__).with_name("papers")
 SCHEDULE = {
     *("steps", "epochs", "batch_size", "min_steps_per_epoch", "learning_rate", "optimizer", "freeze_steps"),
     *("pretrain_epochs", "pretrain_batch_size", "backbone_bn", "image_size", "center_crop"),
-    *("jigsaw_epochs", "jigsaw_steps", "jigsaw_batch_size", "jigsaw_learning_rate"),
+    *("jigsaw_epochs", "jigsaw_steps", "jigsaw_batch_size", "jigsaw_learning_rate", "jigsaw_head_learning_rate"),
+    *("jigsaw_warmup", "head_learning_rate", "weight_interpolation"),
 }
 # Options that change neither the method nor its schedule.
 FREE = {"seed", "weights", "saliency_weights", "texture_root", "dtd_dir", "search", "half", "max_bank_size"}

@@ -165,3 +165,26 @@ def test_commands_are_called_by_their_path_where_no_environment_is_active(monkey
     assert quickstart._script("anomalib") == ".venv/anomalib"
     monkeypatch.setenv("PATH", str(tmp_path / ".venv"))
     assert quickstart._script("anomalib") == "anomalib"
+
+
+def test_good_photos_beside_a_folder_of_defects_are_not_mixed_up(tmp_path, capfd):
+    photos(tmp_path / "part", 20, seed=0)
+    photos(tmp_path / "part" / "bad", 3, seed=1, defect=True)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 2
+    assert "move them into a folder good" in capfd.readouterr().out
+
+
+def test_a_missing_mask_is_named(tmp_path, capfd):
+    photos(tmp_path / "part" / "good", 20, seed=0)
+    photos(tmp_path / "part" / "bad", 3, seed=1, defect=True)
+    photos(tmp_path / "part" / "masks", 2, seed=1, defect=True)
+    assert quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "out")]) == 2
+    assert "02.png" in capfd.readouterr().out
+
+
+def test_results_never_lie_among_the_photos(tmp_path, capfd):
+    photos(tmp_path / "part", 20, seed=0)
+    with pytest.raises(SystemExit):
+        quickstart.main([str(tmp_path / "part"), "--output", str(tmp_path / "part" / "out")])
+    assert "--output must lie outside" in capfd.readouterr().err
+    assert not (tmp_path / "part" / "out").exists()

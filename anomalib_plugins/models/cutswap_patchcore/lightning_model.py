@@ -263,7 +263,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
     def _classify(self, images: Tensor, classes: Tensor, progress: float) -> None:
         self.model.backbone.train(self.tuning.batch_norm == "train")
         self.head.train()
-        frozen = progress * self.full_steps < self.freeze_steps
+        frozen = progress * self.full_steps < min(self.freeze_steps, self.full_steps // 2)
         with torch.set_grad_enabled(not frozen):
             pooled = self.model.backbone(images)
         logits = self.head(pooled).float()
