@@ -150,8 +150,8 @@ class PhasedModule(PluginModule):
         if self.model.tiler is None:
             return images
         tiles = cut(images, self.model.tiler).unflatten(0, (len(images), -1))
-        trainer = self.trainer  # type: ignore[attr-defined]
-        draw = trainer.fit_loop.total_batch_idx * trainer.world_size + trainer.global_rank
+        trainer = self._trainer  # type: ignore[attr-defined]
+        draw = trainer.fit_loop.total_batch_idx * trainer.world_size + trainer.global_rank if trainer else 0
         generator = torch.Generator().manual_seed(mix_seed(self.schedule.seed, draw))
         return tiles[torch.arange(len(images)), torch.randint(tiles.shape[1], (len(images),), generator=generator)]
 

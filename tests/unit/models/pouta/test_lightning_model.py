@@ -63,6 +63,16 @@ def test_it_trains_on_simulated_anomalies_and_is_to_reconstruct_the_images_witho
     assert mask.flatten(1).any(dim=1).all()
 
 
+def test_thresholds_without_validation_are_those_of_the_last_fit():
+    model, data = Pouta(**SHORT), loader(2)
+    fit(model, data)
+    first = model.post_processor.image_threshold.clone()
+    fit(model, data)
+    highest = model.eval().model(next(iter(data)).image).pred_score.max().detach()
+    assert float(model.post_processor.image_threshold) == pytest.approx(float(highest), rel=1e-5)
+    assert not torch.equal(model.post_processor.image_threshold, first)
+
+
 def test_half_of_the_images_stay_normal():
     model = Pouta(**SHORT)
     made = model.simulate(step_of(64))
