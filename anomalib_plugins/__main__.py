@@ -11,16 +11,25 @@ from importlib import import_module
 # Each module has ``main(argv) -> exit code`` and its own ``--help``.
 COMMANDS = {
     "quickstart": (
-        "anomalib_plugins.quickstart",
+        "anomalib_plugins.commands.quickstart",
         "train, test and export a detector: on demo parts, or on your photos",
     ),
-    "doctor": ("anomalib_plugins.doctor", "what works in this environment, what does not, and what to do about it"),
-    "check": ("anomalib_plugins.check", "everything that would spoil a training on a folder of photos, before it"),
-    "cost": ("anomalib_plugins.cost", "parameters and operations of every model, beside the published ones"),
+    "doctor": (
+        "anomalib_plugins.commands.doctor",
+        "what works in this environment, and what to do where something does not",
+    ),
+    "check": (
+        "anomalib_plugins.commands.check",
+        "what would spoil a training on a folder of photos",
+    ),
+    "cost": ("anomalib_plugins.commands.cost", "parameters and operations of every model, beside the published ones"),
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
-    "threshold": ("anomalib_plugins.threshold", "from what score on a trained model calls a part a defect"),
-    "demo": ("anomalib_plugins.demo.command", "a page that scores the photos you drop on it, by any trained model"),
+    "threshold": ("anomalib_plugins.commands.threshold", "from what score on a trained model calls a part a defect"),
+    "demo": (
+        "anomalib_plugins.commands.demo.command",
+        "a page that scores the photos you drop on it",
+    ),
 }
 ANOMALIB = "fit, validate, test, train, predict, export"
 
@@ -55,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore", FutureWarning)
         if argv[0] in COMMANDS:
             return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
-        from anomalib_plugins import cli
+        from anomalib_plugins.commands import cli
 
     return cli.main(argv)
 

@@ -70,7 +70,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
     Plugin("anomalib_plugins.data.few_shot:FewShot", "datamodule"),
     Plugin("anomalib_plugins.data.dagm:Dagm", "datamodule"),
-    Plugin("anomalib_plugins.data.demo:DemoParts", "datamodule"),
+    Plugin("anomalib_plugins.data.demo_parts.datamodule:DemoParts", "datamodule"),
     Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
     Plugin("anomalib_plugins.callbacks.safe_checkpoints:SafeCheckpoints", "callback"),

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.components.saliency import vgg16_saliency
 from anomalib_plugins.models.cutswap_patchcore import CutSwapPatchcore
+from anomalib_plugins.models.cutswap_patchcore.saliency import vgg16_saliency
 from tools.step_time import clock_of
 
 IMAGES = 1000

@@ -78,7 +78,7 @@ def train(name: str, folder: Path, epochs: int, size: int) -> tuple[Any, list[fl
     from anomalib.engine import Engine
     from anomalib.models import get_model
 
-    from anomalib_plugins.data.demo import DemoParts
+    from anomalib_plugins.data.demo_parts.datamodule import DemoParts
 
     data = DemoParts(folder / "parts", 8, 8, 1, image_size=size, train_batch_size=4)
     model = get_model(name, image_size=(size, size), visualizer=False, epochs=epochs, batch_size=4)

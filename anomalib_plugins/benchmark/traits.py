@@ -7,7 +7,7 @@ from anomalib.models import AnomalibModule
 from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import LightningModule
 
-from anomalib_plugins.callbacks.phases import PhaseSchedule
+from anomalib_plugins.phases.schedule import PhaseSchedule
 
 
 def is_one_pass(model: AnomalibModule) -> bool:

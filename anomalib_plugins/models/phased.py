@@ -14,12 +14,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from anomalib_plugins.callbacks.phase import mix_seed
-from anomalib_plugins.callbacks.phases import PhaseSchedule
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.finetuning import FineTuning
 from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models.base import PluginModule
+from anomalib_plugins.phases.phase import mix_seed
+from anomalib_plugins.phases.schedule import PhaseSchedule
 from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
 
 LOG_STEPS = 10

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from anomalib_plugins.demo.scorer import load
-from anomalib_plugins.demo.server import DemoServer
+from anomalib_plugins.commands.demo.scorer import load
+from anomalib_plugins.commands.demo.server import DemoServer
 from tests.webdriver import Browser
 
 FOLDER = Path(__file__).parent

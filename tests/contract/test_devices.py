@@ -12,10 +12,10 @@ import pytest
 import torch
 from anomalib.engine import Engine
 
-from anomalib_plugins.pretext.anchors import clusters, salient, topk
-from anomalib_plugins.pretext.cutswap import CutSwapTask
-from anomalib_plugins.pretext.inpainting import InpaintingMask
-from anomalib_plugins.pretext.jigsaw import Jigsaw
+from anomalib_plugins.models.cutswap_patchcore.anchors import clusters, salient, topk
+from anomalib_plugins.models.cutswap_patchcore.task import CutSwapTask
+from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw
+from anomalib_plugins.models.slsg.masking import InpaintingMask
 from anomalib_plugins.synthesis import CutPaste, CutSwap, MergedTexture, SimulatedAnomaly
 from anomalib_plugins.synthesis.presets import PRESETS
 

@@ -27,10 +27,10 @@ from torch.testing import assert_close
 
 from anomalib_plugins.callbacks import DataCheck, DriftWarning
 from anomalib_plugins.callbacks.checkpoint_files import SafeCheckpointIO
+from anomalib_plugins.commands.threshold import main
 from anomalib_plugins.components.drift import DriftMonitor
 from anomalib_plugins.components.normal_scores import NormalScores
 from anomalib_plugins.models.base import PluginModule
-from anomalib_plugins.threshold import main
 
 from ..photos import draw
 from .conftest import SIZE, datamodule, engine

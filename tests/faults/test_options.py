@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from anomalib_plugins.cli import main
+from anomalib_plugins.commands.cli import main
 
 GOOD = {"model": {"class_path": "Slsg"}, "data": {"class_path": "DemoParts"}}
 

@@ -42,9 +42,9 @@ def test_what_anomalibs_imports_warn_of_themselves_is_not_shown(monkeypatch, rec
 
 
 def test_anything_else_goes_to_anomalib_whole(monkeypatch):
-    import anomalib_plugins.cli
+    import anomalib_plugins.commands.cli
 
-    monkeypatch.setattr(anomalib_plugins.cli, "main", lambda argv: argv)
+    monkeypatch.setattr(anomalib_plugins.commands.cli, "main", lambda argv: argv)
     assert program.main(["train", "--model", "Slsg"]) == ["train", "--model", "Slsg"]
 
 

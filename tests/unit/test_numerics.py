@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from anomalib_plugins.components.attention import PositionAttention
 from anomalib_plugins.components.gaussians import REGULARISATION, PatchGaussians
 from anomalib_plugins.models.pouta.loss import segmentation_loss
+from anomalib_plugins.models.sbm_pfam.attention import PositionAttention
 from anomalib_plugins.models.slsg.loss import SegmentationLoss
 
 LOGITS = st.floats(-200, 200, width=32)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from anomalib_plugins.components.coreset import greedy_coreset
-from anomalib_plugins.components.kmeans import kmeans_1d
 from anomalib_plugins.components.memory_bank import MemoryBank
 from anomalib_plugins.metrics import AUPRO
 from anomalib_plugins.metrics.ranking import auroc, average_precision
-from anomalib_plugins.pretext.jigsaw import Jigsaw, select_orders
+from anomalib_plugins.models.cutswap_patchcore.kmeans import kmeans_1d
+from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw, select_orders
 
 SEEDS = st.integers(0, 2**31 - 1)
 some = settings(max_examples=40, deadline=None)

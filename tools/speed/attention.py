@@ -9,8 +9,8 @@ from functools import partial
 import torch
 
 from anomalib_plugins.components.cost import count
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.sbm_pfam.padim import SbmPfamPadimModel
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from tools.speed.side_by_side import Options, Row, compare
 
 LAYERS = ("layer1", "layer2", "layer3")

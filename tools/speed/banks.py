@@ -14,10 +14,10 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_plugins.components.gaussians import PatchGaussians
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.metrics.ranking import auroc
 from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
 from anomalib_plugins.models.sbm_pfam.padim import SbmPfamPadimModel
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from tools.speed.search import eight_bits, stored
 from tools.speed.side_by_side import Options, Row
 

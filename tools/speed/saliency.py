@@ -9,9 +9,9 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from anomalib_plugins.components.kmeans import kmeans_1d
 from anomalib_plugins.components.precision import fast_precision
-from anomalib_plugins.components.saliency import LayerCam, vgg16_saliency
+from anomalib_plugins.models.cutswap_patchcore.kmeans import kmeans_1d
+from anomalib_plugins.models.cutswap_patchcore.saliency import LayerCam, vgg16_saliency
 from anomalib_plugins.synthesis import ProceduralTextures
 from tools.speed.side_by_side import Options, Row, Work, compare
 

@@ -22,13 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.models.base import check_size, options_of
-from anomalib_plugins.models.phased import PhasedModule, seeded
-from anomalib_plugins.pretext.cutswap import (
+from anomalib_plugins.models.cutswap_patchcore.task import (
     Anchors,
     AnchorStrategy,
     Augmentation,
@@ -36,6 +34,8 @@ from anomalib_plugins.pretext.cutswap import (
     Mode,
     Which,
 )
+from anomalib_plugins.models.phased import PhasedModule, seeded
+from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
 
 from .head import PretextHead

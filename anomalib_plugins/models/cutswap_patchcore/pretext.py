@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.components.backbone import Backbone
-from anomalib_plugins.components.saliency import VGG16_POOLS, LayerCam, Target, vgg16_saliency
-from anomalib_plugins.pretext.cutswap import Anchors, CutSwapTask
+from anomalib_plugins.models.cutswap_patchcore.saliency import VGG16_POOLS, LayerCam, Target, vgg16_saliency
+from anomalib_plugins.models.cutswap_patchcore.task import Anchors, CutSwapTask
 from anomalib_plugins.synthesis import SyntheticBatch
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.optim import Adam, Optimizer
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
+from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import MergedTexture, SyntheticBatch
 from anomalib_plugins.synthesis.draws import chance
 

@@ -14,12 +14,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.components.finetuning import FineTuning
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.base import options_of
 from anomalib_plugins.models.phased import PhasedModule
-from anomalib_plugins.pretext.jigsaw import Jigsaw
+from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
+from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import SimulatedAnomaly
 
 JIGSAW = "jigsaw"

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
-from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.inference import never_normal
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
+from anomalib_plugins.phases.schedule import Phase, Step
 
 from .base import MEMORY, SbmPfam, extractor_of, nested, training_of
 from .hyperspheres import Hyperspheres, hypersphere_loss, weighed_distance

@@ -6,7 +6,7 @@
 from functools import partial
 
 from anomalib_plugins.components.cost import Variant
-from anomalib_plugins.components.pfam import PfamExtractor
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 
 VARIANTS = (
     Variant("ResNet-18", partial(PfamExtractor, "resnet18", pfam=False), 224),

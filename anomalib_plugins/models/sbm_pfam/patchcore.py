@@ -15,14 +15,14 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor
 
-from anomalib_plugins.callbacks.phases import Phase, Step
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
 from anomalib_plugins.components.patchcore import PatchcoreModel
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
+from anomalib_plugins.phases.schedule import Phase, Step
 
 from .base import MEMORY, PfamTraining, SbmPfam, extractor_of, nested, training_of
 

@@ -19,10 +19,10 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule, Step
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
-from anomalib_plugins.pretext.inpainting import InpaintingMask
+from anomalib_plugins.models.slsg.masking import InpaintingMask
+from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import SimulatedAnomaly, colour_jitter
 
 from .inpainting_model import InpaintingDecoder, PatchDiscriminator

@@ -11,8 +11,8 @@ import pytest
 from anomalib.data import MVTecAD, get_datamodule
 
 from anomalib_plugins.data import DemoParts
-from anomalib_plugins.data.demo import RECIPE, draw_part
-from anomalib_plugins.data.flange_defects import LOGICAL, STRUCTURAL
+from anomalib_plugins.data.demo_parts.datamodule import RECIPE, draw_part
+from anomalib_plugins.data.demo_parts.defects import LOGICAL, STRUCTURAL
 
 SMALL = {"num_train": 3, "num_test_good": 2, "num_per_defect": 1, "image_size": 64}
 

@@ -9,8 +9,8 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from anomalib_plugins.callbacks.phases import Phase, PhaseSchedule
 from anomalib_plugins.models.phased import PhasedModule
+from anomalib_plugins.phases.schedule import Phase, PhaseSchedule
 
 
 class Line(PhasedModule, LightningModule):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from anomalib_plugins.doctor import PROBE
+from anomalib_plugins.commands.doctor import PROBE
 from anomalib_plugins.registry import PLUGINS
 
 REPOSITORY = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ SEEDS = """
 import json, os
 import torch
 from anomalib.cli import AnomalibCLI
-from anomalib_plugins.cli import SeededCLI
+from anomalib_plugins.commands.cli import SeededCLI
 
 
 def first_weights(cli, *seed):
@@ -47,7 +47,7 @@ def seeds(fresh):
 
 
 def test_anomalib_itself_does_not_seed(seeds):
-    assert not seeds["anomalib"], "anomalib seeds now: `anomalib_plugins.cli` is no longer needed"
+    assert not seeds["anomalib"], "anomalib seeds now: `anomalib_plugins.commands.cli` is no longer needed"
 
 
 def test_same_seed_same_first_weights(seeds):

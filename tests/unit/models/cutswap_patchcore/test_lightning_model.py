@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components import backbone as backbone_module
-from anomalib_plugins.components.saliency import LayerCam
 from anomalib_plugins.components.weights import Unloaded, load_backbone
 from anomalib_plugins.models import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
+from anomalib_plugins.models.cutswap_patchcore.saliency import LayerCam
 from anomalib_plugins.synthesis import CutPaste
 
 SIDE = 64

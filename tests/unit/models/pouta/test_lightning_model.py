@@ -13,11 +13,11 @@ from torch.optim import Adam
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from anomalib_plugins.callbacks.phases import Step
 from anomalib_plugins.models import Pouta
 from anomalib_plugins.models.pouta import lightning_model
 from anomalib_plugins.models.pouta.lightning_model import decay
 from anomalib_plugins.models.pouta.torch_model import PoutaModel
+from anomalib_plugins.phases.schedule import Step
 
 SIZE = (32, 32)
 SHORT = {"image_size": SIZE, "epochs": 1, "batch_size": 2, "seed": 0}

@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from anomalib_plugins.components.attention import FrequencyAttention
 from anomalib_plugins.models.sbm_pfam import SbmPfamCfa, SbmPfamPadim, SbmPfamPatchcore
+from anomalib_plugins.models.sbm_pfam.attention import FrequencyAttention
 
 SIZE = (32, 32)
 SHORT = {

@@ -13,10 +13,10 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch.testing import assert_close
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from anomalib_plugins.components.pfam import PfamExtractor
 from anomalib_plugins.models.sbm_pfam.cfa import SbmPfamCfaModel
 from anomalib_plugins.models.sbm_pfam.padim import SbmPfamPadimModel
 from anomalib_plugins.models.sbm_pfam.patchcore import SbmPfamPatchcoreModel
+from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 
 LAYERS = ("layer1", "layer2", "layer3")
 

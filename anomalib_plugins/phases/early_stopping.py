@@ -1,0 +1,85 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Lightning's ``EarlyStopping`` in a fit of several phases: it ends a phase, not the phases after it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from anomalib_plugins.phases.phase import Phase
+
+CHECK = "_run_early_stopping_check"  # what both of its hooks, of the epoch and of validation, call
+
+
+class Schedule(Protocol):
+    """What there is to know and to do about phases."""
+
+    phases: tuple[Phase, ...]
+    index: int
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every phase is over."""
+
+    def end_phase(self) -> None:
+        """End the current phase after its next step."""
+
+
+def watch_phases(trainer: Trainer, schedule: Schedule) -> None:
+    """Let each ``EarlyStopping`` of a trainer end the phase whose metric it watches, until :func:`leave_phases`.
+
+    Lightning would end the fit at once: without the phases that follow, and with thresholds of earlier weights where
+    the epoch had no validation. And it would take a metric that another phase logs for a typing error.
+
+    Args:
+        trainer: Whose callbacks they are.
+        schedule: Where the fit is.
+    """
+    for callback in trainer.callbacks:
+        if isinstance(callback, EarlyStopping):
+            setattr(callback, CHECK, _check_of(callback, schedule))
+
+
+def leave_phases(trainer: Trainer) -> None:
+    """Undo :func:`watch_phases`, and say so if a metric was never there."""
+    for callback in trainer.callbacks:
+        check = vars(callback).pop(CHECK, None) if isinstance(callback, EarlyStopping) else None
+        if check is not None and not check.seen and callback.monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics)) or "none"
+            rank_zero_warn(f"EarlyStopping watched {callback.monitor!r}, which no phase logged; there was: {known}.")
+
+
+def _check_of(callback: EarlyStopping, schedule: Schedule) -> Callable[[Trainer], None]:
+    """What the callback does at the end of an epoch or a validation."""
+    original = getattr(callback, CHECK)
+
+    def check(trainer: Trainer) -> None:
+        if schedule.finished or schedule.phase.whole or callback.monitor not in trainer.callback_metrics:
+            return
+        check.seen = True  # type: ignore[attr-defined]
+        stopped_before = trainer.should_stop
+        original(trainer)
+        if trainer.should_stop and not stopped_before:
+            trainer.should_stop = False
+            rank_zero_info(f"EarlyStopping ends phase {schedule.phase.name!r}: {callback.stopping_reason_message}")
+            schedule.end_phase()
+            _forget(callback)
+
+    check.seen = False  # type: ignore[attr-defined]
+    return check
+
+
+def _forget(callback: Any) -> None:
+    """Begin anew: the next phase's losses are of another size."""
+    callback.wait_count = 0
+    worst = torch.tensor(torch.inf)
+    callback.best_score = worst if callback.mode == "min" else -worst

@@ -1,0 +1,95 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The command that looks at folders; what it finds in them is in tests/faults."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anomalib_plugins.commands.check import main, of_folder
+from anomalib_plugins.inspection.folders import layout_of, layouts, photos_in
+
+RNG = np.random.default_rng(0)
+
+
+def photo(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def mask(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.eye(48, 64, dtype=np.uint8) * 255).save(path)
+    return path
+
+
+def mvtec(root: Path) -> Path:
+    for number in range(2):
+        photo(root / f"train/good/{number}.png")
+        photo(root / f"test/good/{number}.png")
+        photo(root / f"test/dent/{number}.png")
+        mask(root / f"ground_truth/dent/{number}_mask.png")
+    return root
+
+
+def test_parts_side_by_side_are_checked_each(tmp_path: Path):
+    mvtec(tmp_path / "bolt")
+    mvtec(tmp_path / "nut")
+    results = list(of_folder(tmp_path))
+    assert [title.split(":")[0] for title, _ in results] == [str(tmp_path / "bolt"), str(tmp_path / "nut")]
+    assert all(title.endswith("2 images to train on, 4 to test on, 2 of them defects, 2 masks") for title, _ in results)
+    assert all(found == [] for _, found in results)
+
+
+def test_folders_are_known_by_their_names(tmp_path: Path):
+    photo(tmp_path / "Good/a.jpg")
+    photo(tmp_path / "good_test/b.jpg")
+    photo(tmp_path / "bad/deep/c.jpg")
+    photo(tmp_path / "bad/flat/c.jpg")
+    photo(tmp_path / "elsewhere/d.jpg")
+    masks = {kind: mask(tmp_path / f"masks/{kind}/c.png") for kind in ("deep", "flat")}
+    (layout,) = layouts(tmp_path)
+    photos = photos_in(layout)
+    assert [(Path(p.path).name, p.split, p.label) for p in photos] == [
+        ("a.jpg", "train", 0),
+        ("b.jpg", "test", 0),
+        ("c.jpg", "test", 1),
+        ("c.jpg", "test", 1),
+    ]
+    assert [p.mask for p in photos[2:]] == [str(masks["deep"]), str(masks["flat"])]
+
+
+def test_plain_photos_are_all_good(tmp_path: Path):
+    photo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    (layout,) = layouts(tmp_path)
+    assert {(photo.split, photo.label) for photo in photos_in(layout)} == {("train", 0)}
+
+
+def test_datamodules_of_unknown_folders_have_no_layout():
+    assert layout_of(object()) is None
+
+
+def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([str(mvtec(tmp_path / "bolt"))]) == 0
+    assert "nothing to mend" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ([], "give a folder, or --data FILE.yaml"),
+        (["here", "--data", "there.yaml"], "give a folder, or --data FILE.yaml"),
+        (["nowhere"], "nowhere is no folder"),
+        (["--data", "nowhere.yaml"], "nowhere.yaml is no file"),
+    ],
+)
+def test_what_cannot_be_checked_is_said(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert error in capsys.readouterr().err

@@ -1,0 +1,117 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Claims about the jigsaw."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw, cut_tiles, join_tiles, rearrange, select_orders
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def hamming(orders):
+    """Mean number of places in which two orders differ."""
+    pairs = list(itertools.combinations(orders.tolist(), 2))
+    return sum(sum(a != b for a, b in zip(*pair, strict=True)) for pair in pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("selection", ["hamming", "random"])
+@pytest.mark.parametrize(("tiles", "count"), [(4, 23), (9, 30), (16, 30)])
+def test_orders_are_different_permutations_and_not_the_identity(tiles, count, selection):
+    orders = select_orders(tiles, count, selection).tolist()
+    assert len({tuple(order) for order in orders}) == count
+    assert all(sorted(order) == list(range(tiles)) for order in orders)
+    assert list(range(tiles)) not in orders
+
+
+def test_selected_orders_differ_more_than_random_ones():
+    assert hamming(select_orders(9, 30)) > 8.2 > hamming(select_orders(9, 30, "random"))
+
+
+def test_each_order_is_the_farthest_from_those_before():
+    orders = select_orders(4, 6).tolist()
+
+    def distance(order, before):
+        return sum(a != b for other in before for a, b in zip(order, other, strict=True))
+
+    for number in range(1, 6):
+        before = orders[:number]
+        others = [list(x) for x in itertools.permutations(range(4)) if list(x) not in [*before, [0, 1, 2, 3]]]
+        assert distance(orders[number], before) == max(distance(other, before) for other in others)
+
+
+def test_the_seed_draws_the_orders():
+    assert (select_orders(9, 5, seed=1) == select_orders(9, 5, seed=1)).all()
+    assert (select_orders(9, 5, seed=1) != select_orders(9, 5, seed=2)).any()
+
+
+def test_the_inverse_order_restores_the_image():
+    images = torch.rand(2, 3, 12, 15, generator=generator())
+    orders = torch.from_numpy(select_orders(9, 2))
+    cut = cut_tiles(images, 3)
+    assert torch.equal(join_tiles(cut, 3), images)
+    assert torch.equal(cut[1, 5], images[1, :, 4:8, 10:])
+    assert torch.equal(rearrange(rearrange(cut, orders), orders.argsort(dim=1)), cut)
+
+
+def test_place_t_shows_the_tile_that_the_class_says():
+    jigsaw = Jigsaw(orders=4, grey_probability=0)
+    images = torch.rand(6, 3, 33, 36, generator=generator())
+    shuffled, classes = jigsaw(images, generator(1))
+    for image, result, number in zip(images, shuffled, classes, strict=True):
+        for place in range(9):
+            row, column = divmod(place, 3)
+            row_from, column_from = divmod(int(jigsaw.orders[number, place]), 3)
+            got = result[:, 11 * row : 11 * row + 11, 12 * column : 12 * column + 12]
+            expected = image[:, 11 * row_from : 11 * row_from + 11, 12 * column_from : 12 * column_from + 12]
+            assert torch.equal(got, expected)
+
+
+def test_images_are_resized_to_whole_tiles():
+    shuffled, _ = Jigsaw()(torch.full((1, 3, 224, 100), 0.5), generator())
+    assert shuffled.shape == (1, 3, 222, 99)
+    assert_close(shuffled, torch.full_like(shuffled, 0.5), rtol=0, atol=1e-3)
+
+
+def test_the_identity_is_class_0_if_included():
+    jigsaw = Jigsaw(include_identity=True)
+    assert jigsaw.classes == 31
+    assert jigsaw.orders[0].tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_a_share_of_the_tiles_loses_its_colour(probability):
+    images = torch.rand(100, 3, 33, 33, generator=generator())
+    shuffled, _ = Jigsaw(grey_probability=probability)(images, generator(2))
+    tiles = cut_tiles(shuffled, 3)
+    share = (tiles == tiles[:, :, :1]).flatten(2).all(dim=2).float().mean().item()
+    assert math.isclose(share, probability, abs_tol=0.06)
+
+
+def test_same_seed_same_jigsaws_and_orders_in_the_checkpoint():
+    images = torch.rand(3, 3, 33, 33, generator=generator())
+    first, second = Jigsaw(seed=1), Jigsaw(seed=2)
+    second.load_state_dict(first.state_dict())
+    assert_close(first(images, generator(3)), second(images, generator(3)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tiles": 1}, "tiles must be from 2 to 8 a side, got 1"),
+        ({"tiles": 2, "orders": 24}, "orders must be from 2 to 23 with 2 x 2 tiles, got 24"),
+        ({"selection": "far"}, r"selection must be one of \('hamming', 'random'\), got 'far'"),
+        ({"grey_probability": 2}, r"grey_probability must be in \[0, 1\], got 2"),
+    ],
+)
+def test_impossible_options_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Jigsaw(**arguments)
