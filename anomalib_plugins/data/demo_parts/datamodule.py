@@ -17,7 +17,7 @@ from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from .flange import Layout, build
-from .flange_defects import LOGICAL, STRUCTURAL
+from .defects import LOGICAL, STRUCTURAL
 from .photo import shade
 
 logger = logging.getLogger(__name__)
