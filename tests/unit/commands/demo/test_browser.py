@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ...webdriver import Browser, needs_browser
+from ....webdriver import Browser, needs_browser
 from .conftest import photo
 
 pytestmark = needs_browser
