@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 # Modules with anomalib's lookups, see `registry.KINDS`.
-HOSTS = ("anomalib.models", "anomalib.data", "anomalib.callbacks", "anomalib.cli.pipelines")
+HOSTS = ("anomalib.models", "anomalib.data", "anomalib.callbacks")
 _PACKAGES = ("anomalib", "anomalib_plugins")
 
 

@@ -19,12 +19,10 @@ class Plugin(NamedTuple):
     Args:
         path: Path of the class, ``package.module:Class``. A string avoids importing it for the table.
         kind: Kind of plugin, a key of `KINDS`.
-        paper: Paper that it implements, for tables and documentation.
     """
 
     path: str
-    kind: Literal["model", "datamodule", "callback", "pipeline"] = "model"
-    paper: str = ""
+    kind: Literal["model", "datamodule", "callback"] = "model"
 
     @property
     def module(self) -> str:
@@ -57,16 +55,15 @@ KINDS = {
     "model": Kind("anomalib.models", "anomalib.models:AnomalibModule"),
     "datamodule": Kind("anomalib.data", "anomalib.data:AnomalibDataModule"),
     "callback": Kind("anomalib.callbacks", "lightning.pytorch:Callback"),
-    "pipeline": Kind("anomalib.cli.pipelines", "anomalib.pipelines.components:Pipeline"),
 }
 
 PLUGINS: tuple[Plugin, ...] = (
-    Plugin("anomalib_plugins.models.slsg:Slsg", paper="Yang et al., SLSG, Pattern Recognition 2024"),
-    Plugin("anomalib_plugins.models.cutswap_patchcore:CutSwapPatchcore", paper="Qin et al., CutSwap, 2024"),
-    Plugin("anomalib_plugins.models.pouta:Pouta", paper="Wang et al., POUTA"),
-    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamPadim", paper="Yuan et al., texture and shape"),
-    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamPatchcore", paper="Yuan et al., texture and shape"),
-    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamCfa", paper="Yuan et al., texture and shape"),
+    Plugin("anomalib_plugins.models.slsg:Slsg"),
+    Plugin("anomalib_plugins.models.cutswap_patchcore:CutSwapPatchcore"),
+    Plugin("anomalib_plugins.models.pouta:Pouta"),
+    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamPadim"),
+    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamPatchcore"),
+    Plugin("anomalib_plugins.models.sbm_pfam:SbmPfamCfa"),
     Plugin("anomalib_plugins.data.synthetic:SyntheticAnomaly", "datamodule"),
     Plugin("anomalib_plugins.data.few_shot:FewShot", "datamodule"),
     Plugin("anomalib_plugins.data.dagm:Dagm", "datamodule"),
@@ -111,7 +108,9 @@ def register() -> None:
             )
             continue
         _refuse_taken_name(plugin, cls, host)
-        _open_doors(plugin, cls, host)
+        setattr(host, plugin.name, cls)  # the command line finds the class because it is imported
+        if plugin.kind == "model":
+            host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})  # type: ignore[attr-defined]
         _done[plugin] = cls
     if "anomalib.models" in sys.modules:
         from anomalib_plugins.versions import go_without_latest
@@ -147,17 +146,6 @@ def import_errors() -> dict[str, Exception]:
     return {plugin.path: result for plugin, result in _done.items() if isinstance(result, Exception)}
 
 
-def _open_doors(plugin: Plugin, cls: type, host: ModuleType) -> None:
-    """Add the class to anomalib's lookups. The command line finds it because it is imported."""
-    if plugin.kind == "pipeline":
-        if host.PIPELINE_REGISTRY is not None:
-            host.PIPELINE_REGISTRY[plugin.name.lower()] = cls
-        return
-    setattr(host, plugin.name, cls)
-    if plugin.kind == "model":
-        host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
-
-
 def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
     """Raise an error if two plugins have the same name; anomalib ignores case."""
     first: dict[tuple[str, str], Plugin] = {}
@@ -171,7 +159,7 @@ def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
 def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
     """Raise an error if anomalib has the name, since the command line would refuse both as ambiguous."""
     module, _, attribute = KINDS[plugin.kind].base.partition(":")
-    known: list[Any] = [*_subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
+    known: list[Any] = [*subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
     for other in known:
         taken_by = getattr(other, "__module__", host.__name__)
         if taken_by.partition(".")[0] not in {"anomalib", "anomalib_plugins"}:
@@ -181,9 +169,9 @@ def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
             raise ValueError(msg)
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def subclasses(cls: type) -> Iterator[type]:
     """Yield all imported subclasses, direct and indirect."""
-    subclasses: list[type] = cls.__subclasses__()
-    for subclass in subclasses:
+    direct: list[type] = cls.__subclasses__()
+    for subclass in direct:
         yield subclass
-        yield from _subclasses(subclass)
+        yield from subclasses(subclass)

@@ -17,6 +17,7 @@ from anomalib.utils.config import flatten_dict
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, without_folders, wrapped
 from anomalib_plugins.components.names import did_you_mean
+from anomalib_plugins.errors import UserError
 
 # Arguments that have a column of their own, or only say where the data are and how they are loaded.
 NOT_IN_MODEL = {"seed"}
@@ -76,12 +77,12 @@ class BenchmarkGenerator(JobGenerator):
         wanted = {"seed", "model", "data"}
         if set(args) != wanted:
             msg = f"the section 'benchmark' of a configuration needs the keys {sorted(wanted)}, got {sorted(args)}"
-            raise ValueError(msg)
+            raise UserError(msg)
         for part in ("model", "data"):
             for config in args[part].get("grid", [args[part]]):
                 if "class_path" not in config:
                     msg = f"'{part}' of a benchmark needs a class_path, got {config}"
-                    raise ValueError(msg)
+                    raise UserError(msg)
         return args
 
     def _seeded(self, run: Config) -> Config:
@@ -105,7 +106,7 @@ def refuse_unknown(jobs: Iterable[Job]) -> None:
         for name, known in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
             if "." not in name and not hasattr(known, name):
                 msg = f"anomalib knows no {name!r}{did_you_mean(name, dir(known))}"
-                raise ValueError(msg)
+                raise UserError(msg)
 
 
 def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:

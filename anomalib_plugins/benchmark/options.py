@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from anomalib_plugins.errors import UserError
+
 
 class Choice(NamedTuple):
     """One row of a benchmark.
@@ -54,15 +56,15 @@ def read_model_options(args: argparse.Namespace) -> tuple[list[Choice], dict[str
     labels = [choice.label for choice in choices]
     if len(set(labels)) < len(labels):
         msg = f"every model needs its own label, e.g. A=Slsg B=Slsg; got {labels}"
-        raise ValueError(msg)
+        raise UserError(msg)
     arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
     if not isinstance(arguments, dict) or not all(isinstance(each, dict) for each in arguments.values()):
         msg = f"{args.model_args} must hold arguments by label, e.g. `Slsg: {{steps: 100}}`; got {arguments!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     unknown = _no_models(set(arguments) - set(labels))
     if unknown:
         msg = f"{args.model_args} has arguments for {unknown}, but the models are called {labels}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return choices, {label: arguments[label] for label in labels if label in arguments}
 
 

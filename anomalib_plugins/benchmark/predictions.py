@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from anomalib_plugins.benchmark.setup import file_stem
 from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.errors import UserError
 
 MAX_SIDE = 256
 LARGEST = 2.0**15  # half of float16's range: rounding up stays finite
@@ -55,10 +56,10 @@ class Predictions:
         shapes = {name: np.shape(value) for name, value in vars(self).items() if value is not None}
         if len({shape[0] for shape in shapes.values()}) > 1:
             msg = f"every field needs one entry per image, got {shapes}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if self.maps is not None and self.masks is not None and self.maps.shape != self.masks.shape:
             msg = f"maps and masks must have the same size, got {shapes}"
-            raise ValueError(msg)
+            raise UserError(msg)
 
 
 def path_of(results: Path, row: Mapping[str, Any]) -> Path:
@@ -119,7 +120,7 @@ def load(path: Path) -> Predictions:
         arrays = dict(file)
     if not {"scores", "labels", "paths"} <= arrays.keys():
         msg = f"{path} is not a file of benchmark predictions: it holds {sorted(arrays)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if "maps" in arrays:
         arrays["maps"] = arrays["maps"].astype(np.float32) * arrays.pop("map_scale")
     return Predictions(**arrays)

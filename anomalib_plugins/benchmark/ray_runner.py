@@ -14,6 +14,7 @@ from anomalib.pipelines.components import JobGenerator
 from anomalib_plugins.benchmark.jobs import Job, Outcome
 from anomalib_plugins.benchmark.progress import View, everything_into
 from anomalib_plugins.benchmark.runner import ResumingRunner, line
+from anomalib_plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -99,4 +100,4 @@ class RayRunner(ResumingRunner):
         if not any(all(machine.get(name, 0) >= count for name, count in wanted.items()) for machine in machines):
             found = [{name: machine.get(name, 0) for name in wanted} for machine in machines]
             msg = f"a job needs {wanted}, which no machine of the cluster has: {found}"
-            raise ValueError(msg)
+            raise UserError(msg)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.errors import UserError
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
 SETTING = ("image_size", "batch_size", "precision", "schedule", "options", "data")
@@ -44,7 +45,7 @@ def read(path: Path) -> list[Row]:
         missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
         if missing:
             msg = f"{path} has columns {reader.fieldnames}, without {missing}: choose another file"
-            raise ValueError(msg)
+            raise UserError(msg)
         return [{**dict.fromkeys(COLUMNS, ""), **row} for row in reader]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from anomalib_plugins.benchmark.results import METRICS, Row
+from anomalib_plugins.errors import UserError
 
 START, END = "<!-- compare: start{} -->", "<!-- compare: end{} -->"
 
@@ -30,7 +31,7 @@ def table(rows: list[Row]) -> str:
     """
     if not rows:
         msg = "no results for a table: run a benchmark first"
-        raise ValueError(msg)
+        raise UserError(msg)
     columns: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         columns.setdefault((row["model"], row["schedule"], row["image_size"]), []).append(row)
@@ -103,4 +104,4 @@ def update(document: Path, text: str, name: str) -> None:
             return
     start, end = START.format(f" {name}"), END.format(f" {name}")
     msg = f"{document} has no markers for the table: add the lines {start} and {end} where it belongs"
-    raise ValueError(msg)
+    raise UserError(msg)

@@ -17,12 +17,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from anomalib_plugins import __version__
 from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.errors import UserError
 
 STAMP = "anomalib_plugins"
 """Key of a checkpoint that says which model wrote it, and which version of this package."""
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be written, read or used."""
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from anomalib_plugins.components.inference import usable
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.inspection.findings import Files, Finding, findings, look_at
 from anomalib_plugins.inspection.folders import folder_faults, unread_beside
 from anomalib_plugins.inspection.photos import leave_out, makes_anomalies, photos_of, where
@@ -27,7 +28,7 @@ SKIP = (
 )
 
 
-class DataCheckError(ValueError):
+class DataCheckError(UserError):
     """The image files cannot be trained, tested or predicted on."""
 
 
@@ -53,7 +54,7 @@ class DataCheck(Callback):
     def __init__(self, on_bad_image: Literal["raise", "skip"] = "raise") -> None:
         if on_bad_image not in {"raise", "skip"}:
             msg = f"on_bad_image must be 'raise' or 'skip', got {on_bad_image!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.on_bad_image = on_bad_image
         self._checked: list[tuple[str, Any]] = []  # split and dataset
         self._files = Files([], {}, {})

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 
 from anomalib_plugins.callbacks.stand_in import Part, StandIn
 from anomalib_plugins.components.coreset import greedy_coreset
+from anomalib_plugins.errors import UserTypeError
 
 NAME = "KCenterGreedy"
 
@@ -41,5 +42,5 @@ class FastCoreset(StandIn):
         host = sys.modules[type(getattr(model, "model", model)).__module__]
         if not issubclass(getattr(host, NAME, type), KCenterGreedy):
             msg = f"FastCoreset works with anomalib's Patchcore and AnomalyDINO only, not with {type(model).__name__}"
-            raise TypeError(msg)
+            raise UserTypeError(msg)
         return [Part(host, NAME, ExactKCenterGreedy)]

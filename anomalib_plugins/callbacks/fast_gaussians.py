@@ -9,6 +9,7 @@ from torch import Tensor
 
 from anomalib_plugins.callbacks.stand_in import Part, StandIn
 from anomalib_plugins.components.gaussians import PatchGaussians
+from anomalib_plugins.errors import UserTypeError
 
 
 class Gathered(list[Tensor]):  # noqa: FURB189  # torch.vstack takes nothing but a list or a tuple
@@ -57,6 +58,6 @@ class FastGaussians(StandIn):
         gaussian = getattr(network, "gaussian", None)
         if not isinstance(gaussian, MultiVariateGaussian):
             msg = f"FastGaussians works with anomalib's Padim only, not with {type(model).__name__}"
-            raise TypeError(msg)
+            raise UserTypeError(msg)
         gathered = Gathered(gaussian)
         return [Part(network, "memory_bank", gathered), Part(gaussian, "fit", gathered.fit)]

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from anomalib_plugins.components.pictures import heat, table
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis import SyntheticBatch
 
 COLUMNS = ("Input", "Synthetic anomaly", "Mask")
@@ -38,7 +39,7 @@ class SynthesisPreview(Callback):
     def __init__(self, num_images: int = 8, path: Path | str | None = None) -> None:
         if num_images < 1:
             msg = f"num_images must be at least 1, got {num_images}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.num_images = num_images
         self.path = path
         self._saved = False

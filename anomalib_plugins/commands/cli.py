@@ -1,16 +1,17 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""anomalib's own command line, with a seed that seeds, a word for typing errors and refusals in one line."""
+"""anomalib's own command line with a seed that works, suggestions for misspelt names and one-line errors."""
 
 import difflib
-import dis
 import inspect
+import linecache
 import logging
 import os
 import re
 import secrets
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -22,13 +23,14 @@ from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from anomalib_plugins.errors import UserError
+from anomalib_plugins.registry import subclasses
+
 TRACEBACK = "ANOMALIB_PLUGINS_TRACEBACK"
-"""Environment variable that, when set, has refusals shown with their traceback."""
+"""Environment variable that, when set, shows the traceback of errors that a user can correct."""
 
 READERS = tuple(f"anomalib.data.{part}." for part in ("datamodules", "datasets", "utils"))
-"""Modules of anomalib that look at what a user names; its validators find bugs."""
-
-REFUSALS = (ArithmeticError, MisconfigurationException, OSError, RuntimeError, TypeError, ValueError)
+"""Modules of anomalib that look at what a user names; errors of its other modules are bugs."""
 
 
 class SeededCLI(AnomalibCLI):
@@ -36,10 +38,10 @@ class SeededCLI(AnomalibCLI):
 
     @staticmethod
     def init_parser(**kwargs: Any) -> Any:
-        """The parser of a command, whose errors name what may have been meant."""
+        """Create the parser of a command, whose errors suggest known names."""
         parser = AnomalibCLI.init_parser(**kwargs)
         fail = parser.error
-        parser.error = lambda message, ex=None: fail(message + did_you_mean(message, parser), ex)
+        parser.error = lambda message, ex=None: fail(message + suggestions(message, parser), ex)
         return parser
 
     def before_instantiate_classes(self) -> None:
@@ -57,12 +59,15 @@ class SeededCLI(AnomalibCLI):
         self.config[self.subcommand]["seed_everything"] = seed_everything(seed, workers=True)
 
 
-def did_you_mean(message: str, parser: Any) -> str:
-    """The known names nearest to the unknown ones in an error of the parser, as lines to add to it.
+def suggestions(message: str, parser: Any) -> str:
+    """Suggest known names for the unknown ones in an error of the parser.
 
     Args:
-        message: The error.
-        parser: Whose it is.
+        message: Message of the error.
+        parser: Parser that raised it.
+
+    Returns:
+        Lines to append to the message; empty if no known name is similar.
     """
     nearest = {}
     for path, option in re.findall(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message):
@@ -70,7 +75,8 @@ def did_you_mean(message: str, parser: Any) -> str:
         with suppress(AttributeError, ImportError, ValueError):  # not to hide the error that is being explained
             nearest[option] = _nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
     for name in re.findall(r"Expected a dot import path string: (\w+)\s", message + "\n"):
-        nearest[name] = _nearest(name, _class_names())
+        bases = (AnomalibModule, AnomalibDataModule, Callback)
+        nearest[name] = _nearest(name, {each.__name__ for base in bases for each in subclasses(base)})
     options = {option for each in _parsers(parser) for option in each._option_string_actions}  # noqa: SLF001
     for option in re.findall(r"Unrecognized arguments: (--[\w.]+)", message):
         nearest[option] = _nearest(option, options)
@@ -81,7 +87,7 @@ def did_you_mean(message: str, parser: Any) -> str:
 
 
 def _parsers(parser: Any) -> list[Any]:
-    """A parser and those of its commands."""
+    """The parser and those of its commands."""
     commands = getattr(parser, "_subcommands_action", None)
     return [parser, *(commands.choices or {}).values()] if commands else [parser]
 
@@ -90,38 +96,25 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 
-def _class_names() -> set[str]:
-    """Names of all models, datamodules and callbacks that have been imported."""
-    names: set[str] = set()
-    classes: list[type] = [AnomalibModule, AnomalibDataModule, Callback]
-    while classes:
-        subclasses: list[type] = classes.pop().__subclasses__()
-        names.update(each.__name__ for each in subclasses)
-        classes.extend(subclasses)
-    return names
-
-
 def refusal_in(error: BaseException) -> BaseException | None:
-    """What was said to be wrong with a command's input, if that is what ended it, and no bug of anybody's.
-
-    This package says so, and so do anomalib's datamodules and, with an exception of its own, Lightning.
+    """Find the error that a user can correct, of this package, anomalib's datamodules or Lightning.
 
     Args:
-        error: As it was caught.
+        error: Error that ended a command.
+
+    Returns:
+        The error itself, or one that jsonargparse wrapped; ``None`` for a bug.
     """
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None or not isinstance(error, REFUSALS):
-        return None
-    frame = last.tb_frame
-    module = frame.f_globals.get("__name__", "")
-    says = module.startswith((f"{__package__}.", *READERS)) or isinstance(error, MisconfigurationException)
-    # A bug fails at any other instruction than `raise`.
-    if says and frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]:
+    if isinstance(error, UserError | MisconfigurationException):
         return error
-    # jsonargparse tries every type that an option may have, and buries what each of them said.
-    buried = frame.f_locals.get("exceptions", ()) if frame.f_globals.get("__package__") == "jsonargparse" else ()
+    *_, (frame, line) = [(None, 0), *traceback.walk_tb(error.__traceback__)]
+    if frame is None:
+        return None
+    module = frame.f_globals.get("__name__", "")
+    if module.startswith(READERS) and linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise "):
+        return error
+    # jsonargparse tries every type that an option may have and keeps their errors in a variable.
+    buried = frame.f_locals.get("exceptions", ()) if module.startswith("jsonargparse.") else ()
     return next((found for each in buried if (found := refusal_in(each))), None)
 
 
@@ -132,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command-line arguments, the command first.
 
     Returns:
-        Exit code: 0, or 2 where the input was refused; other failures raise.
+        Exit code: 0, or 2 after an error that the user can correct; other errors are raised.
     """
     # anomalib's configure_logger adds a second handler beside the first, and every line comes twice.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)

@@ -20,7 +20,6 @@ import anomalib.callbacks  # noqa: E402
 import anomalib.data  # noqa: E402
 import anomalib.models  # noqa: E402
 from anomalib.cli import AnomalibCLI  # noqa: E402
-from anomalib.cli.pipelines import pipeline_subcommands  # noqa: E402
 
 _OPTION = {
     "model": ["--model", "{name}"],
@@ -61,13 +60,6 @@ def full_path(*_: str) -> None:
         raise LookupError(msg)
 
 
-def subcommand(_: str, name: str) -> None:
-    """Check that ``anomalib NAME`` is a command."""
-    if name.lower() not in pipeline_subcommands():
-        msg = f"anomalib has no command {name.lower()}"
-        raise LookupError(msg)
-
-
 DOORS: dict[str, dict[str, Callable[[str, str], None]]] = {
     "model": {
         "anomalib --model": command_line,
@@ -77,7 +69,6 @@ DOORS: dict[str, dict[str, Callable[[str, str], None]]] = {
     },
     "datamodule": {"anomalib --data": command_line, "get_datamodule": class_path},
     "callback": {"trainer.callbacks": command_line, "anomalib.callbacks": class_path},
-    "pipeline": {"anomalib COMMAND": subcommand},
 }
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from anomalib_plugins.components.console import Console, quiet
+from anomalib_plugins.errors import UserError
 
 if TYPE_CHECKING:
     from anomalib_plugins.commands.contact_sheet import Verdict
@@ -92,7 +93,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     start = time.monotonic()
     if find_spec("openvino") is None:
         msg = "OpenVINO is not installed: pip install 'anomalib_plugins[openvino,weights]'"
-        raise RuntimeError(msg)
+        raise UserError(msg)
     recipe, output = RECIPES[arguments.model], arguments.output
     with console.step("Load anomalib"):
         from anomalib.engine import Engine
@@ -173,11 +174,11 @@ def _layout(folder: Path) -> tuple[Any, int]:
     if len(found) != 1:
         what = f"holds {len(found)} parts: name the folder of one" if found else "is no folder"
         msg = f"{folder} {what}"
-        raise ValueError(msg)
+        raise UserError(msg)
     layout = found[0]._replace(endings=IMG_EXTENSIONS)
     if layout.defects and layout.train == [folder]:
         msg = f"{folder} holds good photos beside the folder {layout.defects[0].name}: move them into a folder good"
-        raise ValueError(msg)
+        raise UserError(msg)
     if not layout.defects and layout.train[0].parent == folder:  # beside good/, folders with names of their own
         kinds = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
         kinds = [path for path in kinds if path.name.lower() not in {*NORMAL, *NORMAL_TEST, *MASKS}]
@@ -185,10 +186,10 @@ def _layout(folder: Path) -> tuple[Any, int]:
     photos = photos_in(layout)
     count = sum(photo.split == "train" for photo in photos)
     if missing := list(missing_masks(photos)):
-        raise ValueError("\n".join(map(str, missing)))
+        raise UserError("\n".join(map(str, missing)))
     if count < FEWEST:
         msg = f"{folder} has {count} photos of good parts: at least {FEWEST} are needed, 50 are better"
-        raise ValueError(msg)
+        raise UserError(msg)
     return layout, count
 
 

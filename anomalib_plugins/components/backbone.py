@@ -21,6 +21,7 @@ from anomalib_plugins.components.weights import (
     packaged_weights,
     read_tensors,
 )
+from anomalib_plugins.errors import MissingFileError, UserError
 
 
 class Backbone(nn.Module):
@@ -52,7 +53,7 @@ class Backbone(nn.Module):
         super().__init__()
         if not timm.is_model(str(name)):  # str: YAML's null comes as None
             msg = f"timm has no network {name!r}{did_you_mean(str(name), timm.list_models())}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.name = name
         self.network = timm.create_model(name, pretrained=False, num_classes=0)
         # As anomalib takes transformers: of any size, their features normalised as the last ones are.
@@ -61,19 +62,19 @@ class Backbone(nn.Module):
             self.network = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
         if not hasattr(self.network, "forward_intermediates") or not isinstance(self.network.feature_info, list):
             msg = f"{name} gives no features of its stages: take a convolutional network such as resnet18"
-            raise ValueError(msg)
+            raise UserError(msg)
         info = {stage["module"]: stage for stage in self.network.feature_info}
         if layers is None:
             layers = self._of_strides(strides)
         if not layers or not set(layers) <= set(info) or len(set(layers)) < len(layers):
             msg = f"layers must be different ones of {', '.join(info)}, at least one, got {tuple(layers)}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.layers = tuple(layers)
         self.stages = tuple(info)
         self.indices = [self.stages.index(layer) for layer in layers]
         if head is not None and head not in self.stages:
             msg = f"head_layer must be one of {', '.join(info)}, got {head!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.head = head
         self.random: list[str] = []
         self.head_channels = None if head is None else info[head]["num_chs"]
@@ -89,7 +90,7 @@ class Backbone(nn.Module):
         if self.is_transformer or not set(strides) <= set(found):
             stages = ", ".join(stage["module"] for stage in self.network.feature_info)
             msg = f"{self.name} has no stages of strides {', '.join(map(str, strides))}: name layers, of {stages}"
-            raise ValueError(msg)
+            raise UserError(msg)
         return [found[stride] for stride in strides]
 
     @property
@@ -126,7 +127,7 @@ class Backbone(nn.Module):
                 f"no ImageNet weights for {self.name} in timm's cache, and they cannot be downloaded "
                 f"({type(error).__name__}): {install}name a file with `weights`, or do without: `pre_trained=False`"
             )
-            raise FileNotFoundError(msg) from error
+            raise MissingFileError(msg) from error
         self.network.load_state_dict(state)
 
     def with_classifier(self, weights: str | Path | None = None) -> nn.Module | None:
@@ -178,7 +179,7 @@ class Backbone(nn.Module):
                 f"the weights of {self.name} lack {', '.join(lacking)}: a pretext would train through random weights, "
                 f"and spoil those below them. {advice[0].upper()}{advice[1:]} with `weights`"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
 
     def _tensors_up_to(self, stage: str | None) -> list[str]:
         names = list(self.network.state_dict())

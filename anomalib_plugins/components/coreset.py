@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from anomalib_plugins.errors import UserError
+
 CANDIDATES = 1024
 BLOCK = 1 << 24  # distances in memory at a time: 64 MB
 
@@ -37,7 +39,7 @@ def greedy_coreset(
     """
     if points.ndim != 2 or not 1 <= count <= len(points):
         msg = f"cannot pick {count} of points of shape {tuple(points.shape)}: expected (N, C) and a count in [1, N]"
-        raise ValueError(msg)
+        raise UserError(msg)
     first = int(torch.randint(len(points), (), generator=torch.Generator().manual_seed(seed)))
     bar = tqdm(total=count, initial=1, desc="Selecting the coreset", disable=not progress)
     with bar, torch.no_grad(), torch.autocast(points.device.type, enabled=False):
@@ -64,7 +66,7 @@ class _Search:
         self.norms = self.points.square().sum(dim=1)
         if not torch.isfinite(self.norms.sum()):
             msg = "the points contain a NaN or an infinity"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.distances = torch.full_like(self.norms, torch.inf)
         self.look([first])
 

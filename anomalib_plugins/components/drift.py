@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import ks_2samp
 
 from anomalib_plugins.components.normal_scores import NormalScores
+from anomalib_plugins.errors import UserError
 
 
 class Drift(NamedTuple):
@@ -75,7 +76,7 @@ class DriftMonitor:
         self.reference = normal.scores[normal.scores < normal.threshold]
         if not len(self.reference):
             msg = f"none of {len(normal.scores)} good parts is below the threshold, so no scores can be compared"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.normal = normal
         self.window = window
         self.false_warnings = false_warnings
@@ -137,7 +138,7 @@ def refuse_monitor_options(window: int, false_warnings: float) -> None:
     """
     if window < 2:
         msg = f"window must be at least 2 parts, got {window}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if not 0 < false_warnings < 1:
         msg = f"false_warnings must be a probability between 0 and 1, got {false_warnings}"
-        raise ValueError(msg)
+        raise UserError(msg)

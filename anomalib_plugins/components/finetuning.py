@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.errors import UserError
 
 BatchNorm = Literal["eval", "train"]
 
@@ -46,16 +47,16 @@ class FineTuning:
         head_learning_rate = learning_rate if head_learning_rate is None else head_learning_rate
         if not learning_rate > 0 or not head_learning_rate > 0:
             msg = f"learning rates of backbone and head must be above 0, got {learning_rate} and {head_learning_rate}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if not 0 <= warmup < 1:
             msg = f"warmup must be in [0, 1), a share of the pretext's steps, got {warmup}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if batch_norm not in get_args(BatchNorm):
             msg = f"backbone_bn must be one of {get_args(BatchNorm)}, got {batch_norm!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if not 0 < interpolation <= 1:
             msg = f"weight_interpolation must be above 0 and at most 1, got {interpolation}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.learning_rate, self.head_learning_rate = learning_rate, head_learning_rate
         self.warmup, self.batch_norm, self.interpolation = warmup, batch_norm, interpolation
         self.pending = False

@@ -10,6 +10,8 @@ import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
+from anomalib_plugins.errors import UntrainedError
+
 REGULARISATION = 0.01 + 1e-5  # variance added to each feature, as in anomalib
 FAR = 3.0  # upper limit of distances, relative to the largest possible distance of the largest training vector
 BROKEN = 4.0  # score of broken images, relative to the same
@@ -169,11 +171,11 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         """
         if self.whitening.numel() == 0 or self.count:
             msg = "there are no Gaussians: train the model first, or load a checkpoint of a finished training"
-            raise RuntimeError(msg)
+            raise UntrainedError(msg)
         height, width = embedding.shape[2:]
         if height * width != len(self.mean):
             msg = f"trained with {len(self.mean)} positions per image, got {height} x {width}: resize as in training"
-            raise RuntimeError(msg)
+            raise UntrainedError(msg)
         with torch.autocast(embedding.device.type, enabled=False):
             vectors = _by_place(embedding.float().flatten(2)) - self.mean[:, None]  # (L, N, C)
             # A sum of squares, unlike a difference of products, cannot become negative by rounding.

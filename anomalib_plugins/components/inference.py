@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError, UserTypeError
+
 BROKEN_SCORE = 2.0
 MARGIN = 0.5  # how far outside [0, 1] a pixel may lie: a bicubic resize gets to 0.45
 
@@ -30,7 +32,7 @@ def top_k_score(anomaly_map: Tensor, k: int = 100) -> Tensor:
     """
     if k < 1:
         msg = f"k must be at least 1 pixel, got {k}"
-        raise ValueError(msg)
+        raise UserError(msg)
     pixels = anomaly_map.flatten(1)
     # sym_min instead of min: the traced graph of an export keeps the choice open when the image size is dynamic.
     return pixels.topk(torch.sym_min(k, pixels.shape[1]), dim=1).values.mean(dim=1)
@@ -55,7 +57,7 @@ def window_score(anomaly_map: Tensor, side: int = 21) -> Tensor:
     """
     if side < 1 or side % 2 == 0:
         msg = f"side must be an odd number of pixels, got {side}"
-        raise ValueError(msg)
+        raise UserError(msg)
     with torch.autocast(anomaly_map.device.type, enabled=False):
         # Rows, then columns: the same mean from 2 * side instead of side**2 pixels.
         rows = F.avg_pool2d(anomaly_map.float(), (1, side), stride=1, padding=(0, side // 2))
@@ -111,12 +113,12 @@ def as_rgb(images: Tensor) -> Tensor:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in {1, 3, 4}:
         got = tuple(images.shape) if hasattr(images, "shape") else type(images).__name__
         msg = f"images must be a tensor of shape (N, 3, H, W), got {got}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if images.dtype == torch.uint8:
         images = images.float() / 255
     if not images.is_floating_point():
         msg = f"pixels must be floats in [0, 1] or uint8, got {images.dtype}: divide them by the camera's largest value"
-        raise TypeError(msg)
+        raise UserTypeError(msg)
     return images[:, :3] if images.shape[1] == 4 else images.expand(-1, 3, -1, -1)
 
 

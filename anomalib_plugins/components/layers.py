@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError
+
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True) -> nn.Sequential:
     """Create a block of convolution, batch normalisation and ReLU that keeps height and width.
@@ -26,7 +28,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias
     """
     if kernel_size % 2 == 0:
         msg = f"kernel_size must be odd to keep the image size, got {kernel_size}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias),
         nn.BatchNorm2d(out_channels),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anomalib_plugins.components.coreset import greedy_coreset
 from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
+from anomalib_plugins.errors import UntrainedError, UserError
 
 Search = Literal["exact", "faiss"]
 
@@ -48,12 +49,12 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         super().__init__()
         if search not in get_args(Search):
             msg = f"search must be one of {get_args(Search)}, got {search!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if search == "faiss":
             check_faiss()
         if num_neighbors < 1:
             msg = f"num_neighbors must be at least 1, got {num_neighbors}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.num_neighbors, self.search = num_neighbors, search
         self._index: FaissSearch | None = None  # created when first needed
         self.register_buffer("vectors", torch.empty(0, channels))  # vectors minus their mean (M, C)
@@ -116,7 +117,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         """
         if len(self.vectors) == 0:
             msg = "the memory bank is empty: train the model first, or load a checkpoint of a finished training"
-            raise RuntimeError(msg)
+            raise UntrainedError(msg)
         with torch.autocast(patches.device.type, enabled=False):
             queries = patches.float() - self.centre
             index = self._nearest(queries.flatten(0, 1)).unflatten(0, patches.shape[:2])

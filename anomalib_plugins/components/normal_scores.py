@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
 from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.errors import UserError
 
 
 class NormalScores:
@@ -34,7 +35,7 @@ class NormalScores:
         if not len(self.scores) or not np.isfinite(self.scores).all():
             broken = len(self.scores) - int(np.isfinite(self.scores).sum())
             msg = f"need finite scores of good parts, got {len(self.scores)}, {broken} of them NaN or infinite"
-            raise ValueError(msg)
+            raise UserError(msg)
 
     def false_alarm_rate(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Compute the share of good parts that score as high or higher (a conformal p-value).
@@ -91,7 +92,7 @@ class NormalScores:
         """Rank of the score that is the threshold, starting at 1."""
         if not 0 < false_alarms < 1:
             msg = f"false_alarms must be a share between 0 and 1, got {false_alarms}"
-            raise ValueError(msg)
+            raise UserError(msg)
         count = len(self.scores)
         rank = math.ceil((count + 1) * (1 - false_alarms) - 1e-9)
         if rank > count:
@@ -99,7 +100,7 @@ class NormalScores:
                 f"{count} good parts are too few for a false alarm rate of {false_alarms:.4g}: use at least "
                 f"{math.ceil(1 / false_alarms - 1e-9) - 1} or a rate of at least {math.ceil(1000 / (count + 1)) / 1000}"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         return max(rank, 1)
 
     def save(self, path: Path | str) -> None:
@@ -128,4 +129,4 @@ class NormalScores:
             return cls(content["normal_scores"], math.inf if threshold is None else threshold)
         except (ValueError, TypeError, LookupError) as error:
             msg = f"{path} does not hold scores of good parts as written by `anomalib-plugins threshold --scores`"
-            raise ValueError(msg) from error
+            raise UserError(msg) from error

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from anomalib_plugins.components.patchcore import PatchcoreModel
+from anomalib_plugins.errors import UserError
 
 
 class PatchMemory:
@@ -30,10 +31,10 @@ class PatchMemory:
     def __init__(self, model: PatchcoreModel, ratio: float = 0.1, max_size: int = 100_000) -> None:
         if not 0 < ratio <= 1:
             msg = f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if max_size < 1:
             msg = f"max_bank_size must be at least 1 patch, got {max_size}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.model, self.ratio, self.max_size = model, ratio, max_size
         self._patches: dict[str, Tensor] = {}
 
@@ -64,14 +65,14 @@ class PatchMemory:
                 f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
                 f"coreset_sampling_ratio={self.ratio} or image_size, or raise max_bank_size"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         free = free_megabytes(example.device)
         if (2 * patches + kept) * megabytes > free:
             msg = (
                 f"the memory bank would keep {estimate}, but only {free:.0f} MB of memory are free on "
                 f"{example.device}: lower image_size, or train on fewer images"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         rank_zero_info(f"The memory bank will keep {estimate}.")
 
     @torch.no_grad()

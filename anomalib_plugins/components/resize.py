@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import Compose, Resize, Transform
 
+from anomalib_plugins.errors import UserError
+
 
 def prepared(pre_processor: nn.Module | None, images: Tensor) -> Tensor:
     """What a pre-processor makes of images: the same in exported graphs as in training.
@@ -57,10 +59,10 @@ def refuse_unexportable(pre_processor: nn.Module | None, input_size: Sequence[in
     for part in filter(shrinks, parts_of(getattr(pre_processor, "transform", None))):
         if InterpolationMode(part.interpolation) != InterpolationMode.BILINEAR:
             msg = f"{part} cannot be exported: take the bilinear interpolation, and train again"
-            raise ValueError(msg)
+            raise UserError(msg)
         if input_size is None and (part.size is None or len(part.size) != 2):
             msg = f"{part} cannot be exported for photos of any size: add theirs, e.g. --input_size '[480, 640]'"
-            raise ValueError(msg)
+            raise UserError(msg)
 
 
 def exported_resize(part: Resize, images: Tensor) -> Tensor:

@@ -5,6 +5,8 @@
 
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
+
 
 def anomaly_probability(logits: Tensor) -> Tensor:
     """Compute the softmax probability of the anomalous class.
@@ -41,9 +43,9 @@ def focal_loss(probability: Tensor, target: Tensor, gamma: float = 4.0, eps: flo
     """
     if probability.shape != target.shape:
         msg = f"probability has shape {tuple(probability.shape)}, target {tuple(target.shape)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if gamma < 0:
         msg = f"gamma must be >= 0, got {gamma}"
-        raise ValueError(msg)
+        raise UserError(msg)
     right = (probability * target + (1 - probability) * (1 - target)).clamp(eps, 1 - eps)
     return -((1 - right) ** gamma * right.log()).mean()

@@ -11,6 +11,8 @@ import torch
 from anomalib.data.utils.tiler import ImageUpscaleMode, Tiler, compute_new_image_size, upscale_image
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
+
 REMOVED = 1e-6  # weight of a tile's border that is to be removed: it counts where there is nothing else
 
 
@@ -87,7 +89,7 @@ def extent(size: Sequence[int], tiler: Tiler) -> tuple[int, int]:
             f"tiles of {tiler.tile_size_h} x {tiler.tile_size_w} px do not fit into images of {height} x {width} px: "
             "take smaller tiles, or a larger image_size"
         )
-        raise ValueError(msg)
+        raise UserError(msg)
     tile, stride = (tiler.tile_size_h, tiler.tile_size_w), (tiler.stride_h, tiler.stride_w)
     return compute_new_image_size((height, width), tile, stride)
 

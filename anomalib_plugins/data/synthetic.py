@@ -14,6 +14,7 @@ from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import ValSplitMode
 from torch.utils.data import DataLoader
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
 
 from .synthetic_dataset import EpochSampler, SyntheticDataset
@@ -147,7 +148,7 @@ class SyntheticAnomaly(Wrapper):
             f"{self.datamodule.name} has {len(train)} normal training images in {folder}, too few to hold out {split} "
             "images: at least 2 are needed"
         )
-        raise ValueError(msg)
+        raise UserError(msg)
 
     def _synthetic(self, split: str, samples: pd.DataFrame) -> SyntheticDataset:
         seed = int(np.random.default_rng((self.seed, SPLITS.index(split))).integers(2**62))
@@ -190,16 +191,16 @@ def _repeats(photos: int, ratio: float) -> int:
 def _check(source: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: float, max_size: int | None) -> None:
     if not 0 <= anomaly_ratio <= 1:
         msg = f"anomaly_ratio must be in [0, 1], got {anomaly_ratio}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if not 0 < holdout_ratio < 1:
         msg = f"holdout_ratio must be between 0 and 1, got {holdout_ratio}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if max_size is not None and max_size < 64:
         msg = f"max_size must be at least 64 pixels, got {max_size}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if ValSplitMode.SYNTHETIC in {source.val_split_mode, source.test_split_mode}:
         msg = (
             f"{source.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
             "set its val_split_mode to none and its test_split_mode to from_dir"
         )
-        raise ValueError(msg)
+        raise UserError(msg)

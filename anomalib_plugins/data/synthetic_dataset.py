@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import Transform
 from torchvision.transforms.v2.functional import resize
 from torchvision.tv_tensors import Image, Mask
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.inspection.findings import Finding
 from anomalib_plugins.inspection.image_files import read_files
 from anomalib_plugins.synthesis import AnomalyGenerator
@@ -119,7 +120,7 @@ def _refuse_small(paths: Iterable[str]) -> None:
     small = {path: f"is {size[0]} x {size[1]}" for path, size in sizes.items() if min(size) < MIN_SIZE}
     if small:
         what = f"{len(small)} photos have a side below {MIN_SIZE} pixels, too small for an anomaly"
-        raise ValueError(str(Finding(what, small)))
+        raise UserError(str(Finding(what, small)))
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -13,6 +13,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader
 
+from anomalib_plugins.errors import UserError, UserTypeError
+
 SPLITS = ("train", "val", "test")
 
 
@@ -40,7 +42,7 @@ class Wrapper(AnomalibDataModule):
     ) -> None:
         if datamodule is None:
             msg = f"{type(self).__name__} wraps a datamodule: give datamodule, e.g. --data.datamodule Folder"
-            raise ValueError(msg)
+            raise UserError(msg)
         wrapped = instantiate(AnomalibDataModule, datamodule)
         if wrapped.seed is None:
             wrapped.seed = split_seed  # anomalib would split differently in every run
@@ -83,7 +85,7 @@ class Wrapper(AnomalibDataModule):
                 continue
             if not isinstance(data, AnomalibDataset) or isinstance(data, AnomalibVideoDataset):
                 msg = f"{wrapped.name}: the {split} data are {type(data).__name__}, not images of an AnomalibDataset"
-                raise TypeError(msg)
+                raise UserTypeError(msg)
             setattr(self, f"{split}_data", data)
         self._change_splits()
 
@@ -117,7 +119,7 @@ def instantiate(base: Any, config: Any) -> Any:
         return config
     if not isinstance(config, Mapping | DictConfig):
         msg = f"expected a {base.__name__} or a mapping with class_path and init_args, got {config!r}"
-        raise TypeError(msg)
+        raise UserTypeError(msg)
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, "object", required=True, fail_untyped=False)
@@ -125,4 +127,4 @@ def instantiate(base: Any, config: Any) -> Any:
         return parser.instantiate_classes(parser.parse_object({"object": plain})).object
     except ArgumentError as error:
         msg = f"cannot make a {base.__name__} from {plain}: {error}"
-        raise ValueError(msg) from error
+        raise UserError(msg) from error

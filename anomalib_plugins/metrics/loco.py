@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from anomalib_plugins.errors import MissingFileError, UserError
+
 from .ranking import _AUROC
 
 Kind = Literal["structural", "logical"]
@@ -59,7 +61,7 @@ def kind_of(image_path: str | Path) -> Kind | None:
     kinds: dict[str, Kind | None] = {"good": None, **{f"{kind}_anomalies": kind for kind in get_args(Kind)}}
     if folder not in kinds:
         msg = f"{image_path} is in a folder {folder!r}; MVTec LOCO AD has {list(kinds)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return kinds[folder]
 
 
@@ -83,7 +85,7 @@ def read_defects(path: Path) -> dict[int, Defect]:
         msg = (
             f"{path} is missing: sPRO reads saturation thresholds from it; the data set's archive has one per category"
         )
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     try:
         return {
             entry["pixel_value"]: Defect(
@@ -93,7 +95,7 @@ def read_defects(path: Path) -> dict[int, Defect]:
         }
     except (TypeError, KeyError, json.JSONDecodeError) as error:
         msg = f"{path} must be a list of defects, each with pixel_value and saturation_threshold: {error!r}"
-        raise ValueError(msg) from error
+        raise UserError(msg) from error
 
 
 def read_regions(image_path: str | Path) -> list[Region]:
@@ -119,7 +121,7 @@ def read_regions(image_path: str | Path) -> list[Region]:
     channels = sorted(folder.glob("*.png"))
     if not channels:
         msg = f"no ground truth for {path}: expected one PNG per defect in {folder}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     defects = read_defects(category / "defects_config.json")
     regions = []
     for channel in channels:
@@ -127,7 +129,7 @@ def read_regions(image_path: str | Path) -> list[Region]:
         values = pixels.flatten().bincount()[1:].nonzero().add(1).flatten().tolist()
         if values and (len(values) > 1 or values[0] not in defects):
             msg = f"{channel} holds the values {values}, expected one of {sorted(defects)} from defects_config.json"
-            raise ValueError(msg)
+            raise UserError(msg)
         if values:
             mask = pixels != 0
             regions.append(Region(mask, defects[values[0]].saturation(int(mask.sum()))))

@@ -17,6 +17,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
+from anomalib_plugins.errors import UserError
+
 
 def confusion_curve(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Count false and true positives at each distinct score, from the most anomalous to the least.
@@ -33,7 +35,7 @@ def confusion_curve(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """
     if scores.shape != target.shape:
         msg = f"scores have shape {tuple(scores.shape)}, target has {tuple(target.shape)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     ranked, order = scores.flatten().sort(descending=True)
     positive = target.flatten()[order] != 0
     last_of_tie = torch.ones_like(positive)

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
+from anomalib_plugins.errors import UserError
+
 from .loco import Kind, KindAUROC, Region, of_kind, read_regions
 
 SAMPLE = 2**24  # full-size pixels that thresholds are chosen from: 64 MiB
@@ -111,10 +113,10 @@ class _SPRO(Metric):
     ) -> None:
         if not 0 < fpr_limit <= 1:
             msg = f"fpr_limit must be in (0, 1], got {fpr_limit}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if thresholds < 1:
             msg = f"thresholds must be at least 1, got {thresholds}"
-            raise ValueError(msg)
+            raise UserError(msg)
         super().__init__(**kwargs)
         self.kind = kind
         self.fpr_limit = fpr_limit

@@ -28,6 +28,7 @@ from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import as_rgb, spread_unusable, usable
 from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.components.resize import prepared
+from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.metrics import default_evaluator, with_raw_scores
 from anomalib_plugins.models.calibration import calibrate_on_training, has_thresholds, tell_missing_threshold
 from anomalib_plugins.models.checkpoint import restored, write_down
@@ -58,7 +59,7 @@ def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[
         if name not in names:
             hint = did_you_mean(name, names) or "."
             msg = f"{owner.__name__} has no option {name!r} here{hint} Its options: {', '.join(names)}"
-            raise TypeError(msg)
+            raise UserTypeError(msg)
     return plain
 
 
@@ -76,7 +77,7 @@ def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: 
     is_pair = isinstance(image_size, Sequence) and len(image_size) == 2
     if not is_pair or not all(isinstance(side, int) and side >= smallest for side in image_size):
         msg = f"{name} must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {image_size!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return list(image_size)
 
 
@@ -115,7 +116,7 @@ class PluginModule(ExportModule):
         crop = check_size(center_crop, name="center_crop")
         if crop[0] > size[0] or crop[1] > size[1]:
             msg = f"center_crop {tuple(crop)} must fit into image_size {tuple(size)}"
-            raise ValueError(msg)
+            raise UserError(msg)
         return PreProcessor(transform=Compose([resize, CenterCrop(crop)]))
 
     @staticmethod
@@ -149,7 +150,7 @@ class PluginModule(ExportModule):
         transform = getattr(self.pre_processor, "transform", None)  # type: ignore[attr-defined]
         if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
-            raise ValueError(msg)
+            raise UserError(msg)
         self._validated = False
 
     def on_validation_end(self) -> None:

@@ -10,6 +10,7 @@ from anomalib.data import AnomalibDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from anomalib_plugins.components.resize import refuse_unexportable
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.calibration import tell_missing_threshold
 from anomalib_plugins.models.quantization import quantize, quantize_within, tell_loss
 
@@ -58,7 +59,7 @@ class ExportModule:
         """
         if input_size is None and getattr(self, "input_size", None) is None:
             msg = "a model without a resizing pre-processor needs input_size, e.g. --input_size '[256, 256]'"
-            raise ValueError(msg)
+            raise UserError(msg)
         tell_missing_threshold(cast("AnomalibModule", self))
         refuse_unexportable(self.pre_processor, input_size)  # type: ignore[attr-defined]
         kwargs.setdefault("external_data", False)  # one file, but for what is larger than 2 GB
@@ -75,7 +76,7 @@ class ExportModule:
         """
         if datamodule is None:
             msg = "INT8_PTQ calibrates on training images: name the datamodule, e.g. --data Folder --data.root photos"
-            raise ValueError(msg)
+            raise UserError(msg)
         size = cast("Sequence[int]", self.input_size)  # type: ignore[attr-defined]
         small = quantize(model, datamodule, size)
         tell_loss(model, small, datamodule.val_dataloader().dataset, size)
@@ -93,5 +94,5 @@ class ExportModule:
         del task
         if datamodule is None:
             msg = "INT8_ACQ calibrates on training images: name the datamodule, e.g. --data Folder --data.root photos"
-            raise ValueError(msg)
+            raise UserError(msg)
         return quantize_within(model, datamodule, self.input_size, metric, max_drop)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.finetuning import FineTuning
 from anomalib_plugins.components.tiling import cut
+from anomalib_plugins.errors import DivergedError, UserError
 from anomalib_plugins.models.base import PluginModule
 from anomalib_plugins.phases.phase import mix_seed
 from anomalib_plugins.phases.schedule import PhaseSchedule
@@ -112,7 +113,7 @@ class PhasedModule(PluginModule):
                 f"{name} became {loss.item()} in phase {self.schedule.phase.name!r} after {self.schedule.total_steps} "
                 "steps: look at the training images, lower the learning rate, or set --trainer.precision 32"
             )
-            raise FloatingPointError(msg)
+            raise DivergedError(msg)
         has, takes = self.schedule.accumulated
         if has == 0:
             for group in optimizer.param_groups if learning_rate is not None else ():
@@ -181,7 +182,7 @@ class PhasedModule(PluginModule):
             msg = (
                 f"{type(self).__name__} computes in precision {', '.join(PRECISIONS)}, not {trainer.precision}: set one"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         self.schedule.remember(trainer)
         return [*super().configure_callbacks(), self.schedule]
 

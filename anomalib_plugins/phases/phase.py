@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.phases.gathering import rows
 
 
@@ -48,14 +49,14 @@ class Phase:
         lengths = [length for length in (self.epochs, self.steps) if length is not None]
         if len(lengths) != 1 or lengths[0] < 1:
             msg = f"phase {self.name!r} needs epochs or steps, at least 1: got epochs={self.epochs}, steps={self.steps}"
-            raise ValueError(msg)
+            raise UserError(msg)
         for name in ("batch_size", "examples", "min_steps_per_epoch"):
             if getattr(self, name) < 1:
                 msg = f"phase {self.name!r}: {name} must be at least 1, got {getattr(self, name)}"
-                raise ValueError(msg)
+                raise UserError(msg)
         if self.whole and self.epochs is None:
             msg = f"phase {self.name!r} looks at every image: give its length in epochs, not in steps"
-            raise ValueError(msg)
+            raise UserError(msg)
 
     def repeats(self, images: int) -> int:
         """How often each of an epoch's images is taken."""

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.phases.early_stopping import leave_phases, watch_phases
 from anomalib_plugins.phases.gathering import Gathering, rows
 from anomalib_plugins.phases.image_order import continue_epoch, order_images
@@ -48,7 +49,7 @@ class PhaseSchedule(Callback):
         names = [phase.name for phase in phases]
         if not names or len(set(names)) != len(names):
             msg = f"a schedule needs phases with different names, got {names}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.phases = tuple(phases)
         self.seed = torch.initial_seed() % 2**31 if seed is None else seed
         self.lengths: list[int] = []  # optimizer steps of each phase, known once the loader is
@@ -198,7 +199,7 @@ class PhaseSchedule(Callback):
         self._timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)
         if self._timer is not None and trainer.world_size > 1:
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
-            raise ValueError(msg)
+            raise UserError(msg)
         if self._timer is not None:
             self._timer._verbose = False  # noqa: SLF001  # it would say so again and again; we do once, with the phase
         self._waited, self._began = None, self._timer.time_elapsed() if self._timer else 0.0

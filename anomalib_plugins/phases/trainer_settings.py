@@ -11,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.phases.phase import Phase
 
 LIGHTNING_DEFAULT_EPOCHS = 1000
@@ -89,7 +90,7 @@ class Gradients(NamedTuple):
         taken = cls.of(trainer)
         if taken.clip_value and getattr(trainer.precision_plugin, "scaler", None) is not None:
             msg = "gradient_clip_val does not work with precision 16-mixed: set precision bf16-mixed or 32-true"
-            raise ValueError(msg)
+            raise UserError(msg)
         trainer.accumulate_grad_batches, trainer.gradient_clip_val = 1, None
         return taken
 
@@ -115,7 +116,7 @@ def batch_sizes(trainer: Trainer) -> list[int]:
     size = getattr(loader, "batch_size", None)
     if math.isinf(count) or size is None:
         msg = "phases need a training loader with a known length and batch size"
-        raise ValueError(msg)
+        raise UserError(msg)
     sizes = [size] * int(count)
     images = len(loader.sampler)
     if count == len(loader) and not loader.drop_last and images % size:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anomalib_plugins.benchmark import results
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.report.facts import Place
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def find(path: Path) -> Path:
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
         msg = f"{path} must be a results file or a folder with one *.csv, found {names}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return files[0]
 
 

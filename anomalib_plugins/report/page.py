@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from anomalib_plugins.benchmark.predictions import Predictions, load, path_of
 from anomalib_plugins.benchmark.results import Row
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.report import pictures
 from anomalib_plugins.report.curves import curves_of
 from anomalib_plugins.report.facts import NAMES, Group, Place, groups_of, metrics_of, names_of, place_of
@@ -142,7 +143,7 @@ def build(
     """
     if not rows:
         msg = f"{results} has no results yet: run a benchmark first"
-        raise ValueError(msg)
+        raise UserError(msg)
     gallery = gallery or Gallery()
     groups, metrics = groups_of(rows), metrics_of(rows)
     names = names_of(groups)

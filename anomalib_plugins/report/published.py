@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from anomalib_plugins.errors import UserError
+
 FOLDER = Path(__file__).with_name("papers")
 # Options that say how long and at what size a model was trained: a result with others is compared, and they are named.
 SCHEDULE = {
@@ -127,5 +129,5 @@ def _table(paper: str, scale: float, table: dict[str, Any]) -> Published:
 def _row(name: str, metrics: list[str], values: list[float], scale: float) -> dict[str, float]:
     if len(values) != len(metrics) or not all(0 <= value <= scale for value in values):
         msg = f"{name} must have {metrics} between 0 and {scale}, got {values}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return {metric: value / scale for metric, value in zip(metrics, values, strict=True)}

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.draws import uniform
 
 Operation = Callable[[np.ndarray, Sequence[float]], np.ndarray]
@@ -200,6 +201,6 @@ def random_operations(
     """
     if not 1 <= count <= len(OPERATIONS):
         msg = f"count must be 1 to {len(OPERATIONS)} operations, got {count}"
-        raise ValueError(msg)
+        raise UserError(msg)
     order = uniform((images, len(OPERATIONS)), generator=generator).argsort(dim=1)[:, :count]
     return order.tolist(), uniform((images, count, 3), generator=generator).tolist()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
+
 MIN_SIZE = 32
 NORMAL, STRUCTURAL, LOGICAL = 0, 1, 2
 
@@ -62,13 +64,13 @@ def check_images(images: Tensor, pool: Tensor | None = None) -> None:
     """Check the input of a generator and raise a ``ValueError`` if it is invalid."""
     if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
         msg = f"expected RGB images (N, 3, H, W) with N >= 1, got shape {tuple(images.shape)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if not images.is_floating_point():
         msg = f"expected float images in [0, 1], got {images.dtype}; divide 8-bit images by 255"
-        raise ValueError(msg)
+        raise UserError(msg)
     if min(images.shape[-2:]) < MIN_SIZE:
         msg = f"images must be at least {MIN_SIZE} pixels per side, got {tuple(images.shape[-2:])}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if pool is not None and (pool.shape[1:] != images.shape[1:] or len(pool) == 0):
         msg = f"the pool must hold images of shape {tuple(images.shape[1:])} like the batch, got {tuple(pool.shape)}"
-        raise ValueError(msg)
+        raise UserError(msg)

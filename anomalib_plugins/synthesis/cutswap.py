@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.base import AnomalyGenerator, SyntheticBatch, check_images
 from anomalib_plugins.synthesis.draws import integers, uniform
 from anomalib_plugins.synthesis.masks import ATTEMPTS, pixel_numbers
@@ -64,7 +65,7 @@ class CutSwap(AnomalyGenerator):
         check_patches(mode, patch_jitter)
         if overlap not in get_args(Overlap):
             msg = f"overlap must be one of {', '.join(get_args(Overlap))}, got {overlap!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.mode, self.overlap, self.patch_jitter = mode, overlap, patch_jitter
 
     def __call__(
@@ -95,7 +96,7 @@ class CutSwap(AnomalyGenerator):
         ):
             wanted = (len(images), *images.shape[-2:])
             msg = f"expected boolean candidates {wanted}, got {candidates.dtype} {tuple(candidates.shape)}"
-            raise ValueError(msg)
+            raise UserError(msg)
         with torch.autocast(images.device.type, enabled=False):
             return self.simulate(images, images, generator, candidates)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.colour import LUMA
 
 BORDER = 5
@@ -62,16 +63,16 @@ class Foreground:
         if mode not in {"auto", "threshold", "none", *MVTEC_FOREGROUND}:
             choices = ", ".join(("auto", "threshold", "none", *MVTEC_FOREGROUND))
             msg = f"unknown foreground {mode!r}; choose one of {choices}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if polarity not in {"brighter", "darker"}:
             msg = f'foreground polarity must be "brighter" or "darker", got {polarity!r}'
-            raise ValueError(msg)
+            raise UserError(msg)
         if (mode == "threshold") != (threshold is not None):
             msg = f'a foreground threshold goes with mode "threshold" and only with it, got {mode!r} and {threshold}'
-            raise ValueError(msg)
+            raise UserError(msg)
         if threshold is not None and not 0 <= threshold <= 255:
             msg = f"foreground threshold must be a grey value in [0, 255], got {threshold}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.mode = mode
         self.threshold, self.polarity = MVTEC_FOREGROUND.get(mode, (threshold, polarity))
 

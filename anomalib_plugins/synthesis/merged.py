@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.augment import OPERATIONS, random_operations
 from anomalib_plugins.synthesis.base import STRUCTURAL, AnomalyGenerator, SyntheticBatch
 from anomalib_plugins.synthesis.draws import integers, uniform
@@ -58,13 +59,13 @@ class MergedTexture(AnomalyGenerator):
     ) -> None:
         if source not in {"texture", "pool"}:
             msg = f'source must be "texture" or "pool", got {source!r}'
-            raise ValueError(msg)
+            raise UserError(msg)
         if len(delta) != 2 or not 0 <= delta[0] <= delta[1] <= 1 or delta[1] == 0:
             msg = f"delta must be two numbers in [0, 1], the smaller first and the larger above 0, got {delta}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if source == "pool" and texture_root is not None:
             msg = f'source="pool" uses no textures: remove it or texture_root={str(texture_root)!r}'
-            raise ValueError(msg)
+            raise UserError(msg)
         self.low, self.high = delta
         self.foreground = Foreground(foreground)
         self.textures = texture_source(texture_root) if source == "texture" else None

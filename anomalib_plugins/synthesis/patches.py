@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.base import NORMAL, STRUCTURAL, SyntheticBatch
 from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
 from anomalib_plugins.synthesis.draws import moved_together, uniform
@@ -170,7 +171,7 @@ def check_patches(mode: str, jitter: float) -> None:
     """Check that ``mode`` is a :data:`Mode` and ``jitter`` is in ``[0, 0.5]``, else raise a ``ValueError``."""
     if mode not in get_args(Mode):
         msg = f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if not 0 <= jitter <= 0.5:
         msg = f"patch_jitter must be in [0, 0.5], got {jitter}"
-        raise ValueError(msg)
+        raise UserError(msg)

@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.draws import uniform
 
 
@@ -52,7 +53,7 @@ def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Te
     nodes = angles.shape[-1]
     if int(cells.max()) >= nodes:
         msg = f"{int(cells.max())} cells need {int(cells.max()) + 1} angles along each axis, got {nodes}"
-        raise ValueError(msg)
+        raise UserError(msg)
     rows, columns = (
         torch.stack([_basis(length, number, nodes, angles.device) for number in axis])  # (N, 2, length, K)
         for length, axis in zip(size, cells.T.tolist(), strict=True)

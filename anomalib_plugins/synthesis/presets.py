@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.colour import colour_jitter
 from anomalib_plugins.synthesis.foreground import BrightObject, Foreground
 from anomalib_plugins.synthesis.masks import MaskRule, add_square, keep_object, only_object
@@ -122,5 +123,5 @@ def find_preset(name: str | None) -> Preset:
         return Preset()
     if name not in PRESETS:
         msg = f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}, or no preset for other images"
-        raise ValueError(msg)
+        raise UserError(msg)
     return PRESETS[name]

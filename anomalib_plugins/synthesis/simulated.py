@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
 from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
 from anomalib_plugins.synthesis.draws import chance, uniform
@@ -109,10 +110,10 @@ class SimulatedAnomaly(AnomalyGenerator):
         _check_choice("structural_source", structural_source, tuple(TEXTURE_SHARE))
         if not (use_structural or use_logical):
             msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
-            raise ValueError(msg)
+            raise UserError(msg)
         if self.settings.minimum_area < 1:
             msg = f"minimum_area must be at least 1 pixel, got {minimum_area}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
         chosen = Foreground(foreground, foreground_threshold, foreground_polarity)
         self.foreground = self.settings.foreground if foreground == "auto" else chosen
@@ -225,16 +226,16 @@ class SimulatedAnomaly(AnomalyGenerator):
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         msg = f"{name} must be in [0, 1], got {value}"
-        raise ValueError(msg)
+        raise UserError(msg)
 
 
 def _check_range(name: str, value: Sequence[float]) -> None:
     if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1 or value[1] == 0:
         msg = f"{name} must be two numbers in [0, 1], the smaller first and the larger above 0, got {value}"
-        raise ValueError(msg)
+        raise UserError(msg)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         msg = f"{name} must be one of {', '.join(choices)}, got {value!r}"
-        raise ValueError(msg)
+        raise UserError(msg)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.synthesis.augment import count_values
 from anomalib_plugins.synthesis.draws import integers, uniform
 from anomalib_plugins.synthesis.perlin import perlin_noise
@@ -78,14 +79,14 @@ class TextureFolder(TextureSource):
         root = Path(root)
         if not root.is_dir():
             msg = f"texture folder {root} does not exist; give a folder of images, or none for procedural textures"
-            raise FileNotFoundError(msg)
+            raise MissingFileError(msg)
         self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
         if not self.paths:
             msg = (
                 f"texture folder {root} holds no image ({', '.join(EXTENSIONS)}, subfolders included); "
                 "give a folder of images, or none for procedural textures"
             )
-            raise FileNotFoundError(msg)
+            raise MissingFileError(msg)
         _check_files(self.paths)
 
     def __len__(self) -> int:
@@ -101,7 +102,7 @@ class TextureFolder(TextureSource):
         pixels = cv2.imread(str(self.paths[number]), cv2.IMREAD_COLOR)
         if pixels is None:
             msg = f"texture {self.paths[number]} cannot be read; remove or replace it"
-            raise ValueError(msg)
+            raise UserError(msg)
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         return cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
 
@@ -113,7 +114,7 @@ def _check_files(paths: Sequence[Path]) -> None:
     if bad:
         listing = "\n".join([*bad[:SHOWN], *([f"  ... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])])
         msg = f"{len(bad)} of {len(paths)} textures are not readable images; remove or replace them:\n{listing}"
-        raise ValueError(msg)
+        raise UserError(msg)
 
 
 def _fault(path: Path) -> str:

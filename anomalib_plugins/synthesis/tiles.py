@@ -6,6 +6,7 @@
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.draws import uniform
 
 
@@ -35,7 +36,7 @@ def shuffle_tiles(
     count, channels, height, width = images.shape
     if not (1 <= rows <= height and 1 <= columns <= width):
         msg = f"cannot cut {height} x {width} pixels into {rows} x {columns} tiles"
-        raise ValueError(msg)
+        raise UserError(msg)
     tile_height, tile_width = height // rows, width // columns
     inner = images[..., : rows * tile_height, : columns * tile_width]
     tiles = inner.reshape(count, channels, rows, tile_height, columns, tile_width)

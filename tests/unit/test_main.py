@@ -80,7 +80,7 @@ def misread_a_clock(_):
     ("refusing", "said"), [(miss_a_folder, r"error: .*fotos"), (misread_a_clock, "error: .*DD:HH:MM:SS")]
 )
 def test_what_anomalib_and_lightning_refuse_ends_in_one_line_too(monkeypatch, capsys, refusing, said):
-    from anomalib_plugins import cli
+    from anomalib_plugins.commands import cli
 
     monkeypatch.delenv(cli.TRACEBACK, raising=False)
     monkeypatch.setattr(cli, "SeededCLI", refusing)
@@ -103,7 +103,7 @@ def meet_an_error_of_others(_):
 def test_what_we_refuse_ends_in_one_line_unless_the_traceback_is_asked_for(
     monkeypatch, capsys, refusing, asked_for_traceback
 ):
-    from anomalib_plugins import cli
+    from anomalib_plugins.commands import cli
 
     monkeypatch.setattr(cli, "SeededCLI", refusing)
     if asked_for_traceback:
@@ -129,7 +129,7 @@ def give_anomalib_a_wrong_shape(_):
     [(meet_a_bug_of_ours, TypeError), (meet_an_error_of_others, ValueError), (give_anomalib_a_wrong_shape, ValueError)],
 )
 def test_bugs_keep_their_traceback(monkeypatch, wrong, error):
-    from anomalib_plugins import cli
+    from anomalib_plugins.commands import cli
 
     monkeypatch.setattr(cli, "SeededCLI", wrong)
     with pytest.raises(error):

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anomalib_plugins.callbacks.checkpoint_files import STAMP, SafeCheckpointIO
 from anomalib_plugins.components.names import did_you_mean
+from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.inspection.image_files import DEEP_MODES
 
 EXPORTED = (".xml", ".onnx")
@@ -52,13 +53,13 @@ def load(path: Path, model: str | None = None) -> Scorer:
     """
     if not path.is_file():
         msg = f"{path} is a folder: name the file in it" if path.is_dir() else f"there is no file {path}"
-        raise FileNotFoundError(msg)
+        raise MissingFileError(msg)
     if path.suffix in EXPORTED:
         return _exported(path)
     if path.suffix == ".ckpt":
         return _checkpoint(path, model)
     msg = f"{path.name} is no checkpoint (.ckpt) and no exported model ({', '.join(EXPORTED)})"
-    raise ValueError(msg)
+    raise UserError(msg)
 
 
 def read_photo(data: bytes) -> npt.NDArray[np.float32]:
@@ -77,10 +78,10 @@ def read_photo(data: bytes) -> npt.NDArray[np.float32]:
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, ...
         why = "of no kind that is known" if isinstance(error, UnidentifiedImageError) else error  # it names a buffer
         msg = f"this file cannot be read as an image ({why})"
-        raise ValueError(msg) from error
+        raise UserError(msg) from error
     if rgb is None:
         msg = "this image has more than 8 bits a pixel, which anomalib reads as plain white: convert it to 8 bits"
-        raise ValueError(msg)
+        raise UserError(msg)
     return rgb
 
 
@@ -95,7 +96,7 @@ def _exported(path: Path) -> Scorer:
         model = openvino.Core().compile_model(path, "CPU")
     except RuntimeError as error:
         msg = f"OpenVINO cannot read {path.name}: {str(error).strip().splitlines()[-1]}"
-        raise ValueError(msg) from error
+        raise UserError(msg) from error
     has_map = any("anomaly_map" in output.names for output in model.outputs)
 
     def score(photo: npt.NDArray[np.float32]) -> Answer:
@@ -109,7 +110,7 @@ def _checkpoint(path: Path, name: str | None) -> Scorer:
     name = name or SafeCheckpointIO().load_checkpoint(path, "cpu").get(STAMP, {}).get("model")
     if name is None:
         msg = f"{path.name} does not say which model it is of: add --model, e.g. --model Padim"
-        raise ValueError(msg)
+        raise UserError(msg)
     model = _class_of(name).load_from_checkpoint(path, map_location="cpu").eval()
 
     @torch.inference_mode()
@@ -125,7 +126,7 @@ def _class_of(name: str) -> Any:
     known = {each: models[each] for each in models if inspect.isclass(models[each])}
     if name not in known:
         msg = f"there is no model {name!r}{did_you_mean(name, known)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return known[name]
 
 

@@ -16,8 +16,10 @@ from anomalib.data import AnomalibDataModule, MVTecADDataset
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from .flange import Layout, build
+from anomalib_plugins.errors import UserError
+
 from .defects import LOGICAL, STRUCTURAL
+from .flange import Layout, build
 from .photo import shade
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ def draw_part(seed: int | list[int], size: int = 256, defect: str | None = None)
     """
     if defect is not None and defect not in {**STRUCTURAL, **LOGICAL}:
         msg = f"defect must be one of {[*STRUCTURAL, *LOGICAL]}, got {defect!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     scene_seed, light_seed, defect_seed = np.random.SeedSequence(seed).spawn(3)
     scene, trouble = np.random.default_rng(scene_seed), np.random.default_rng(defect_seed)
     pose = (float(scene.uniform(-1, 1) * np.deg2rad(3)), *scene.uniform(-0.015, 0.015, 2).tolist())
@@ -122,13 +124,13 @@ class DemoParts(AnomalibDataModule):
         for name, count in counts.items():
             if count < 1:
                 msg = f"{name} must be at least 1, got {count}"
-                raise ValueError(msg)
+                raise UserError(msg)
         # anomalib's benchmark makes a pair of every image_size.
         sides = {image_size} if isinstance(image_size, int) else set(image_size)
         side = min(sides, default=0)
         if len(sides) != 1 or side < 64:
             msg = f"image_size must be one side of at least 64 pixels for the part to be recognisable, got {image_size}"
-            raise ValueError(msg)
+            raise UserError(msg)
         super().__init__(
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
@@ -158,7 +160,7 @@ class DemoParts(AnomalibDataModule):
             return
         if self.folder.exists() and not (self.folder / RECIPE).is_file():
             msg = f"{self.folder} holds files that DemoParts did not write; choose another root or remove it"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".flange-", dir=self.root) as unfinished:
             drawn = Path(unfinished) / self.category

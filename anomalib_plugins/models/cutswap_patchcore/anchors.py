@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.cutswap_patchcore.kmeans import kmeans_1d
 from anomalib_plugins.synthesis.draws import uniform
 
@@ -47,7 +48,7 @@ def salient(ranks: Tensor, which: Which = "max", generator: torch.Generator | No
     """
     if which not in get_args(Which):
         msg = f"which must be one of {', '.join(get_args(Which))}, got {which!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if which == "max":
         rank = ranks.amax(dim=(2, 3), keepdim=True)
     elif which == "min":
@@ -84,7 +85,7 @@ def topk(maps: Tensor, count: int = 300) -> Tensor:
     """
     if count < 1:
         msg = f"count must be at least 1 pixel, got {count}"
-        raise ValueError(msg)
+        raise UserError(msg)
     values = maps.flatten(2)
     best = values.topk(min(count, values.shape[2]), dim=2).indices
     return torch.zeros_like(values, dtype=torch.bool).scatter_(2, best, value=True).view(maps.shape)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from anomalib_plugins.errors import UserError
+
 
 class PretextHead(nn.Sequential):
     """Linear layers with batch normalisation and ReLU between them.
@@ -23,7 +25,7 @@ class PretextHead(nn.Sequential):
     def __init__(self, width: int = 512, dims: Sequence[int] = (512, 128), classes: int = 3) -> None:
         if any(each < 1 for each in dims):
             msg = f"head_dims must be at least 1 each, got {tuple(dims)}"
-            raise ValueError(msg)
+            raise UserError(msg)
         layers: list[nn.Module] = []
         for dim in dims:
             # Without a bias: the normalisation would take it off again.

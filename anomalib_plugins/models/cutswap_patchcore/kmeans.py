@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
+
 MAX_CLUSTERS = 64
 CUTS = 192  # positions where a row may be cut, per round
 REACH = 2  # positions on each side of the best cuts that the second round covers
@@ -68,10 +70,10 @@ def kmeans_1d(values: Tensor, k: int) -> KMeans1d:
     """
     if not 1 <= k <= MAX_CLUSTERS:
         msg = f"k must be from 1 to {MAX_CLUSTERS} clusters, got {k}"
-        raise ValueError(msg)
+        raise UserError(msg)
     if values.ndim == 0 or values.numel() == 0:
         msg = f"expected rows of numbers (..., P) with P >= 1, got shape {tuple(values.shape)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
     rows = values.detach().to("cpu", dtype).reshape(-1, values.shape[-1]).numpy()
     parts = [_cluster(np.sort(row), k) for row in rows]
@@ -86,7 +88,7 @@ def _cluster(ordered: Numbers, k: int) -> tuple[Numbers, Numbers, Numbers]:
     """Cluster one row ``(P,)`` in ascending order, see :func:`kmeans_1d`."""
     if not np.isfinite(ordered[[0, -1]]).all():  # NaN sorts last
         msg = "the numbers to cluster contain a NaN or an infinity"
-        raise ValueError(msg)
+        raise UserError(msg)
     sums = _PrefixSums(ordered)
     places = _spread_places(ordered)
     chosen = _best_cuts(sums.costs(places), k)

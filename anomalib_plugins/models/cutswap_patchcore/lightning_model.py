@@ -25,6 +25,7 @@ from torch.optim import SGD, Optimizer
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patch_memory import PatchMemory
+from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.cutswap_patchcore.task import (
     Anchors,
@@ -155,14 +156,14 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
     ) -> None:
         if augmentation not in get_args(Augmentation):
             msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         tuning = FineTuning(learning_rate, head_learning_rate, 0.0, backbone_bn, weight_interpolation)
         if freeze_steps < 0:
             msg = f"freeze_steps must be at least 0, got {freeze_steps}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if augmentation != "none" and steps is not None and freeze_steps >= steps:
             msg = f"freeze_steps={freeze_steps} leaves the backbone none of the {steps} steps: set fewer, or more steps"
-            raise ValueError(msg)
+            raise UserError(msg)
         swap = options_of(CutPaste if augmentation == "cutpaste" else CutSwap, swap, given=("mode",))
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
@@ -216,7 +217,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         samples = getattr(self.trainer.train_dataloader.dataset, "samples", None)
         if samples is None:
             msg = f"{type(self).__name__} reads the training images by file: it needs a dataset of anomalib's"
-            raise TypeError(msg)
+            raise UserTypeError(msg)
         paths = sorted(set(samples["image_path"]))
         self.memory.check(len(paths), self._load(paths[0]))
         if self.pretext is not None and self.schedule.phase.name == PRETEXT:

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.models.cutswap_patchcore.saliency import VGG16_POOLS, LayerCam, Target, vgg16_saliency
 from anomalib_plugins.models.cutswap_patchcore.task import Anchors, CutSwapTask
 from anomalib_plugins.synthesis import SyntheticBatch
@@ -61,7 +62,7 @@ class SwapPretext:
         known: dict[str, Sequence[Any]] = {"vgg16": range(31), "backbone": stages}
         if saliency not in known:
             msg = f"saliency must be one of {tuple(known)}, got {saliency!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         default = VGG16_POOLS if saliency == "vgg16" else stages
         self.layers = tuple(default if layers is None else layers)
         is_known = [layer in known[saliency] and not isinstance(layer, bool) for layer in self.layers]
@@ -70,17 +71,17 @@ class SwapPretext:
                 f"saliency_layers of {saliency} must be different ones of {list(known[saliency])}, at least one, "
                 f"got {self.layers}"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         self.margin = MARGINS[saliency] if margin is None else margin
         if self.margin < 0:
             msg = f"saliency_margin must be at least 0 pixels, got {margin}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if weights is not None and saliency != "vgg16":
             msg = f'saliency_weights are VGG-16\'s, but saliency is "{saliency}": leave one of them out'
-            raise ValueError(msg)
+            raise UserError(msg)
         if weights is not None and not Path(weights).is_file():
             msg = f"saliency_weights: there is no file {weights}"
-            raise FileNotFoundError(msg)
+            raise MissingFileError(msg)
         self.task, self.anchors, self.saliency = task, anchors, saliency
         self.weights, self.pre_trained = weights, pre_trained
         self._cam: LayerCam | None = None

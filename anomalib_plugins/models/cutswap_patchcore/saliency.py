@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchvision.models import vgg16
 
 from anomalib_plugins.components.weights import classifier_of, imagenet_state_dict, load_backbone, load_state_dict
+from anomalib_plugins.errors import UserError
 
 Target = Literal["class", "feature-energy"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -65,10 +66,10 @@ class LayerCam:
         _check_layers(network, layers)
         if target not in get_args(Target):
             msg = f"target must be one of {get_args(Target)}, got {target!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if margin < 0:
             msg = f"margin must be at least 0 pixels, got {margin}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.network, self.layers, self.target, self.margin = network, tuple(layers), target, margin
         self.mean, self.std = tuple(mean), tuple(std)
 
@@ -91,7 +92,7 @@ class LayerCam:
             target = _largest_logits(output) if self.target == "class" else _feature_energy(output)
             if not target.requires_grad:
                 msg = f"the output of {type(self.network).__name__} does not depend on {', '.join(self.layers)}"
-                raise ValueError(msg)
+                raise UserError(msg)
             gradients = torch.autograd.grad(target, list(activations.values()), materialize_grads=True)
         cams = {}
         for (name, activation), gradient in zip(activations.items(), gradients, strict=True):
@@ -108,10 +109,10 @@ class LayerCam:
         def tap(name: str, output: Tensor) -> Tensor:
             if name in activations:
                 msg = f"layer {name} runs more than once in a forward pass: name the block that holds it"
-                raise ValueError(msg)
+                raise UserError(msg)
             if not isinstance(output, Tensor) or output.ndim != 4:
                 msg = f"layer {name} returns {_describe(output)} instead of feature maps (N, C, h, w)"
-                raise ValueError(msg)
+                raise UserError(msg)
             # Nothing before the first layer needs gradients.
             activations[name] = output if output.requires_grad else output.detach().requires_grad_()
             return activations[name].clone()  # what follows may overwrite it
@@ -130,7 +131,7 @@ class LayerCam:
                 hook.remove()
         if missing := [name for name in self.layers if name not in activations]:
             msg = f"layers {', '.join(missing)} do not run in a forward pass of {type(self.network).__name__}"
-            raise ValueError(msg)
+            raise UserError(msg)
         return activations, output
 
 
@@ -166,7 +167,7 @@ def vgg16_saliency(
         target = "class" if classifier else "feature-energy"
     elif target == "class" and pre_trained and not classifier:
         msg = f'{weights or "the cached file"} has no trained classifier of VGG-16: use target="feature-energy"'
-        raise ValueError(msg)
+        raise UserError(msg)
     with torch.device("meta"):  # the random start of 138 million parameters takes seconds
         network: nn.Module = vgg16(weights=None)
     if target != "class":
@@ -176,7 +177,7 @@ def vgg16_saliency(
         network.apply(_reset)
     elif missing := load_backbone(network, "vgg16", weights).random:
         msg = f"{weights or 'the cached file'} lacks tensors of VGG-16: {', '.join(missing)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     names = [f"features.{index}" for index in layers]
     return LayerCam(network.requires_grad_(requires_grad=False).eval(), names, target, margin)
 
@@ -185,7 +186,7 @@ def _largest_logits(output: Any) -> Tensor:
     """Sum of the largest logit of each image."""
     if not isinstance(output, Tensor) or output.ndim != 2:
         msg = f'the network returns {_describe(output)} instead of logits (N, K): use target="feature-energy"'
-        raise ValueError(msg)
+        raise UserError(msg)
     return output.amax(dim=1).sum()
 
 
@@ -209,12 +210,12 @@ def _check_layers(network: nn.Module, layers: Sequence[str]) -> None:
     names = [name for name, _ in network.named_modules() if name]
     if isinstance(layers, str) or len(layers) == 0 or len(set(layers)) < len(layers):
         msg = f"layers must be a list of different names of layers, at least one, got {layers!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     for layer in layers:
         if layer not in names:
             near = difflib.get_close_matches(layer, names, n=5) or names[:5]
             msg = f"{type(network).__name__} has no layer {layer!r}; it has {', '.join(near)}, ..."
-            raise ValueError(msg)
+            raise UserError(msg)
 
 
 @contextmanager

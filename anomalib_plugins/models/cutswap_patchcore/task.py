@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.cutswap_patchcore.anchors import (
     Which,
     clusters,
@@ -52,10 +53,10 @@ class CutSwapTask:
         makers = {"cutswap": CutSwap, "cutpaste": CutPaste}
         if augmentation not in makers:
             msg = f"augmentation must be one of {tuple(makers)}, got {augmentation!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if mode not in get_args(Mode):
             msg = f"mode must be one of {get_args(Mode)}, got {mode!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         kinds = ("patch", "scar") if mode == "3way" else ("patch",)
         self.makers: list[AnomalyGenerator] = [makers[augmentation](kind, **(options or {})) for kind in kinds]
 
@@ -132,14 +133,14 @@ class Anchors:
     ) -> None:
         if not isinstance(k, int) or not 1 <= k <= MAX_CLUSTERS:
             msg = f"k must be from 1 to {MAX_CLUSTERS} clusters, got {k}"
-            raise ValueError(msg)
+            raise UserError(msg)
         for name, value, choices in (("cluster", cluster, Which), ("anchor_strategy", strategy, AnchorStrategy)):
             if value not in get_args(choices):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-                raise ValueError(msg)
+                raise UserError(msg)
         if strategy == "topk" and (k, cluster) != (4, "max"):
             msg = f'anchor_strategy="topk" knows no clusters: leave k={k} and cluster={cluster!r} out, or the strategy'
-            raise ValueError(msg)
+            raise UserError(msg)
         self.k, self.cluster, self.strategy = k, cluster, strategy
         self._size: Sequence[int] = ()
         self._packed: dict[str, Tensor] = {}

@@ -17,6 +17,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.optim import Adam, Optimizer
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
@@ -101,10 +102,10 @@ class Pouta(PhasedModule, AnomalibModule):
     ) -> None:
         if not 0 < anomaly_probability <= 1:
             msg = f"anomaly_probability must be above 0 and at most 1, got {anomaly_probability}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
-            raise ValueError(msg)
+            raise UserError(msg)
         network = options_of(PoutaModel, network, given=("variant", "use_hsg", "use_mss"))
         simulation = options_of(MergedTexture, simulation, given=("texture_root", "foreground"))
         loss = options_of(PoutaLoss, loss)

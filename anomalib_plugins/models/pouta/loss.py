@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.segmentation import anomaly_probability, focal_loss
+from anomalib_plugins.errors import UserError
 
 from .torch_model import Segmentation
 
@@ -82,7 +83,7 @@ class PoutaLoss(nn.Module):
         super().__init__()
         if gamma < 0 or len(lambdas) != 4 or min(lambdas) < 0:
             msg = f"gamma and the four lambdas must be at least 0, got {gamma} and {lambdas}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.gamma = gamma
         self.lambdas = tuple(lambdas)
 

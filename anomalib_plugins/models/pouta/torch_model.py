@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from anomalib_plugins.components.inference import never_normal, window_score
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
+from anomalib_plugins.errors import UserError
 
 from .autoencoder import AutoEncoder
 from .contrast import ContrastNetwork, FcmAct, HsgGate
@@ -83,7 +84,7 @@ class PoutaModel(nn.Module):
         )
         if not isinstance(score_window, int) or score_window < 1 or score_window % 2 == 0:
             msg = f"score_window must be an odd number of pixels, got {score_window}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.score_window = score_window
         self.autoencoder = AutoEncoder()
@@ -155,7 +156,7 @@ def _check_choices(**options: tuple[str, object]) -> None:
     for name, (value, choices) in options.items():
         if value not in get_args(choices):
             msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
 
 
 def _init_as_draem(module: nn.Module) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError
+
 BASE = 7  # frequencies are counted in maps of 7 x 7
 # The 16 frequencies that FcaNet (Qin et al., 2021) found best, down and across.
 FREQUENCIES = (
@@ -76,7 +78,7 @@ class FrequencyAttention(nn.Module):
         super().__init__()
         if size < BASE or size % BASE:
             msg = f"size must be a multiple of {BASE}, got {size}"
-            raise ValueError(msg)
+            raise UserError(msg)
         waves, step = dct_matrix(size).float(), size // BASE
         pairs = [FREQUENCIES[len(FREQUENCIES) * channel // channels] for channel in range(channels)]
         self.register_buffer("down", waves[[u * step for u, _ in pairs]], persistent=False)  # (C, n)
@@ -156,7 +158,7 @@ class Mfcsam(nn.Module):
         super().__init__()
         if channels % len(KERNELS):
             msg = f"channels must be a multiple of {len(KERNELS)}, got {channels}"
-            raise ValueError(msg)
+            raise UserError(msg)
         quarter = channels // len(KERNELS)
         self.branches = nn.ModuleList(
             nn.Sequential(

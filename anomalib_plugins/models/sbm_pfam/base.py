@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
 from anomalib_plugins.components.finetuning import FineTuning
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.base import options_of
 from anomalib_plugins.models.phased import PhasedModule
 from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw
@@ -185,7 +186,7 @@ def training_of(pfam_training: str, choices: Sequence[str], shape_bias: bool) ->
     """
     if pfam_training not in choices:
         msg = f"pfam_training must be one of {tuple(choices)}, got {pfam_training!r}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return {"auto": "jigsaw" if shape_bias else "none"}.get(pfam_training, pfam_training)
 
 

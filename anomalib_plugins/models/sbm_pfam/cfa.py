@@ -22,6 +22,7 @@ from torch.optim import AdamW, Optimizer
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.tiling import cut, merge
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
@@ -58,10 +59,10 @@ class SbmPfamCfaModel(nn.Module):
         channels = sum(extractor.out_dims)
         if not 1 <= gamma_d <= channels:
             msg = f"gamma_d must be from 1 to the {channels} channels of the layers, got {gamma_d}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if num_nearest_neighbors < 1:
             msg = f"num_nearest_neighbors must be at least 1, got {num_nearest_neighbors}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.extractor = extractor
         self.descriptor = nn.Conv2d(channels + 2, channels // gamma_d, 1)  # sees the place, too
@@ -223,7 +224,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
                 "num_hard_negative_features and radius must be at least 0, learning_rate above 0, got "
                 f"{num_hard_negative_features}, {radius}, {learning_rate}"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         tuning = FineTuning(
             jigsaw_learning_rate, jigsaw_head_learning_rate, jigsaw_warmup, backbone_bn, weight_interpolation
         )

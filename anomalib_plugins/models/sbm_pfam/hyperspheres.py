@@ -8,6 +8,8 @@ from anomalib.models.components import DynamicBufferMixin
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
+from anomalib_plugins.errors import UntrainedError, UserError
+
 CHUNK = 1 << 24  # distances held at a time, 64 MB
 FAR = 3.0  # times the largest centroid: no patch counts as farther
 BROKEN = 4.0  # times the largest centroid: what a broken image scores
@@ -36,7 +38,7 @@ class Hyperspheres(DynamicBufferMixin, nn.Module):
         super().__init__()
         if gamma_c < 1:
             msg = f"gamma_c must be at least 1, got {gamma_c}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.gamma_c = gamma_c
         self.register_buffer("vectors", torch.empty(0, 0))  # (M, C), less their mean
         self.register_buffer("centre", torch.empty(0))  # that mean
@@ -90,7 +92,7 @@ class Hyperspheres(DynamicBufferMixin, nn.Module):
         """
         if len(self.vectors) == 0:
             msg = "there are no centroids: train the model first, or load a checkpoint of a finished training"
-            raise RuntimeError(msg)
+            raise UntrainedError(msg)
         wanted = min(neighbors, len(self.vectors))
         with torch.autocast(patches.device.type, enabled=False):
             queries = patches.float().flatten(0, 1) - self.centre

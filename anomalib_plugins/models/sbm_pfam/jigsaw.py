@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.draws import chance, integers
 
 Selection = Literal["hamming", "random"]
@@ -58,17 +59,17 @@ class Jigsaw(nn.Module):
         super().__init__()
         if not 2 <= tiles <= 8:
             msg = f"tiles must be from 2 to 8 a side, got {tiles}"
-            raise ValueError(msg)
+            raise UserError(msg)
         most = math.factorial(tiles * tiles) - 1
         if not 2 <= orders <= min(most, 1000):
             msg = f"orders must be from 2 to {min(most, 1000)} with {tiles} x {tiles} tiles, got {orders}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if selection not in get_args(Selection):
             msg = f"selection must be one of {get_args(Selection)}, got {selection!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if not 0 <= grey_probability <= 1:
             msg = f"grey_probability must be in [0, 1], got {grey_probability}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.tiles, self.grey_probability = tiles, grey_probability
         chosen = torch.from_numpy(select_orders(tiles * tiles, orders, selection, seed))
         if include_identity:

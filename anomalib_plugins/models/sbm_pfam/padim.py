@@ -22,6 +22,7 @@ from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.gaussians import PatchGaussians
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.tiling import cut, merge
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.base import check_size
 from anomalib_plugins.models.phased import seeded
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
@@ -61,7 +62,7 @@ class SbmPfamPadimModel(nn.Module):
         )
         if not 1 <= count <= channels:
             msg = f"n_features must be from 1 to the {channels} channels of the layers, got {n_features}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.register_buffer("index", torch.randperm(channels)[:count])
         self.gaussians = PatchGaussians(half)
         self.anomaly_map = AnomalyMapGenerator()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.sbm_pfam.attention import Mfcsam
 
 Combine = Literal["sum", "concat"]
@@ -84,7 +85,7 @@ class PfamExtractor(nn.Module):
         for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
             if value not in get_args(choices):
                 msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-                raise ValueError(msg)
+                raise UserError(msg)
         self.backbone = Backbone(backbone, layers, strides, head)
         layers = self.backbone.layers
         self.refine = nn.ModuleDict()
@@ -106,7 +107,7 @@ class PfamExtractor(nn.Module):
         unknown = [stage for stage in (low, high) if stage is not None and stage not in stages]
         if unknown:
             msg = f"low and high must be stages of {self.backbone.name}, {', '.join(stages)}; got {unknown}"
-            raise ValueError(msg)
+            raise UserError(msg)
         by_stride = dict(zip(self.backbone.reductions, layers, strict=True))
         if self.backbone.is_transformer:  # all its maps are of one stride
             by_stride = {HIGH: layers[-1]}
@@ -116,7 +117,7 @@ class PfamExtractor(nn.Module):
                 f"PFAM needs two different stages of {self.backbone.name}, at least one of them among the layers "
                 f"{layers}, got low={low!r} and high={high!r}: name other layers, or set low and high"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         return low, high
 
     @property

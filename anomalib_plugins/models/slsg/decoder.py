@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.layers import conv_bn_relu, resize_to
+from anomalib_plugins.errors import UserError
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -21,7 +22,7 @@ def scaled_widths(width: float) -> tuple[int, ...]:
     """
     if not width > 0:
         msg = f"width must be above 0, got {width}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return tuple(max(8, 8 * round(channels * width / 8)) for channels in WIDTHS)
 
 

@@ -12,6 +12,7 @@ from torchvision.models import resnet18
 
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.weights import load_backbone
+from anomalib_plugins.errors import UserError
 
 Stem = Literal["reference", "standard"]
 CHANNELS = (64, 64, 128, 256, 512)
@@ -56,7 +57,7 @@ class SlsgEncoder(nn.Module):
         super().__init__()
         if stem not in get_args(Stem):
             msg = f"stem must be one of {get_args(Stem)}, got {stem!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.stem = stem
         resnet = resnet18(weights=None)
         self.conv1 = resnet.conv1

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.models.slsg.masking import InpaintingMask
@@ -119,14 +120,14 @@ class Slsg(PhasedModule, AnomalibModule):
     ) -> None:
         if encoder_bn not in {"train", "eval"}:
             msg = f'encoder_bn must be "train" or "eval", got {encoder_bn!r}'
-            raise ValueError(msg)
+            raise UserError(msg)
         if optimizer not in LEARNING_RATES:
             msg = f"optimizer must be one of {list(LEARNING_RATES)}, got {optimizer!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
         if not learning_rate > 0:
             msg = f"learning_rate must be above 0, got {learning_rate}"
-            raise ValueError(msg)
+            raise UserError(msg)
         from_imagenet = pre_trained or weights is not None or pretrain == "imagenet"
         network = options_of(SlsgModel, network, given=("encoder", "width"))
         if from_imagenet and pretrain in {"imagenet", "none"}:
@@ -167,7 +168,7 @@ class Slsg(PhasedModule, AnomalibModule):
         if pretrain not in {"gpt", "imagenet", "none"}:
             if not Path(str(pretrain)).is_file():  # str: YAML's null comes as None
                 msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
-                raise FileNotFoundError(msg)
+                raise MissingFileError(msg)
             self.model.encoder.load(pretrain)
         else:
             self.start_from("model.encoder", weights, from_imagenet)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.segmentation import anomaly_probability, focal_loss
+from anomalib_plugins.errors import UserError
 
 
 class SegmentationLoss(nn.Module):
@@ -32,7 +33,7 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         if not (use_focal or use_l1 or use_aux):
             msg = "no term is left to learn from: leave one of use_focal, use_l1 and use_aux on"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.focal_weight = 0.4 * use_focal
         self.l1_weight = 0.6 * use_l1
         self.aux_weight = 0.3 * use_aux

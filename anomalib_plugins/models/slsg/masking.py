@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from anomalib_plugins.errors import UserError
+
 CellUnit = Literal["pixels", "cells"]
 
 # Image side at which large_size is meant literally, in pixels.
@@ -47,13 +49,13 @@ class InpaintingMask:
     ) -> None:
         if not 0 <= mask_ratio <= 1:
             msg = f"mask_ratio must be in [0, 1], got {mask_ratio}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if cell_size < 1:
             msg = f"cell_size must be at least 1, got {cell_size}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if cell_unit not in get_args(CellUnit):
             msg = f"cell_unit must be one of {get_args(CellUnit)}, got {cell_unit!r}"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.mask_ratio = mask_ratio
         self.cell_size = cell_size
         self.cell_unit = cell_unit
@@ -137,5 +139,5 @@ def _integers(low: int, high: int | Tensor, uniform: Tensor) -> Tensor:
 def _ordered(name: str, pair: Sequence[int], lowest: int, highest: int) -> tuple[int, int]:
     if len(pair) != 2 or not lowest <= pair[0] <= pair[1] <= highest:
         msg = f"{name} must be two numbers, smaller first, in [{lowest}, {highest}]; got {tuple(pair)}"
-        raise ValueError(msg)
+        raise UserError(msg)
     return pair[0], pair[1]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.errors import UserError
+
 AttnScale = Literal["none", "sqrt"]
 ValueConv = Literal["reference", "1x1"]
 
@@ -112,13 +114,13 @@ class SelfAttentiveGraphBlock(nn.Module):
         super().__init__()
         if k < 1 or knn_dilation < 1:
             msg = f"k and knn_dilation must be at least 1, got {k} and {knn_dilation}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if attn_scale not in get_args(AttnScale) or value_conv not in get_args(ValueConv):
             msg = (
                 f"attn_scale must be one of {get_args(AttnScale)}, value_conv one of {get_args(ValueConv)}; "
                 f"got {attn_scale!r} and {value_conv!r}"
             )
-            raise ValueError(msg)
+            raise UserError(msg)
         self.use_attention = use_attention
         self.use_gcn = use_gcn
         self.remove_pos_sim = remove_pos_sim

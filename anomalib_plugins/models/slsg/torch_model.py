@@ -13,6 +13,7 @@ from anomalib_plugins.components.inference import never_normal, top_k_score
 from anomalib_plugins.components.layers import resize_to
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
+from anomalib_plugins.errors import UserError
 
 from .decoder import BottleneckHead, Decoder, Laterals, scaled_widths
 from .encoder import SlsgEncoder, Stem, TimmEncoder
@@ -110,10 +111,10 @@ class SlsgModel(nn.Module):
         super().__init__()
         if top_k < 1:
             msg = f"top_k must be at least 1 pixel, got {top_k}"
-            raise ValueError(msg)
+            raise UserError(msg)
         if encoder == "resnet18" and finest_stride != 2:
             msg = f"finest_stride of resnet18 is 2, got {finest_stride}: it is for other encoders"
-            raise ValueError(msg)
+            raise UserError(msg)
         self.stem = stem
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.finest_stride = finest_stride

@@ -6,7 +6,7 @@ import json
 import pytest
 from torch import nn
 
-from anomalib_plugins import cost
+from anomalib_plugins.commands import cost
 from anomalib_plugins.components.cost import Cost, Variant, measure
 from anomalib_plugins.registry import PLUGINS
 

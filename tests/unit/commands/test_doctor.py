@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 from PIL import Image
 
-from anomalib_plugins import doctor
+from anomalib_plugins.commands import doctor
 from anomalib_plugins.commands.doctor import Check
 from anomalib_plugins.components import weights
 

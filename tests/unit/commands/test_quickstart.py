@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from anomalib_plugins import CutSwapPatchcore, quickstart
+from anomalib_plugins import CutSwapPatchcore
+from anomalib_plugins.commands import quickstart
 
 TINY = {"augmentation": "none", "backbone": "resnet10t", "pre_trained": False, "image_size": [64, 64]}
 
