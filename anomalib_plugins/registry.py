@@ -110,7 +110,7 @@ def register() -> None:
         _refuse_taken_name(plugin, cls, host)
         setattr(host, plugin.name, cls)  # the command line finds the class because it is imported
         if plugin.kind == "model":
-            host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})  # type: ignore[attr-defined]
+            host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
         _done[plugin] = cls
     if "anomalib.models" in sys.modules:
         from anomalib_plugins.versions import go_without_latest
