@@ -10,12 +10,10 @@ import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
+from anomalib_plugins.components.limits import Limits, rows_at_a_time
 from anomalib_plugins.errors import UntrainedError
 
 REGULARISATION = 0.01 + 1e-5  # variance added to each feature, as in anomalib
-FAR = 3.0  # upper limit of distances, relative to the largest possible distance of the largest training vector
-BROKEN = 4.0  # score of broken images, relative to the same
-CHUNK = 1 << 24  # elements of covariances inverted at a time: 64 MB
 STRIPS, HALF_STRIPS = 10, 4  # strips per triangle: more store fewer zeros but are slower, above all in bfloat16
 
 
@@ -33,7 +31,7 @@ class Strip(NamedTuple):
     values: Tensor
 
 
-class PatchGaussians(DynamicBufferMixin, nn.Module):
+class PatchGaussians(Limits, DynamicBufferMixin, nn.Module):
     """Mean and covariance of normal patches at every position, and PaDiM's Mahalanobis distances (Defard et al., 2021).
 
     Statistics of all batches accumulate in one array of little more than ``L * C * C / 2`` numbers, which is then
@@ -45,9 +43,9 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
             by a few thousandths.
     """
 
+    deviation = REGULARISATION**0.5
     mean: Tensor
     whitening: Tensor
-    reach: Tensor
 
     def __init__(self, half: bool = False) -> None:
         super().__init__()
@@ -145,7 +143,7 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
         shift = self._sum / self.count
         places, channels = shift.shape
         identity = torch.eye(channels, device=shift.device)
-        rows = max(1, CHUNK // identity.numel())
+        rows = rows_at_a_time(identity.numel())
         for begin in range(0, places, rows):
             here = slice(begin, min(begin + rows, places))
             products = shift.new_zeros(here.stop - begin, channels, channels)  # only the lower triangle is used
@@ -186,16 +184,6 @@ class PatchGaussians(DynamicBufferMixin, nn.Module):
                 white = torch.bmm(vectors[..., :stop], values.to(vectors.dtype))
                 squares = squares + white.float().square().sum(dim=2)
         return squares.sqrt().T.minimum(self.far).unflatten(1, (height, width))[:, None]
-
-    @property
-    def far(self) -> Tensor:
-        """Upper limit of distances, a scalar."""
-        return FAR / REGULARISATION**0.5 * self.reach
-
-    @property
-    def broken(self) -> Tensor:
-        """Score of images with NaN or infinity, a scalar: above every other score, but of the same magnitude."""
-        return BROKEN / REGULARISATION**0.5 * self.reach
 
 
 def _rows(channels: int, strips: int) -> list[tuple[int, int]]:

@@ -3,29 +3,28 @@
 
 """Memory bank of normal patches, and distances to the nearest of them."""
 
-from typing import Any, Literal, get_args
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import torch
-from anomalib.models.components import DynamicBufferMixin
-from torch import Tensor, nn
+from torch import Tensor
 
+from anomalib_plugins.components.checks import check_choice, check_least
 from anomalib_plugins.components.coreset import greedy_coreset
-from anomalib_plugins.components.faiss_search import FaissSearch, check_faiss
-from anomalib_plugins.errors import UntrainedError, UserError
+from anomalib_plugins.components.limits import StoredVectors, rows_at_a_time
+from anomalib_plugins.errors import UntrainedError
 
 Search = Literal["exact", "faiss"]
 
-CHUNK = 1 << 24  # distances in memory at a time: 64 MB
 AGAIN = 16  # one in AGAIN patches is searched again exactly after an approximate search
-FAR = 3.0  # upper limit of distances, relative to the norm of the largest vector
-BROKEN = 4.0  # score of broken images, relative to the norm of the largest vector
+PROBES = 8  # cells that faiss searches per query
+POINTS = 39  # vectors per cell that faiss asks for
 
 
-class MemoryBank(DynamicBufferMixin, nn.Module):
+class MemoryBank(StoredVectors):
     """Vectors of normal patches, and PatchCore's exact distances and image scores (Roth et al., 2022).
 
-    The bank is empty until :meth:`fill` is called or a state is loaded. Vectors are stored minus their mean, which
-    leaves distances unchanged but more precise in bfloat16.
+    The bank is empty until :meth:`fill` is called or a state is loaded.
 
     Args:
         channels: Length C of a vector.
@@ -39,29 +38,18 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         ModuleNotFoundError: If ``search`` is ``"faiss"`` and faiss is not installed.
     """
 
-    vectors: Tensor
-    centre: Tensor
-    norms: Tensor
     neighbors: Tensor
-    reach: Tensor
 
     def __init__(self, channels: int, num_neighbors: int = 9, search: Search = "exact") -> None:
-        super().__init__()
-        if search not in get_args(Search):
-            msg = f"search must be one of {get_args(Search)}, got {search!r}"
-            raise UserError(msg)
-        if search == "faiss":
-            check_faiss()
-        if num_neighbors < 1:
-            msg = f"num_neighbors must be at least 1, got {num_neighbors}"
-            raise UserError(msg)
+        super().__init__(channels)
+        check_choice("search", search, Search)
+        if search == "faiss" and find_spec("faiss") is None:
+            msg = "search='faiss' needs faiss: pip install 'anomalib_plugins[faiss]', or use search='exact'"
+            raise ModuleNotFoundError(msg)
+        check_least("num_neighbors", num_neighbors)
         self.num_neighbors, self.search = num_neighbors, search
         self._index: FaissSearch | None = None  # created when first needed
-        self.register_buffer("vectors", torch.empty(0, channels))  # vectors minus their mean (M, C)
-        self.register_buffer("centre", torch.zeros(channels))  # mean of the vectors (C,)
-        self.register_buffer("norms", torch.empty(0))  # squared norms of the vectors (M,)
         self.register_buffer("neighbors", torch.empty(0, 0, dtype=torch.long))  # of each vector, itself first (M, K)
-        self.register_buffer("reach", torch.ones(()))  # largest norm of the vectors before centring
 
     @torch.no_grad()
     def fill(self, patches: Tensor, count: int, seed: int = 0, progress: bool = True) -> None:
@@ -78,17 +66,12 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     @torch.no_grad()
     def keep(self, patches: Tensor) -> None:
         """Fill the bank with all patches ``(M, C)``."""
-        chosen, count = patches.float(), len(patches)
         self._index = None
-        reach = chosen.norm(dim=1).amax()
-        self.reach = reach if reach > 0 else torch.ones_like(reach)  # 0 for black images and layers without bias
-        self.centre = chosen.mean(dim=0)
-        self.vectors = chosen - self.centre
-        self.norms = self.vectors.square().sum(dim=1)
-        wanted, rows = min(self.num_neighbors, count), max(1, CHUNK // count)
+        self.store(patches.float())
+        wanted = min(self.num_neighbors, len(patches))
         with torch.autocast(patches.device.type, enabled=False):
-            parts = [self._squared(part).topk(wanted, largest=False).indices for part in self.vectors.split(rows)]
-        self.neighbors = torch.cat(parts)
+            parts = self.vectors.split(rows_at_a_time(len(patches)))
+            self.neighbors = torch.cat([self.squared(part).topk(wanted, largest=False).indices for part in parts])
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -97,10 +80,6 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """State without the faiss index, which can be rebuilt from the vectors."""
         return {**self.__dict__, "_index": None}
-
-    def _squared(self, queries: Tensor) -> Tensor:
-        """Squared distances ``(Q, M)`` of centred queries ``(Q, C)``, minus the queries' squared norms."""
-        return torch.addmm(self.norms, queries, self.vectors.T, alpha=-2)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Find the nearest vector of each patch.
@@ -123,7 +102,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
             index = self._nearest(queries.flatten(0, 1)).unflatten(0, patches.shape[:2])
             if self.search == "faiss" and not torch.compiler.is_compiling():
                 index = self._searched_again(queries, index)
-            # The product in _squared is a difference of large numbers. In bfloat16, OpenVINO's default on some
+            # The product in squared is a difference of large numbers. In bfloat16, OpenVINO's default on some
             # processors, it is precise enough to find the nearest vector but not to give its distance.
             distances = (queries - self.vectors[index]).square().sum(dim=2).sqrt().minimum(self.far)
             return distances, self._image_scores(queries, distances, index)
@@ -131,12 +110,12 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
     def _nearest(self, queries: Tensor) -> Tensor:
         """Indices of the nearest vectors ``(Q,)``, found in chunks except in exported graphs."""
         if torch.compiler.is_compiling():
-            return self._squared(queries).argmin(dim=1)
+            return self.squared(queries).argmin(dim=1)
         if self.search == "faiss":
             self._index = self._index or FaissSearch(self.vectors)
             return self._index.nearest(queries)
-        rows = max(1, CHUNK // len(self.vectors))
-        return torch.cat([self._squared(part).argmin(dim=1) for part in queries.split(rows)])
+        parts = queries.split(rows_at_a_time(len(self.vectors)))
+        return torch.cat([self.squared(part).argmin(dim=1) for part in parts])
 
     def _searched_again(self, queries: Tensor, index: Tensor) -> Tensor:
         """Search again exactly for the farthest patches of each image.
@@ -146,7 +125,7 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         found = (queries - self.vectors[index]).square().sum(dim=2)
         worst = found.topk(-(-found.shape[1] // AGAIN), dim=1).indices  # (N, k)
         rows = queries.gather(1, worst[:, :, None].expand(-1, -1, queries.shape[2]))
-        return index.scatter(1, worst, self._squared(rows.flatten(0, 1)).argmin(dim=1).unflatten(0, worst.shape))
+        return index.scatter(1, worst, self.squared(rows.flatten(0, 1)).argmin(dim=1).unflatten(0, worst.shape))
 
     def _image_scores(self, queries: Tensor, distances: Tensor, index: Tensor) -> Tensor:
         """Compute image scores: the largest distance, times 1 minus its softmax among those to the neighbours."""
@@ -159,12 +138,29 @@ class MemoryBank(DynamicBufferMixin, nn.Module):
         weights = (query - support).square().sum(dim=2).sqrt().softmax(dim=1)
         return (1 - weights[:, 0]) * score
 
-    @property
-    def far(self) -> Tensor:
-        """Upper limit of distances, a scalar, so that :attr:`broken` is above all of them."""
-        return FAR * self.reach
 
-    @property
-    def broken(self) -> Tensor:
-        """Score of images with NaN or infinity, a scalar: above every other score, but of the same magnitude."""
-        return BROKEN * self.reach
+class FaissSearch:
+    """Inverted-file index that searches only the eight nearest cells (IVF; Sivic and Zisserman, 2003).
+
+    It runs on the CPU and nearly always finds the nearest vector, otherwise one about as near.
+
+    Args:
+        vectors: Vectors to search ``(M, C)``.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        import faiss
+
+        count, channels = vectors.shape
+        cells = max(1, min(count // POINTS, int(4 * count**0.5)))
+        self.index = faiss.IndexIVFFlat(faiss.IndexFlatL2(channels), channels, cells)
+        self.index.nprobe = PROBES
+        numbers = vectors.float().cpu().contiguous().numpy()
+        self.index.train(numbers)
+        self.index.add(numbers)
+
+    def nearest(self, queries: Tensor) -> Tensor:
+        """Find a near vector for each query ``(Q, C)`` and return their indices ``(Q,)`` on the queries' device."""
+        _, numbers = self.index.search(queries.float().cpu().contiguous().numpy(), 1)
+        # Cells may be empty. If nothing is found, vector 0 stands in: the score is then too high, never too low.
+        return torch.from_numpy(numbers[:, 0]).clamp(min=0).to(queries.device)

@@ -1,21 +1,26 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Base class for PatchCore's network on any feature maps."""
+"""PatchCore on any feature maps: its network, and the phase that fills the memory bank."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.components.checks import check_least, check_share
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.memory_bank import MemoryBank, Search
 from anomalib_plugins.components.tiling import cut, merge
+from anomalib_plugins.errors import UserError
 
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
@@ -77,3 +82,95 @@ class PatchcoreModel(ABC, nn.Module):
             anomaly_map = self.anomaly_map(distances.unflatten(1, embedding.shape[-2:])[:, None], images.shape[-2:])
         score, anomaly_map = never_normal(images, score, anomaly_map, self.bank.broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+
+class PatchMemory:
+    """Collects the patches of all training images and fills the model's bank with a coreset of them.
+
+    Args:
+        model: Model that embeds the patches and whose bank is filled.
+        ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept,
+            which the weights of image scores need.
+        max_size: Largest number of patches to keep.
+
+    Raises:
+        ValueError: If ``ratio`` or ``max_size`` is outside its range.
+    """
+
+    def __init__(self, model: PatchcoreModel, ratio: float = 0.1, max_size: int = 100_000) -> None:
+        check_share("coreset_sampling_ratio", ratio, above_zero=True)
+        check_least("max_bank_size", max_size)
+        self.model, self.ratio, self.max_size = model, ratio, max_size
+        self._patches: dict[str, Tensor] = {}
+
+    def count(self, patches: int) -> int:
+        """Number of patches to keep, given the number of all patches."""
+        return min(patches, max(self.model.bank.num_neighbors, int(patches * self.ratio)))
+
+    @torch.no_grad()
+    def check(self, images: int, example: Tensor) -> None:
+        """Check that the bank of a training set fits into memory, and log its size.
+
+        Args:
+            images: Number of training images.
+            example: One of the images ``(3, H, W)``.
+
+        Raises:
+            ValueError: If more than ``max_size`` patches would be kept, or the patches need more memory than is free.
+        """
+        _, channels, *sides = self.model.eval().embed(example[None]).shape
+        patches, megabytes = images * math.prod(sides), channels * 4 / 2**20  # float32
+        kept = self.count(patches)
+        estimate = (
+            f"{kept} of {patches} patches ({kept * megabytes:.0f} MB; choosing them takes "
+            f"{2 * patches * megabytes:.0f} MB)"
+        )
+        if kept > self.max_size:
+            msg = (
+                f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
+                f"coreset_sampling_ratio={self.ratio} or image_size, or raise max_bank_size"
+            )
+            raise UserError(msg)
+        free = free_megabytes(example.device)
+        if (2 * patches + kept) * megabytes > free:
+            msg = (
+                f"the memory bank would keep {estimate}, but only {free:.0f} MB of memory are free on "
+                f"{example.device}: lower image_size, or train on fewer images"
+            )
+            raise UserError(msg)
+        rank_zero_info(f"The memory bank will keep {estimate}.")
+
+    @torch.no_grad()
+    def gather(self, paths: Sequence[str], images: Tensor) -> None:
+        """Collect the patches of images.
+
+        Args:
+            paths: Files of the images ``(N,)``. An image that occurs again counts once.
+            images: RGB images ``(N, 3, H, W)``.
+        """
+        patches = self.model.eval().embed(images).flatten(2).transpose(1, 2)  # (N, P, C)
+        self._patches.update(zip(paths, patches, strict=True))
+
+    def fill(self, seed: int) -> None:
+        """Fill the bank with a coreset of the collected patches, and discard these."""
+        # Sorted by file, so that the coreset does not depend on the order of loading.
+        patches = torch.cat([self._patches[path] for path in sorted(self._patches)])
+        self.clear()
+        self.model.bank.fill(patches, self.count(len(patches)), seed)
+
+    def clear(self) -> None:
+        """Discard the collected patches."""
+        self._patches.clear()
+
+
+def free_megabytes(device: torch.device) -> float:
+    """Memory in MB that is free for new tensors on a device; infinity if unknown.
+
+    Args:
+        device: CPU or GPU.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    table = Path("/proc/meminfo")  # Linux
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    return next((int(line.split()[1]) / 2**10 for line in lines if line.startswith("MemAvailable")), math.inf)

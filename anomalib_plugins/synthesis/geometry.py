@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Batched rotation, shift and blur with one set of parameters per image."""
+"""Rotation, shift, blur and tiles of a batch, with one set of parameters per image."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from anomalib_plugins.errors import UserError
+from anomalib_plugins.synthesis.draws import uniform
 
 BORDERS = {"zeros": cv2.BORDER_CONSTANT, "border": cv2.BORDER_REPLICATE, "reflection": cv2.BORDER_REFLECT}
 
@@ -114,6 +117,49 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Blur a batch ``(N, C, H, W)`` with a Gaussian of ``sigma`` pixels, mirrored at the borders."""
     rows, columns = (_blur_matrix(size, sigma, images.device).to(images.dtype) for size in images.shape[-2:])
     return rows @ images @ columns.T
+
+
+def cut_tiles(images: Tensor, rows: int, columns: int) -> Tensor:
+    """Cut images ``(N, C, H, W)`` into ``rows x columns`` tiles, row by row: ``(N, T, C, h, w)``."""
+    tiles = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # (N, C, rows, h, columns, w)
+    return tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+
+
+def join_tiles(tiles: Tensor, rows: int, columns: int) -> Tensor:
+    """Join tiles ``(N, T, C, h, w)`` to images ``(N, C, H, W)``, the reverse of ``cut_tiles``."""
+    return tiles.unflatten(1, (rows, columns)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def rearrange(tiles: Tensor, orders: Tensor) -> Tensor:
+    """Put tile ``orders[n, t]`` of each image's tiles ``(N, T, C, h, w)`` into place t, with orders ``(N, T)``."""
+    return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], orders]
+
+
+def shuffle_tiles(images: Tensor, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
+    """Permute the ``rows x columns`` tiles of every image, each image in its own random order.
+
+    If a side is not divisible, the remaining pixels at the bottom or right are not moved, so that the result always has
+    the same pixels as the input.
+
+    Args:
+        images: Batch ``(N, C, H, W)``.
+        rows: Number of tiles along the height, at most ``H``.
+        columns: Number of tiles along the width, at most ``W``.
+        generator: Source of the permutations.
+
+    Raises:
+        ValueError: If a side has more tiles than pixels, or less than one tile.
+    """
+    height, width = images.shape[-2:]
+    if not (1 <= rows <= height and 1 <= columns <= width):
+        msg = f"cannot cut {height} x {width} pixels into {rows} x {columns} tiles"
+        raise UserError(msg)
+    inner = images[..., : height // rows * rows, : width // columns * columns]
+    order = uniform((len(images), rows * columns), generator=generator).argsort(dim=1).to(images.device)
+    tiles = rearrange(cut_tiles(inner, rows, columns), order)
+    shuffled = images.clone()
+    shuffled[..., : inner.shape[2], : inner.shape[3]] = join_tiles(tiles, rows, columns)
+    return shuffled
 
 
 def pixel_scale(size: Sequence[int]) -> float:

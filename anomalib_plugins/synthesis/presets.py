@@ -12,9 +12,9 @@ from torch import Tensor
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis.colour import colour_jitter
 from anomalib_plugins.synthesis.foreground import BrightObject, Foreground
+from anomalib_plugins.synthesis.geometry import shuffle_tiles
 from anomalib_plugins.synthesis.masks import MaskRule, add_square, keep_object, only_object
 from anomalib_plugins.synthesis.sources import Way, flip, repeat_middle_rows
-from anomalib_plugins.synthesis.tiles import shuffle_tiles
 
 ROWS, COLUMNS = 2, 3
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from anomalib_plugins.synthesis.augment import augment, random_operations
 from anomalib_plugins.synthesis.colour import colour_jitter
 from anomalib_plugins.synthesis.draws import chance, integers, moved_together, uniform
-from anomalib_plugins.synthesis.geometry import rotate
+from anomalib_plugins.synthesis.geometry import rotate, shuffle_tiles
 from anomalib_plugins.synthesis.textures import TextureSource
-from anomalib_plugins.synthesis.tiles import shuffle_tiles
 
 SELF_TILES = (4, 8)
 SELF_COLOURS = {"brightness": 0.2, "saturation": 0.2, "hue": 0.2}

@@ -24,7 +24,7 @@ from torch.optim import SGD, Optimizer
 
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patch_memory import PatchMemory
+from anomalib_plugins.components.patchcore import PatchMemory
 from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.cutswap_patchcore.task import (

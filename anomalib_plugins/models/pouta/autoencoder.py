@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from anomalib_plugins.components.layers import conv_bn_relu
+from anomalib_plugins.components.segmentation import conv_bn_relu
 
 CHANNELS = (64, 128, 256, 512)
 

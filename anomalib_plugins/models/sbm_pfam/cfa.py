@@ -3,32 +3,24 @@
 
 """CFA behind SBM and PFAM."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.metrics import Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.models.components import GaussianBlur2d
-from anomalib.post_processing import PostProcessor
-from anomalib.pre_processing import PreProcessor
-from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
-from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
+from anomalib_plugins.components.checks import check_least, check_positive
 from anomalib_plugins.components.inference import never_normal
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.models.base import check_size
-from anomalib_plugins.models.phased import seeded
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from anomalib_plugins.phases.schedule import Phase, Step
 
-from .base import MEMORY, SbmPfam, extractor_of, nested, training_of
+from .base import MEMORY, PfamTraining, SbmPfam
 from .hyperspheres import Hyperspheres, hypersphere_loss, weighed_distance
 
 if TYPE_CHECKING:
@@ -129,142 +121,47 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
     jigsaw and adaptation alike; the memory always sees all images.
 
     Args:
-        image_size: Height and width that images are resized to, in pixels, each at least 32.
-        center_crop: Height and width to cut out of their middle, ``[224, 224]`` in the paper; ``None`` keeps the
-            border, where defects may be.
-        backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch; ``None`` takes those of strides 4, 8 and 16, a ResNet's ``layer1`` to
-            ``layer3``.
-        pre_trained: Start from ImageNet weights.
-        weights: File with them; ``None`` looks in the caches and downloads when training begins.
-        gamma_c: How many places of the image share a centroid; above 1 k-means finds them.
+        gamma_c: Number of places of the image per centroid; above 1 k-means finds the centroids.
         gamma_d: Channels of the feature maps over channels of the described patches.
-        num_nearest_neighbors: Centroids that a patch is drawn to, and that make its score.
-        num_hard_negative_features: How many more centroids the loss looks at.
-        radius: Of the spheres that patches are drawn into.
-        shape_bias: SBM: the jigsaw trains the backbone. The paper does so for objects, not for textures.
-        pfam: PFAM: attention on the feature maps.
+        num_nearest_neighbors: Number of centroids that a patch is drawn to, and that make its score.
+        num_hard_negative_features: Number of further centroids that the loss looks at.
+        radius: Radius of the spheres that patches are drawn into.
         pfam_training: What trains the attention, which starts as the identity: the ``"detector"``, the ``"jigsaw"``, or
             ``"none"``, which leaves it out.
-        network: More arguments of :class:`PfamExtractor`, e.g. ``{"init": "random"}``.
-        texture_root: Folder of textures that defects are painted with, e.g. DTD; ``None`` makes procedural textures.
-        foreground: Where defects may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
-        simulation: More arguments of :class:`SimulatedAnomaly`.
-        jigsaw: Arguments of :class:`Jigsaw`, e.g. ``{"tiles": 4}``.
-        jigsaw_epochs: Length of the jigsaw in passes over the images.
-        jigsaw_steps: Its length in optimizer steps instead, with ``jigsaw_epochs`` null.
-        jigsaw_batch_size: Normal images an optimizer step takes; each also comes with a defect.
-        jigsaw_learning_rate: Learning rate of backbone and attention in SGD with momentum 0.9; a tenth from 80 % of the
-            jigsaw on.
-        jigsaw_head_learning_rate: Learning rate of its classifier, which falls alike; ``None`` is that of the backbone.
-        jigsaw_warmup: Share of the jigsaw, at its beginning, in which only the classifier learns.
-        head_layer: Stage whose mean features the classifier sees; later stages do not learn. ``None`` takes the end of
-            the network. A stage that the weights file lacks is refused.
-        backbone_bn: ``"eval"`` keeps the statistics of the backbone's normalisation layers; ``"train"`` replaces them
-            by those of the jigsaw's images.
-        weight_interpolation: Share of the tuned weights in the backbone that is kept; the rest are those it started
-            from (WiSE-FT).
         epochs: Length of the adaptation in passes over the images.
-        batch_size: Images an optimizer step of the adaptation takes.
-        learning_rate: Of its AdamW.
-        seed: Seeds initial weights, jigsaws and defects; ``None`` follows torch's seed.
-        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
-        post_processor: ``True`` for anomalib's thresholds and score normalisation.
-        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
-        visualizer: ``True`` for anomalib's heatmaps.
-
-    Raises:
-        ValueError: If an option is outside its range.
-        FileNotFoundError: If ``weights`` or ``texture_root`` names nothing.
-        TypeError: If ``network``, ``simulation`` or ``jigsaw`` name an unknown argument.
+        batch_size: Number of images per optimizer step of the adaptation.
+        learning_rate: Learning rate of AdamW in the adaptation.
+        kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
     """
+
+    trainings = ("detector", "jigsaw", "none")
 
     def __init__(
         self,
-        image_size: Sequence[int] = (256, 256),
-        center_crop: Sequence[int] | None = None,
-        backbone: str = "wide_resnet50_2",
-        layers: Sequence[str] | None = None,
-        pre_trained: bool = True,
-        weights: str | Path | None = None,
         gamma_c: int = 1,
         gamma_d: int = 1,
         num_nearest_neighbors: int = 3,
         num_hard_negative_features: int = 3,
         radius: float = 1e-5,
-        shape_bias: bool = True,
-        pfam: bool = True,
-        pfam_training: CfaPfamTraining = "detector",
-        network: dict[str, Any] | None = None,
-        texture_root: str | Path | None = None,
-        foreground: str = "auto",
-        simulation: dict[str, Any] | None = None,
-        jigsaw: dict[str, Any] | None = None,
-        jigsaw_epochs: int | None = 30,
-        jigsaw_steps: int | None = None,
-        jigsaw_batch_size: int = 16,
-        jigsaw_learning_rate: float = 5e-5,
-        jigsaw_head_learning_rate: float | None = 1e-2,
-        jigsaw_warmup: float = 0.2,
-        head_layer: str | None = None,
-        backbone_bn: BatchNorm = "eval",
-        weight_interpolation: float = 0.5,
+        pfam_training: PfamTraining = "detector",
         epochs: int = 30,
         batch_size: int = 4,
         learning_rate: float = 1e-3,
-        seed: int | None = None,
-        pre_processor: PreProcessor | bool = True,
-        post_processor: PostProcessor | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **kwargs: Any,
     ) -> None:
-        training = training_of(pfam_training, get_args(CfaPfamTraining), shape_bias)
-        if num_hard_negative_features < 0 or not radius >= 0 or not learning_rate > 0:
-            msg = (
-                "num_hard_negative_features and radius must be at least 0, learning_rate above 0, got "
-                f"{num_hard_negative_features}, {radius}, {learning_rate}"
-            )
-            raise UserError(msg)
-        tuning = FineTuning(
-            jigsaw_learning_rate, jigsaw_head_learning_rate, jigsaw_warmup, backbone_bn, weight_interpolation
-        )
-        network, jigsaw, simulation = nested(network, jigsaw, simulation)
-        if pre_processor is True:
-            pre_processor = self.configure_pre_processor(image_size, center_crop)
-        # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers = check_size(image_size), layers and list(layers)
-        center_crop = center_crop and list(center_crop)
-        super().__init__(
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        check_least("num_hard_negative_features", num_hard_negative_features, 0)
+        check_least("radius", radius, 0)
+        check_positive("learning_rate", learning_rate)
+        super().__init__(pfam_training=pfam_training, **kwargs)
         self.num_hard_negative_features, self.radius = num_hard_negative_features, radius
         self.learning_rate, self.adapts_pfam = learning_rate, pfam_training == "detector"
-        with seeded(seed):
-            extractor = extractor_of(backbone, layers, pfam, training, network, head_layer, strides=(4, 8, 16))
-            self.model = SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors)
-            self.prepare(
-                training,
-                shape_bias,
-                jigsaw,
-                {**simulation, "texture_root": texture_root, "foreground": foreground},
-                {"batch_size": jigsaw_batch_size, "epochs": jigsaw_epochs, "steps": jigsaw_steps},
-                tuning,
-                [Phase(MEMORY, 32, epochs=1, whole=True), Phase(ADAPTATION, batch_size, epochs=epochs)],
-                seed,
-            )
-        self.start_from("model.extractor.backbone", weights, pre_trained)
-        # Convolutions run faster in this layout, most so in bfloat16.
-        self.to(memory_format=torch.channels_last)
+        self.assemble(
+            lambda extractor: SbmPfamCfaModel(extractor, gamma_c, gamma_d, num_nearest_neighbors),
+            Phase(ADAPTATION, batch_size, epochs=epochs),
+        )
 
     def detector_step(self, step: Step) -> None:
-        """Gather mean patches, or draw patches to them.
-
-        Args:
-            step: What the schedule gives.
-        """
+        """Gather mean patches, or draw patches to them."""
         images, spheres = step.images, self.model.spheres
         self.model.eval()
         if step.phase == MEMORY:
@@ -279,11 +176,11 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         self.descend(self.optimizer_list[-1], loss)
 
     def complete_memory(self) -> None:
-        """Keep the means, which stay as they are from now on."""
+        """Keep the mean patches, which stay as they are from now on."""
         self.model.spheres.finish(self.schedule.seed)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """SGD for what the jigsaw trains, AdamW for the adaptation."""
+        """Create SGD for what the jigsaw trains, and AdamW for the adaptation."""
         parameters = [*self.model.descriptor.parameters()]
         if self.adapts_pfam:
             parameters += self.extractor.refine.parameters()

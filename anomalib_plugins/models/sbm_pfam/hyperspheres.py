@@ -4,46 +4,31 @@
 """Centroids of normal patches, which CFA draws features to, and its loss."""
 
 import torch
-from anomalib.models.components import DynamicBufferMixin
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 
-from anomalib_plugins.errors import UntrainedError, UserError
+from anomalib_plugins.components.checks import check_least
+from anomalib_plugins.components.limits import StoredVectors, rows_at_a_time
+from anomalib_plugins.errors import UntrainedError
 
-CHUNK = 1 << 24  # distances held at a time, 64 MB
-FAR = 3.0  # times the largest centroid: no patch counts as farther
-BROKEN = 4.0  # times the largest centroid: what a broken image scores
 MARGIN = 0.1
 WEIGHT = 1000.0
 
 
-class Hyperspheres(DynamicBufferMixin, nn.Module):
+class Hyperspheres(StoredVectors):
     """Centres of CFA's hyperspheres (Lee et al., 2022): the mean patch of every place of the image, or fewer.
 
-    Kept less their mean: distances stay the same, but lose far less where they are computed in bfloat16.
-
     Args:
-        gamma_c: How many places share a centroid; above 1 k-means finds the centroids.
+        gamma_c: Number of places per centroid; above 1 k-means finds the centroids.
 
     Raises:
         ValueError: If ``gamma_c`` is below 1.
     """
 
-    vectors: Tensor
-    centre: Tensor
-    norms: Tensor
-    reach: Tensor
-
     def __init__(self, gamma_c: int = 1) -> None:
         super().__init__()
-        if gamma_c < 1:
-            msg = f"gamma_c must be at least 1, got {gamma_c}"
-            raise UserError(msg)
+        check_least("gamma_c", gamma_c)
         self.gamma_c = gamma_c
-        self.register_buffer("vectors", torch.empty(0, 0))  # (M, C), less their mean
-        self.register_buffer("centre", torch.empty(0))  # that mean
-        self.register_buffer("norms", torch.empty(0))  # squared, of the vectors (M,)
-        self.register_buffer("reach", torch.ones(()))  # norm of the largest vector before the mean went off
         self.count = 0  # images gathered so far
         self._sum: Tensor | None = None  # (M, C)
 
@@ -53,28 +38,24 @@ class Hyperspheres(DynamicBufferMixin, nn.Module):
 
     @torch.no_grad()
     def add(self, patches: Tensor) -> None:
-        """Gather images' patches ``(N, P, C)``."""
+        """Add images' patches ``(N, P, C)``."""
         total = patches.float().sum(dim=0)
         self._sum = total if self._sum is None else self._sum + total
         self.count += len(patches)
 
     @torch.no_grad()
     def finish(self, seed: int = 0) -> None:
-        """Turn what was gathered into centroids.
+        """Make centroids of the gathered patches.
 
         Args:
-            seed: Of k-means.
+            seed: Seed of k-means.
         """
         assert self._sum is not None
         vectors = self._sum / self.count
         if self.gamma_c > 1:
             fewer = KMeans(max(1, len(vectors) // self.gamma_c), n_init=1, random_state=seed).fit(vectors.cpu().numpy())
             vectors = torch.from_numpy(fewer.cluster_centers_).to(vectors)
-        reach = vectors.norm(dim=1).amax()
-        self.reach = reach if reach > 0 else torch.ones_like(reach)
-        self.centre = vectors.mean(dim=0)
-        self.vectors = vectors - self.centre
-        self.norms = self.vectors.square().sum(dim=1)
+        self.store(vectors)
         self.clear()
 
     def forward(self, patches: Tensor, neighbors: int) -> Tensor:
@@ -96,25 +77,12 @@ class Hyperspheres(DynamicBufferMixin, nn.Module):
         wanted = min(neighbors, len(self.vectors))
         with torch.autocast(patches.device.type, enabled=False):
             queries = patches.float().flatten(0, 1) - self.centre
-            # In parts, but for an exported graph, which runtimes schedule.
-            rows = max(1, CHUNK // len(self.vectors))
-            parts = [queries] if torch.compiler.is_compiling() else queries.split(rows)
-            nearest = torch.cat([
-                torch.addmm(self.norms, part, self.vectors.T, alpha=-2).topk(wanted, dim=1, largest=False).values
-                for part in parts
-            ])
+            # Exported graphs are not split: runtimes plan them.
+            exported = torch.compiler.is_compiling()
+            parts = [queries] if exported else queries.split(rows_at_a_time(len(self.vectors)))
+            nearest = torch.cat([self.squared(part).topk(wanted, dim=1, largest=False).values for part in parts])
             squared = (nearest + queries.square().sum(dim=1, keepdim=True)).clamp(min=0)
         return squared.unflatten(0, patches.shape[:2])
-
-    @property
-    def far(self) -> Tensor:
-        """Largest distance that is told from larger ones; a scalar."""
-        return FAR * self.reach
-
-    @property
-    def broken(self) -> Tensor:
-        """Score for images with NaN or infinity; a scalar, above every other score, some 40 times the usual ones."""
-        return BROKEN * self.reach
 
 
 def weighed_distance(squared: Tensor, far: Tensor) -> Tensor:

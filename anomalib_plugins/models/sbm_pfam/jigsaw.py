@@ -5,36 +5,38 @@
 
 import math
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.components.checks import check_choice, check_share
 from anomalib_plugins.errors import UserError
+from anomalib_plugins.synthesis.colour import LUMA
 from anomalib_plugins.synthesis.draws import chance, integers
+from anomalib_plugins.synthesis.geometry import cut_tiles, join_tiles, rearrange
 
 Selection = Literal["hamming", "random"]
 
 EXHAUSTIVE = math.factorial(9)  # of 3 x 3 tiles all orders are compared
 SAMPLED = 50_000  # of more tiles so many random ones
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class Jigsaw(nn.Module):
-    """Cuts images into tiles and puts them together in one of some known orders.
+    """Cuts images into tiles and joins them in one of several known orders.
 
-    The orders differ in as many places as possible, so that no two can be told apart by a few tiles only. They are a
-    buffer, and so part of checkpoints.
+    The orders differ in as many places as possible, so that a few tiles do not suffice to tell two apart. They are a
+    buffer, and thus part of checkpoints.
 
     Args:
-        tiles: Tiles a side, n. Images are resized to the next smaller multiple, 224 to 222 pixels with 3.
-        orders: How many orders there are to tell apart, P, at most ``(n * n)! - 1``.
+        tiles: Number of tiles per side, n. Images are resized to the next smaller multiple, 224 to 222 pixels with 3.
+        orders: Number of orders to tell apart, P, at most ``(n * n)! - 1``.
         selection: ``"hamming"`` takes orders that are far from each other, ``"random"`` any.
-        include_identity: The order of the image as it is comes first, one more class.
+        include_identity: Whether the original order is one more class, the first.
         grey_probability: Share of the tiles that lose their colour, in ``[0, 1]``.
-        seed: Draws the orders.
+        seed: Seed of the orders.
 
     Raises:
         ValueError: If an option is outside its range.
@@ -64,12 +66,8 @@ class Jigsaw(nn.Module):
         if not 2 <= orders <= min(most, 1000):
             msg = f"orders must be from 2 to {min(most, 1000)} with {tiles} x {tiles} tiles, got {orders}"
             raise UserError(msg)
-        if selection not in get_args(Selection):
-            msg = f"selection must be one of {get_args(Selection)}, got {selection!r}"
-            raise UserError(msg)
-        if not 0 <= grey_probability <= 1:
-            msg = f"grey_probability must be in [0, 1], got {grey_probability}"
-            raise UserError(msg)
+        check_choice("selection", selection, Selection)
+        check_share("grey_probability", grey_probability)
         self.tiles, self.grey_probability = tiles, grey_probability
         chosen = torch.from_numpy(select_orders(tiles * tiles, orders, selection, seed))
         if include_identity:
@@ -78,7 +76,7 @@ class Jigsaw(nn.Module):
 
     @property
     def classes(self) -> int:
-        """How many orders there are to tell apart."""
+        """Number of orders to tell apart."""
         return len(self.orders)
 
     @torch.no_grad()
@@ -96,43 +94,18 @@ class Jigsaw(nn.Module):
         sides = [side // self.tiles * self.tiles for side in images.shape[2:]]
         if sides != list(images.shape[2:]):
             images = F.interpolate(images, size=sides, mode="bilinear", antialias=True)
-        cut = rearrange(cut_tiles(images, self.tiles), self.orders[classes])
+        cut = rearrange(cut_tiles(images, self.tiles, self.tiles), self.orders[classes])
         grey = chance(cut.shape[0] * cut.shape[1], self.grey_probability, generator)
         grey = grey.view(*cut.shape[:2], 1, 1, 1).to(images.device)
-        light = (cut * torch.tensor(GREY, device=images.device).view(3, 1, 1)).sum(dim=2, keepdim=True)
-        return join_tiles(torch.where(grey, light, cut), self.tiles), classes
-
-
-def cut_tiles(images: Tensor, tiles: int) -> Tensor:
-    """Cut images ``(N, C, H, W)`` into ``tiles`` a side, row by row ``(N, n * n, C, h, w)``; sides are multiples."""
-    rows = images.unflatten(3, (tiles, -1)).unflatten(2, (tiles, -1))  # (N, C, n, h, n, w)
-    return rows.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
-
-
-def join_tiles(cut: Tensor, tiles: int) -> Tensor:
-    """The reverse of ``cut_tiles``."""
-    return cut.unflatten(1, (tiles, tiles)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
-
-
-def rearrange(cut: Tensor, orders: Tensor) -> Tensor:
-    """Put tile ``orders[n, t]`` of each image's tiles ``(N, T, C, h, w)`` into place t, with orders ``(N, T)``."""
-    return cut[torch.arange(len(cut), device=cut.device)[:, None], orders]
+        light = (cut * torch.tensor(LUMA, device=images.device).view(3, 1, 1)).sum(dim=2, keepdim=True)
+        return join_tiles(torch.where(grey, light, cut), self.tiles, self.tiles), classes
 
 
 def select_orders(tiles: int, count: int, selection: Selection = "hamming", seed: int = 0) -> np.ndarray:
-    """Orders of tiles, the order as it is not among them.
+    """Select ``count`` orders of tiles, all different and none the original one: int64 ``(P, T)``.
 
     ``"hamming"`` begins with a random one and always adds the one with the largest mean Hamming distance to those
-    it has (Noroozi and Favaro, 2016).
-
-    Args:
-        tiles: How many tiles are in order, T.
-        count: How many orders, P.
-        selection: ``"hamming"`` or ``"random"``.
-        seed: Draws them.
-
-    Returns:
-        Different permutations of ``0 ... T - 1`` ``(P, T)``, int64.
+    selected so far (Noroozi and Favaro, 2016).
     """
     rng = np.random.default_rng(seed % 2**64)
     candidates = _candidates(tiles)

@@ -4,12 +4,13 @@
 """PFAM: attention over the feature maps of a pretrained network, in front of any detector that takes such maps."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.checks import check_choice
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.sbm_pfam.attention import Mfcsam
 
@@ -48,12 +49,12 @@ class LowLevel(nn.Module):
 class PfamExtractor(nn.Module):
     """Feature maps of a network's stages, the lowest and the highest refined by attention (Yuan et al.).
 
-    It stands in for anomalib's ``TimmFeatureExtractor`` where images are not normalised before. Maps keep their names;
-    ``out_dims`` are their channels. The backbone learns nothing from them, the attention does.
+    Replaces anomalib's ``TimmFeatureExtractor`` for images that are not normalised. Maps keep their names, and
+    ``out_dims`` are their channels. Gradients of the maps train the attention, not the backbone.
 
     Args:
-        backbone: Network, as timm calls it.
-        layers: Its stages whose maps are wanted; ``None`` takes those of ``strides``.
+        backbone: Name of the network in timm.
+        layers: Stages of the network whose maps are returned; ``None`` takes those of ``strides``.
         pfam: ``False`` leaves all maps as they are.
         low: Stage whose map becomes a 1 x 1 convolution of it plus its attention; ignored if not among ``layers``.
             ``None`` takes the one of ``layers`` with stride 4, if any.
@@ -82,10 +83,8 @@ class PfamExtractor(nn.Module):
         head: str | None = None,
     ) -> None:
         super().__init__()
-        for name, value, choices in (("combine", combine, Combine), ("init", init, Init)):
-            if value not in get_args(choices):
-                msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-                raise UserError(msg)
+        check_choice("combine", combine, Combine)
+        check_choice("init", init, Init)
         self.backbone = Backbone(backbone, layers, strides, head)
         layers = self.backbone.layers
         self.refine = nn.ModuleDict()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from anomalib_plugins.components.layers import conv_bn_relu, resize_to
+from anomalib_plugins.components.segmentation import conv_bn_relu
 from anomalib_plugins.errors import UserError
 
 WIDTHS = (64, 128, 256, 512)
@@ -45,6 +46,22 @@ class Laterals(nn.ModuleList):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Change the channels of each ``(N, C, H, W)``."""
         return [lateral(each) for lateral, each in zip(self, features, strict=True)]
+
+
+def resize_to(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize bilinearly with aligned corners.
+
+    With a target size instead of a factor of two, a U-Net matches its skip connections at any image size. Aligned
+    corners invert a stride-2 layer on odd sizes exactly, from ``n + 1`` back to ``2n + 1`` pixels.
+
+    Args:
+        features: Feature maps ``(N, C, H, W)``.
+        size: Target height and width, in pixels.
+
+    Returns:
+        Resized feature maps ``(N, C, *size)``.
+    """
+    return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 class BottleneckHead(nn.Module):

@@ -10,12 +10,11 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.inference import never_normal, top_k_score
-from anomalib_plugins.components.layers import resize_to
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
 
-from .decoder import BottleneckHead, Decoder, Laterals, scaled_widths
+from .decoder import BottleneckHead, Decoder, Laterals, resize_to, scaled_widths
 from .encoder import SlsgEncoder, Stem, TimmEncoder
 from .sg_block import AttnScale, SelfAttentiveGraphBlock, ValueConv
 

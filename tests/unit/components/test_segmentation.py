@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from anomalib_plugins.components.segmentation import anomaly_probability, focal_loss
+from anomalib_plugins.components.segmentation import anomaly_probability, conv_bn_relu, focal_loss
 
 
 @pytest.fixture
@@ -65,3 +65,20 @@ def test_focal_loss_refuses_a_negative_gamma():
 def test_probability_is_the_softmax_share_of_anomalous(generator):
     logits = torch.randn(2, 2, 5, 6, generator=generator)
     assert_close(anomaly_probability(logits), logits.softmax(dim=1)[:, 1:])
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_block_keeps_height_and_width_and_is_never_negative(kernel_size):
+    out = conv_bn_relu(3, 5, kernel_size)(torch.randn(2, 3, 9, 6))
+    assert out.shape == (2, 5, 9, 6)
+    assert out.min() == 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_block_has_a_bias_unless_told_otherwise(bias):
+    assert (conv_bn_relu(3, 5, bias=bias)[0].bias is not None) == bias
+
+
+def test_even_kernel_is_refused():
+    with pytest.raises(ValueError, match=r"kernel_size must be odd .* got 4"):
+        conv_bn_relu(3, 5, 4)

@@ -8,8 +8,15 @@ import torch
 from scipy import ndimage
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis.geometry import _warp_batch, _warp_planes, gaussian_blur, pixel_scale, roll, rotate
-from anomalib_plugins.synthesis.tiles import shuffle_tiles
+from anomalib_plugins.synthesis.geometry import (
+    _warp_batch,
+    _warp_planes,
+    gaussian_blur,
+    pixel_scale,
+    roll,
+    rotate,
+    shuffle_tiles,
+)
 
 
 @pytest.fixture

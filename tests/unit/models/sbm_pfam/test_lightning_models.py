@@ -13,7 +13,6 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from anomalib_plugins.models.sbm_pfam import SbmPfamCfa, SbmPfamPadim, SbmPfamPatchcore
-from anomalib_plugins.models.sbm_pfam.attention import FrequencyAttention
 
 SIZE = (32, 32)
 SHORT = {
@@ -151,20 +150,6 @@ def test_a_jigsaw_through_stages_that_the_weights_lack_is_refused(tmp_path):
     assert fit(build(SbmPfamPatchcore, weights=tmp_path / "weights.pt", shape_bias=False)) == set()
 
 
-@pytest.mark.parametrize("cls", [SbmPfamPadim, SbmPfamPatchcore])
-@pytest.mark.parametrize("shape_bias", [False, True])
-def test_attention_is_trained_where_the_jigsaw_runs_anyway(cls, shape_bias):
-    model = build(cls, shape_bias=shape_bias)
-    assert model.jigsaw_trains_pfam == model.has_jigsaw == shape_bias
-
-
-@every_model
-def test_how_attention_begins_can_be_chosen(cls):
-    for init, gain in (("random", 1), ("identity", 2)):
-        model = build(cls, pfam_training="jigsaw", network={"init": init})
-        assert {each.gain for each in model.modules() if isinstance(each, FrequencyAttention)} == {gain}
-
-
 @every_model
 def test_without_both_it_is_the_plain_detector(cls):
     model = build(cls, shape_bias=False, pfam=False)
@@ -232,7 +217,7 @@ def test_a_memory_that_is_too_large_is_refused_before_training():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"pfam_training": "joint"}, ValueError, "pfam_training must be one of .*'jigsaw', 'none'.*, got 'joint'"),
+        ({"pfam_training": "joint"}, ValueError, "pfam_training must be one of .*jigsaw, none, got 'joint'"),
         (
             {"jigsaw_learning_rate": 0},
             ValueError,
@@ -256,22 +241,15 @@ def test_impossible_options_are_refused(cls, options, error, message):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"radius": -1.0}, {"radius": math.nan}, {"learning_rate": 0.0}, {"num_hard_negative_features": -1}],
+    ("options", "message"),
+    [
+        ({"radius": -1.0}, "radius must be at least 0"),
+        ({"radius": math.nan}, "radius must be at least 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"num_hard_negative_features": -1}, "num_hard_negative_features must be at least 0"),
+    ],
     ids=str,
 )
-def test_impossible_options_of_cfa_are_refused(options):
-    with pytest.raises(ValueError, match="must be at least 0, learning_rate above 0, got"):
+def test_impossible_options_of_cfa_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         build(SbmPfamCfa, **options)
-
-
-@pytest.mark.parametrize("options", [{"coreset_sampling_ratio": 0.0}, {"max_bank_size": 0}], ids=str)
-def test_impossible_options_of_patchcore_are_refused(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))} must be "):
-        build(SbmPfamPatchcore, **options)
-
-
-def test_a_loss_that_is_no_number_ends_the_training():
-    model = build(SbmPfamPatchcore)
-    with pytest.raises(FloatingPointError, match="jigsaw_loss became nan in phase 'jigsaw' after 0 steps: look at the"):
-        model.descend(None, torch.tensor(torch.nan), "jigsaw_loss")

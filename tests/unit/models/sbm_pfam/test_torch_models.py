@@ -90,19 +90,6 @@ def test_cfa_is_anomalibs(monkeypatch):
     assert_close(got.pred_score, expected.pred_score, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: SbmPfamPadimModel(PfamExtractor("resnet18"), n_features=5),
-        lambda: SbmPfamPatchcoreModel(PfamExtractor("resnet18")),
-        lambda: SbmPfamCfaModel(PfamExtractor("resnet18")),
-    ],
-    ids=["padim", "patchcore", "cfa"],
-)
-def test_in_training_they_describe_patches(make):
-    assert make().train()(images()).shape[0] == 3
-
-
 def test_padim_keeps_as_many_features_as_its_paper():
     assert len(SbmPfamPadimModel(plain()).index) == 100
     assert len(SbmPfamPadimModel(PfamExtractor("mobilenetv2_100", ["blocks.1", "blocks.2"], pfam=False)).index) == 56

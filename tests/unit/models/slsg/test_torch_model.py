@@ -13,6 +13,7 @@ from torchmetrics.functional import auroc
 from torchvision.transforms.v2 import Normalize
 
 from anomalib_plugins.components.inference import top_k_score
+from anomalib_plugins.models.slsg.decoder import resize_to
 from anomalib_plugins.models.slsg.loss import SegmentationLoss
 from anomalib_plugins.models.slsg.torch_model import SkipRefinement, SlsgModel
 
@@ -298,3 +299,15 @@ def test_skip_refinement_has_right_gradients_in_bfloat16(channels):
         output.float().square().mean().backward()
         for parameter, right in zip(module.parameters(), expected, strict=True):
             assert (parameter.grad - right).abs().max() <= 0.05 * right.abs().max()
+
+
+def test_resizing_is_exact_for_planes_and_keeps_the_corners():
+    row, column = torch.meshgrid(torch.linspace(0, 1, 4), torch.linspace(0, 1, 5), indexing="ij")
+    plane = (2 * row + 3 * column + 1)[None, None]
+    row, column = torch.meshgrid(torch.linspace(0, 1, 11), torch.linspace(0, 1, 7), indexing="ij")
+    assert_close(resize_to(plane, (11, 7)), (2 * row + 3 * column + 1)[None, None])
+
+
+def test_resizing_undoes_stride_two_of_an_odd_length_on_the_pixels_that_were_kept():
+    features = torch.randn(1, 1, 9, 9)
+    assert_close(resize_to(features[..., ::2, ::2], (9, 9))[..., ::2, ::2], features[..., ::2, ::2])

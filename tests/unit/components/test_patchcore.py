@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from anomalib_plugins.components.patch_memory import PatchMemory
-from anomalib_plugins.components.patchcore import PatchcoreModel
+from anomalib_plugins.components.patchcore import PatchcoreModel, PatchMemory
 
 SIZE = (32, 48)
 
@@ -79,5 +78,5 @@ def test_memory_options_out_of_range_are_refused(model):
     for ratio in (0, 1.1):
         with pytest.raises(ValueError, match=f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"):
             PatchMemory(model, ratio=ratio)
-    with pytest.raises(ValueError, match="max_bank_size must be at least 1 patch, got 0"):
+    with pytest.raises(ValueError, match="max_bank_size must be at least 1, got 0"):
         PatchMemory(model, max_size=0)
