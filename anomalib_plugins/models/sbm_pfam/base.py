@@ -91,6 +91,7 @@ class SbmPfam(PhasedModule):
 
     strides: ClassVar[Sequence[int]] = (4, 8, 16)
     trainings: ClassVar[Sequence[str]] = ("auto", "jigsaw", "none")
+    __signature__: ClassVar[inspect.Signature]
     hparams: Any
     head: nn.Module
     simulator: SimulatedAnomaly
