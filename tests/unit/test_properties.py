@@ -4,7 +4,6 @@
 """What holds for whatever points, orders, patches and scores there are."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from anomalib_plugins.components.coreset import greedy_coreset
 from anomalib_plugins.components.memory_bank import MemoryBank
 from anomalib_plugins.metrics import AUPRO
 from anomalib_plugins.metrics.ranking import auroc, average_precision
-from anomalib_plugins.models.cutswap_patchcore.kmeans import kmeans_1d
+from anomalib_plugins.models.cutswap_patchcore.anchors import clusters
 from anomalib_plugins.models.sbm_pfam.jigsaw import Jigsaw, select_orders
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -195,13 +194,14 @@ def test_aupro_follows_ranks_and_not_which_way_an_image_lies(seed: int) -> None:
         assert aupro(turned(maps), turned(masks)) == pytest.approx(expected, abs=1e-4)
 
 
-# K-means
+# Clusters of saliency
 
 
 @some
-@given(seed=SEEDS, size=st.integers(1, 60), k=st.integers(1, 5), scale=st.floats(1e-3, 1e3), shift=st.floats(-1e3, 1e3))
-def test_clusters_move_and_grow_with_their_numbers(seed: int, size: int, k: int, scale: float, shift: float) -> None:
-    values = normal(seed, size)
-    found, moved = kmeans_1d(values, k), kmeans_1d(values * scale + shift, k)
-    tolerance = 1e-9 * (scale + abs(shift)) ** 2 * size
-    assert math.isclose(moved.inertia, found.inertia * scale**2, rel_tol=1e-5, abs_tol=tolerance)
+@given(seed=SEEDS, size=st.integers(1, 60), k=st.integers(1, 5), exponent=st.integers(-10, 10))
+def test_clusters_keep_the_order_of_values_and_grow_with_them(seed: int, size: int, k: int, exponent: int) -> None:
+    values = normal(seed, 1, 1, 1, size)
+    ranks = clusters(values, k)
+    assert (ranks.flatten()[values.flatten().argsort()].diff() >= 0).all()
+    assert ranks.max() == k - 1
+    assert torch.equal(clusters(values * 2.0**exponent, k), ranks)

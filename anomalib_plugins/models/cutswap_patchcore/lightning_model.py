@@ -6,7 +6,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from anomalib.data import Batch
@@ -22,26 +22,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
 
+from anomalib_plugins.components.checks import check_choice, check_least
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patchcore import PatchMemory
 from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.models.base import check_size, options_of
-from anomalib_plugins.models.cutswap_patchcore.task import (
-    Anchors,
-    AnchorStrategy,
-    Augmentation,
-    CutSwapTask,
-    Mode,
-    Which,
-)
+from anomalib_plugins.models.cutswap_patchcore.anchors import Anchors, AnchorStrategy, Cluster
+from anomalib_plugins.models.cutswap_patchcore.task import Augmentation, CutSwapTask, Mode
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
 
-from .head import PretextHead
 from .pretext import SwapPretext
-from .torch_model import CutSwapPatchcoreModel
+from .torch_model import CutSwapPatchcoreModel, PretextHead
 
 PRETEXT = "pretext"
 MEMORY = "memory"
@@ -63,52 +57,53 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         image_size: Height and width that images are resized to, in pixels, each at least 32.
         center_crop: Height and width to cut out of their middle, e.g. ``[224, 224]`` as the paper's implementation of
             PatchCore probably did; ``None`` keeps the border, where defects may be.
-        backbone: Network, as timm calls it.
-        layers: Its stages that describe a patch; ``None`` takes those of strides 8 and 16, a ResNet's ``layer2`` and
-            ``layer3``.
-        pre_trained: Start from ImageNet weights. ``False`` makes the network of ``saliency="vgg16"`` random too.
+        backbone: Name of the network in timm.
+        layers: Stages of the network that describe a patch; ``None`` takes those of strides 8 and 16, ``layer2`` and
+            ``layer3`` of a ResNet.
+        pre_trained: Whether to start from ImageNet weights. ``False`` makes the network of ``saliency="vgg16"`` random,
+            too.
         weights: File with the backbone's ImageNet weights; ``None`` looks in the caches and downloads when training
             begins.
-        augmentation: ``"cutswap"``; ``"cutpaste"`` to compare with; ``"none"`` skips the pretext: plain PatchCore.
+        augmentation: ``"cutswap"``, or ``"cutpaste"`` to compare with; ``"none"`` skips the pretext: plain PatchCore.
         mode: ``"3way"``, or ``"binary"`` without scars.
-        saliency: Whose attention to follow: ``"vgg16"`` trained on ImageNet, or the ``"backbone"``'s own. Either looks
-            for the class it takes an image for, or, where its weights have no trained classifier, for its strongest
-            features.
-        saliency_layers: Layers that give a map each; numbers in VGG-16's ``features``, by default its five poolings, or
+        saliency: Network of the saliency maps: ``"vgg16"`` trained on ImageNet, or the ``"backbone"`` itself. They show
+            the class that the network predicts or, if its weights have no trained classifier, its strongest features.
+        saliency_layers: Layers with a map each: numbers in VGG-16's ``features``, by default its five poolings, or
             names of the backbone's stages, by default all.
         saliency_weights: File with VGG-16's weights; ``None`` looks in the caches and downloads.
-        saliency_margin: Mirrored pixels that the saliency network sees around an image, whose border it takes for an
-            edge otherwise; ``None`` is 0 for VGG-16, as published, and 32 for the backbone.
-        k: Clusters of a map's intensities, K. 1 swaps patches anywhere and needs no saliency.
+        saliency_margin: Number of mirrored pixels around an image, whose border looks like an edge to the saliency
+            network otherwise; ``None`` is 0 for VGG-16, as published, and 32 for the backbone.
+        k: Number of clusters of a map's intensities, K. 1 swaps patches anywhere and needs no saliency.
         cluster: Cluster that patches are anchored in: ``"max"`` (most salient), ``"min"`` or ``"random"``, another
             one each time.
         anchor_strategy: ``"kmeans"``, or ``"topk"`` for the 300 most salient pixels.
-        swap: More arguments of :class:`CutSwap` (or :class:`CutPaste`), e.g. ``{"overlap": "require_disjoint"}``.
+        swap: Further arguments of :class:`CutSwap` (or :class:`CutPaste`), e.g. ``{"overlap": "require_disjoint"}``.
         head_dims: Widths of the classifier's hidden layers.
         steps: Length of the pretext in optimizer steps.
-        epochs: Its length in passes over all (image, layer) pairs instead, with ``steps`` null.
-        batch_size: Pairs an optimizer step takes; each is three images.
+        epochs: Length of the pretext in passes over all (image, layer) pairs instead, with ``steps`` null.
+        batch_size: Number of pairs per optimizer step; each makes three images.
         learning_rate: Learning rate of the backbone in SGD with momentum 0.9; falls to zero along a cosine.
         head_learning_rate: Learning rate of the classifier, which falls alike; ``None`` is that of the backbone.
         head_layer: Stage whose mean features the classifier sees; later stages do not learn. ``None`` takes the end of
             the network. A stage that the weights file lacks is refused.
-        freeze_steps: Steps at the beginning in which only the classifier learns, fewer than ``steps``; where the
-            trainer shortens the pretext they are shortened alike.
+        freeze_steps: Number of steps at the beginning in which only the classifier learns, less than ``steps``. If the
+            trainer shortens the pretext, they are shortened alike.
         backbone_bn: ``"eval"`` keeps the statistics of the backbone's normalisation layers; ``"train"``, as the paper
             seems to, replaces them by those of the pretext's images.
         weight_interpolation: Share of the tuned weights in the backbone that fills the memory; the rest are those it
             started from (WiSE-FT).
         coreset_sampling_ratio: Share of all patches that is kept; the paper reports 0.01 and 0.001. At least
             ``num_neighbors`` are kept.
-        num_neighbors: Neighbours that weigh the image's score; 1 takes the largest distance as it is.
+        num_neighbors: Number of neighbours that weight the image's score; 1 takes the largest distance as it is.
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
-        max_bank_size: Most patches to keep. More are refused before training, with an estimate of the memory.
-        seed: Seeds initial weights, patches and coreset; ``None`` follows torch's seed.
-        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
-        post_processor: ``True`` for anomalib's thresholds and score normalisation.
-        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
-        visualizer: ``True`` for anomalib's heatmaps.
+        max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
+            memory.
+        seed: Seed of initial weights, patches and coreset; ``None`` follows torch's seed.
+        pre_processor: Pre-processor without ``Normalize``, or ``True`` for one that resizes to ``image_size``.
+        post_processor: Post-processor, or ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: Evaluator, or ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: Visualizer, or ``True`` for anomalib's heatmaps.
 
     Raises:
         ValueError: If an option is outside its range.
@@ -131,7 +126,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         saliency_weights: str | Path | None = None,
         saliency_margin: int | None = None,
         k: int = 4,
-        cluster: Which = "max",
+        cluster: Cluster = "max",
         anchor_strategy: AnchorStrategy = "kmeans",
         swap: dict[str, Any] | None = None,
         head_dims: Sequence[int] = (512, 128),
@@ -154,13 +149,9 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        if augmentation not in get_args(Augmentation):
-            msg = f"augmentation must be one of {get_args(Augmentation)}, got {augmentation!r}"
-            raise UserError(msg)
+        check_choice("augmentation", augmentation, Augmentation)
         tuning = FineTuning(learning_rate, head_learning_rate, 0.0, backbone_bn, weight_interpolation)
-        if freeze_steps < 0:
-            msg = f"freeze_steps must be at least 0, got {freeze_steps}"
-            raise UserError(msg)
+        check_least("freeze_steps", freeze_steps, 0)
         if augmentation != "none" and steps is not None and freeze_steps >= steps:
             msg = f"freeze_steps={freeze_steps} leaves the backbone none of the {steps} steps: set fewer, or more steps"
             raise UserError(msg)
@@ -201,18 +192,14 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         self.to(memory_format=torch.channels_last)
 
     def setup(self, stage: str) -> None:
-        """Load weights, and keep those that training begins with for the saliency.
-
-        Args:
-            stage: What the trainer is about to do.
-        """
+        """Load weights, and keep those that training begins with for the saliency."""
         super().setup(stage)
         if stage == "fit" and self.pretext is not None:
             self.pretext.begin_with(self.model.backbone, *self.imagenet)
             self.tuning.begin(self.model.backbone)
 
     def on_train_start(self) -> None:
-        """Refuse a memory that is too large, and find where the training images are salient."""
+        """Refuse a memory that is too large, and find anchors in the training images."""
         super().on_train_start()
         samples = getattr(self.trainer.train_dataloader.dataset, "samples", None)
         if samples is None:
@@ -232,17 +219,11 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             self._resumed_anchors = None
 
     def _load(self, path: str) -> Tensor:
-        """An image ``(3, H, W)`` as the network sees it."""
-        image = read_image(path, as_tensor=True).to(self.device)
-        return self.resized(image)
+        """Read an image ``(3, H, W)`` as the network sees it."""
+        return self.resized(read_image(path, as_tensor=True).to(self.device))
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Learn from this batch, or remember it.
-
-        Args:
-            batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]`` and the paths of their files.
-            batch_idx: Not used.
-        """
+        """Train the pretext, or fill the memory, with normal images ``(N, 3, H, W)`` in ``[0, 1]``."""
         del batch_idx
         remembers = False
         for step in self.schedule.steps_of(batch.image, batch.image_path):
@@ -255,7 +236,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             self.memory.fill(self.schedule.seed)
 
     def _learn(self, step: Step, pretext: SwapPretext) -> None:
-        """Tell swapped images from others, on pairs of an image and a layer whose saliency places the patches."""
+        """Take a step on pairs of an image and a layer whose saliency places the patches."""
         pretext.drop_network()
         images, classes = pretext(step.images, step.paths, step.versions, step.generator)
         self._classify(images, classes, step.progress)
@@ -275,48 +256,40 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
 
     @property
     def full_steps(self) -> int:
-        """Length of the pretext before any limit of the trainer."""
+        """Length of the pretext without limits of the trainer."""
         return self.steps or self.schedule.lengths[0]
 
     def _remember(self, step: Step) -> None:
-        """Gather the patches of images that are as they were taken."""
+        """Gather the patches of unchanged images."""
         if step.progress == 0:
             self.memory.clear()
             self.tuning.finish(self.model.backbone)
             if self.pretext is not None:
-                self.pretext.forget()
+                self.pretext.drop_all()
         self.memory.gather(step.paths, step.images)
 
     def preview_anomalies(self, images: Tensor) -> SyntheticBatch | None:
-        """Swapped patches and scars in turn; ``None`` without a pretext.
-
-        Args:
-            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-        """
+        """Swap patches and scars in turn in images ``(N, 3, H, W)``; ``None`` without a pretext."""
         generator = torch.Generator().manual_seed(self.schedule.seed)
         return None if self.pretext is None else self.pretext.preview(images, generator)
 
     def preview_saliency(self, images: Tensor) -> Tensor | None:
-        """The map that places each image's anomaly in the preview ``(N, 1, H, W)``; ``None`` if none does.
-
-        Args:
-            images: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-        """
+        """Maps ``(N, 1, H, W)`` that place the anomalies of the preview; ``None`` if none does."""
         return None if self.pretext is None else self.pretext.preview_saliency(images)
 
     def configure_optimizers(self) -> Optimizer | None:
-        """SGD for backbone and classifier; nothing for a memory alone."""
+        """Create SGD for backbone and classifier; nothing for a memory alone."""
         if self.pretext is None:
             return None
         groups = self.tuning.groups(self.model.backbone.parameters(), self.head.parameters())
         return SGD(groups, lr=self.tuning.learning_rate, momentum=0.9, weight_decay=3e-5)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name no files, and remember what the saliency was."""
+        """Save the fingerprint of the anchors."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["anchors"] = None if self.pretext is None else self.pretext.anchors.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember what saliency a run that is resumed had."""
+        """Load the fingerprint of the anchors."""
         super().on_load_checkpoint(checkpoint)
         self._resumed_anchors = checkpoint.get("anchors")

@@ -3,23 +3,23 @@
 
 """LayerCAM: which pixels a convolutional network looks at, layer by layer."""
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import vgg16
 
+from anomalib_plugins.components.backbone import Normalize
+from anomalib_plugins.components.checks import check_choice, check_distinct, check_least
 from anomalib_plugins.components.weights import classifier_of, imagenet_state_dict, load_backbone, load_state_dict
 from anomalib_plugins.errors import UserError
 
 Target = Literal["class", "feature-energy"]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG16_POOLS = (4, 9, 16, 23, 30)
 FLAT = 1e-6  # a map whose range is this share of its maximum is constant but for rounding
 
@@ -30,28 +30,26 @@ class LayerCam:
     The map of a layer with activation A and gradient G of the target is the sum over channels of ``A * relu(G)``,
     enlarged to the image bilinearly and stretched to ``[0, 1]`` (https://doi.org/10.1109/TIP.2021.3089943).
 
-    The network runs as it would in evaluation and without gradients of its parameters; afterwards modes and
-    ``requires_grad`` of all its parts are as before. Under autocast the network computes in that precision, the maps
-    in float32.
+    The network runs in evaluation mode and without gradients of its parameters; afterwards the modes and
+    ``requires_grad`` of its modules are restored. Under autocast the network computes in that precision, the maps in
+    float32.
 
     Args:
-        network: Any convolutional network of images ``(N, 3, H, W)``.
+        network: Convolutional network for normalised images ``(N, 3, H, W)``.
         layers: Names of the layers, as in ``network.named_modules()``. Each must run exactly once in a forward pass
             and return one tensor ``(N, C, h, w)``.
-        target: What the gradients are of. ``"class"``: the largest logit of each image; the network must return
+        target: Function to differentiate. ``"class"``: the largest logit of each image; the network must return
             logits ``(N, K)``. ``"feature-energy"``, for networks without a classifier: half the squared length of the
-            vector of features they return, averaged over the image (of the last ones if they return several), as if
-            that vector itself were the weights of a class. Of the class-free targets that were tried its maps are
-            most like those of the class.
-        margin: Pixels by which images are continued on every side, by reflection, before the network sees them. Zeros
-            around an image look like an edge to many networks, and all the more the deeper they are: the maps of a
-            ResNet-18 are all border without a margin of 32. 0 as published; at most one less than the images' sides.
-        mean: What is subtracted from each colour in ``[0, 1]``; default ImageNet's.
-        std: What that is divided by.
+            mean feature vector (of the last features if the network returns several), as if that vector itself were
+            the weights of a class. Of the targets without classes that were tried, its maps are the most similar to
+            those of the class.
+        margin: Number of pixels by which images are continued on every side by reflection before the network sees
+            them, less than the images' sides. Zeros around an image look like an edge to many networks, the more so
+            the deeper they are: without a margin of 32 the maps of a ResNet-18 are all border. Published is 0.
+        normalize: Normalisation of the images; ImageNet's by default.
 
     Raises:
-        ValueError: If a layer does not exist or is named twice, or none is named, the target is unknown or the margin
-            negative.
+        ValueError: If the layers are not different layers of the network, the target is unknown or the margin negative.
     """
 
     def __init__(
@@ -60,21 +58,22 @@ class LayerCam:
         layers: Sequence[str],
         target: Target = "class",
         margin: int = 0,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        normalize: Normalize | None = None,
     ) -> None:
-        _check_layers(network, layers)
-        if target not in get_args(Target):
-            msg = f"target must be one of {get_args(Target)}, got {target!r}"
-            raise UserError(msg)
-        if margin < 0:
-            msg = f"margin must be at least 0 pixels, got {margin}"
-            raise UserError(msg)
+        check_distinct("layers", layers, [name for name, _ in network.named_modules()])
+        check_choice("target", target, Target)
+        check_least("margin", margin, 0)
         self.network, self.layers, self.target, self.margin = network, tuple(layers), target, margin
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.normalize = normalize or Normalize()
+
+    def to(self, device: torch.device) -> "LayerCam":
+        """Move the network to a device."""
+        self.network.to(device)
+        self.normalize.to(device)
+        return self
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Maps of RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
+        """Compute the maps of RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
 
         Returns:
             ``(N, L, H, W)`` in ``[0, 1]``, in the order of ``layers``, float32. The map of a layer without positive
@@ -103,7 +102,7 @@ class LayerCam:
         return _stretch(maps[..., margin : margin + height, margin : margin + width])
 
     def _forward(self, images: Tensor) -> tuple[dict[str, Tensor], Any]:
-        """Activations of the layers, and what the network returns."""
+        """Compute the activations of the layers and the output of the network."""
         activations: dict[str, Tensor] = {}
 
         def tap(name: str, output: Tensor) -> Tensor:
@@ -123,9 +122,8 @@ class LayerCam:
             for name in self.layers
         ]
         try:
-            mean, std = (images.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
             # Convolutions are faster with the channels of a pixel side by side.
-            output = self.network(((images - mean) / std).contiguous(memory_format=torch.channels_last))
+            output = self.network(self.normalize(images).contiguous(memory_format=torch.channels_last))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -147,17 +145,18 @@ def vgg16_saliency(
     Args:
         weights: File to read; ``None`` takes ImageNet weights from the caches or the internet.
         layers: Indices in ``features``.
-        target: See ``LayerCam``; ``None`` takes ``"class"`` if the file has a trained classifier, else
+        target: Target of :class:`LayerCam`; ``None`` takes ``"class"`` if the file has a trained classifier, else
             ``"feature-energy"``.
-        pre_trained: ``False`` leaves the network random, for tests.
-        margin: See ``LayerCam``.
+        pre_trained: Whether to load weights. Tests do without.
+        margin: Margin of :class:`LayerCam`.
 
     Returns:
-        The saliency of a frozen network in evaluation mode.
+        LayerCAM on a frozen network in evaluation mode.
 
     Raises:
-        FileNotFoundError: If there is no such file, or no ImageNet weights.
-        ValueError: If the file lacks what the target needs, or is of another architecture, or a layer does not exist.
+        FileNotFoundError: If the file, or any ImageNet weights, cannot be found.
+        ValueError: If the file lacks tensors that the target needs, or is of another architecture, or a layer does not
+            exist.
     """
     classifier = False
     if pre_trained:
@@ -206,21 +205,9 @@ def _reset(module: nn.Module) -> None:
         module.reset_parameters()
 
 
-def _check_layers(network: nn.Module, layers: Sequence[str]) -> None:
-    names = [name for name, _ in network.named_modules() if name]
-    if isinstance(layers, str) or len(layers) == 0 or len(set(layers)) < len(layers):
-        msg = f"layers must be a list of different names of layers, at least one, got {layers!r}"
-        raise UserError(msg)
-    for layer in layers:
-        if layer not in names:
-            near = difflib.get_close_matches(layer, names, n=5) or names[:5]
-            msg = f"{type(network).__name__} has no layer {layer!r}; it has {', '.join(near)}, ..."
-            raise UserError(msg)
-
-
 @contextmanager
 def _frozen(network: nn.Module) -> Generator[None, None, None]:
-    """Evaluation mode and no gradients of parameters, for a while."""
+    """Switch to evaluation mode and switch off gradients of parameters inside the context."""
     training = [module for module in network.modules() if module.training]
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
@@ -234,7 +221,7 @@ def _frozen(network: nn.Module) -> Generator[None, None, None]:
 
 
 def _stretch(maps: Tensor) -> Tensor:
-    """Each map of ``(N, L, H, W)`` from its own minimum and maximum to 0 and 1, whatever the scale of gradients."""
+    """Stretch each map of ``(N, L, H, W)`` to ``[0, 1]``, whatever the scale of gradients."""
     low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
     span = high - low
     return torch.where(span > FLAT * high, (maps - low) / span, 0.0)

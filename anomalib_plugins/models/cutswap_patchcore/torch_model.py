@@ -1,25 +1,26 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The network that detects: PatchCore on a backbone that can be trained."""
+"""PatchCore's network on a backbone that can be trained, and the classifier of the pretext."""
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.components.memory_bank import Search
 from anomalib_plugins.components.patchcore import PatchcoreModel
 
 
 class CutSwapPatchcoreModel(PatchcoreModel):
-    """Features of a backbone's stages, and their distance to a memory of normal ones.
+    """Features of a backbone's stages, and their distances to a memory of normal ones.
 
     Args:
-        backbone: What timm calls the network.
+        backbone: Name of the network in timm.
         layers: Stages whose features are joined; the first sets the resolution. ``None`` as in :class:`Backbone`.
-        num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
-        search: How the nearest vector is found, see there.
+        num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
+        search: Search for nearest vectors, see :class:`MemoryBank`.
         head: Stage whose mean features a pretext sees, see :class:`Backbone`.
 
     Raises:
@@ -41,3 +42,22 @@ class CutSwapPatchcoreModel(PatchcoreModel):
     def features(self, images: Tensor) -> list[Tensor]:
         """Feature maps of the layers ``(N, C, h, w)`` of RGB images in ``[0, 1]``."""
         return self.backbone.features(images)
+
+
+class PretextHead(nn.Sequential):
+    """Classifier of the pretext: linear layers with batch normalisation and ReLU between them.
+
+    Args:
+        width: Length of the backbone's vectors, D.
+        dims: Widths of the hidden layers, each at least 1.
+        classes: Number of classes.
+    """
+
+    def __init__(self, width: int = 512, dims: Sequence[int] = (512, 128), classes: int = 3) -> None:
+        check_least("each of head_dims", min(dims, default=1))
+        layers: list[nn.Module] = []
+        for dim in dims:
+            # Without a bias, which the normalisation would cancel.
+            layers += [nn.Linear(width, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(inplace=True)]
+            width = dim
+        super().__init__(*layers, nn.Linear(width, classes))

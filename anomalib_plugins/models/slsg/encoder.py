@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from anomalib_plugins.components.weights import load_backbone
 from anomalib_plugins.errors import UserError
 
@@ -50,8 +50,7 @@ class SlsgEncoder(nn.Module):
     """
 
     channels = CHANNELS
-    mean = (0.485, 0.456, 0.406)
-    std = (0.229, 0.224, 0.225)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(self, stem: Stem = "reference") -> None:
         super().__init__()

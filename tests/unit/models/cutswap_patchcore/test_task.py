@@ -6,8 +6,8 @@
 import pytest
 import torch
 
-from anomalib_plugins.models.cutswap_patchcore.anchors import clusters, every_cluster
-from anomalib_plugins.models.cutswap_patchcore.task import Anchors, CutSwapTask
+from anomalib_plugins.models.cutswap_patchcore.anchors import Anchors, clusters, every_cluster
+from anomalib_plugins.models.cutswap_patchcore.task import CutSwapTask
 from anomalib_plugins.synthesis import CutPaste, CutSwap
 
 SIZE = (40, 48)
@@ -23,16 +23,6 @@ def images():
 
 
 # The task
-
-
-@pytest.mark.parametrize(("mode", "classes"), [("3way", 3), ("binary", 2)])
-@pytest.mark.parametrize("augmentation", ["cutswap", "cutpaste"])
-def test_every_image_has_one_version_of_each_class(images, augmentation, mode, classes):
-    task = CutSwapTask(augmentation, mode)
-    versions, labels = task(images, seeded())
-    assert task.classes == classes
-    assert versions.shape == (3 * classes, 3, *SIZE)
-    assert labels.tolist() == [0] * 3 + [1] * 3 + [2] * (3 * (classes - 2))
 
 
 @pytest.mark.parametrize("augmentation", ["cutswap", "cutpaste"])
@@ -73,12 +63,6 @@ def test_patches_lie_where_candidates_are(images):
     assert columns.min() >= 5
 
 
-def test_same_generator_same_versions(images):
-    first, again, other = (CutSwapTask()(images, seeded(seed))[0] for seed in (1, 1, 2))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
 def test_preview_shows_the_kinds_in_turn(images):
     made = CutSwapTask().preview(images, seeded())
     areas = made.mask.flatten(1).sum(dim=1)
@@ -93,13 +77,6 @@ def test_options_reach_the_generators():
     assert CutSwapTask().has_anchors
     assert isinstance(CutSwapTask().makers[0], CutSwap)
     assert not CutSwapTask("cutpaste").has_anchors
-
-
-def test_unknown_choices_of_the_task_are_refused():
-    with pytest.raises(ValueError, match=r"augmentation must be one of .* got 'mixup'"):
-        CutSwapTask("mixup")
-    with pytest.raises(ValueError, match=r"mode must be one of .* got '4way'"):
-        CutSwapTask(mode="4way")
 
 
 # Where patches may lie
@@ -146,10 +123,6 @@ def test_every_image_is_looked_at_once(capsys):
     assert "Saliency of the training images" in capsys.readouterr().err
 
 
-def test_a_map_and_image_take_a_bit_a_pixel(anchors):
-    assert all(packed.numel() * packed.element_size() == LAYERS * 40 * 48 / 8 for packed in anchors._packed.values())
-
-
 def test_options_choose_other_anchors():
     maps = torch.rand(1, 1, 32, 32, generator=seeded())
     most, least = (Anchors(cluster=which).of_maps(maps) for which in ("max", "min"))
@@ -158,11 +131,6 @@ def test_options_choose_other_anchors():
     assert Anchors(strategy="topk").of_maps(maps).sum() == 300
     chosen = {int(Anchors(cluster="random").of_maps(maps, seeded(seed)).sum()) for seed in range(20)}
     assert len(chosen) == 4
-
-
-def test_only_one_cluster_is_anywhere():
-    assert Anchors(k=1).anywhere
-    assert not Anchors(k=2).anywhere
 
 
 def test_a_random_cluster_is_another_one_each_time_and_follows_the_seed():
@@ -176,23 +144,7 @@ def test_a_random_cluster_is_another_one_each_time_and_follows_the_seed():
     assert torch.equal(torch.cat([anchors(["a.png"], [1], generator) for _ in range(40)]), drawn)
 
 
-def test_what_is_forgotten_is_gone(anchors):
-    anchors.clear()
-    assert anchors.fingerprint is None
-    with pytest.raises(KeyError, match=r"a\.png"):
-        anchors(["a.png"], [0])
-
-
-def test_unknown_choices_of_anchors_are_refused():
-    with pytest.raises(ValueError, match="k must be from 1 to 64 clusters, got 0"):
-        Anchors(k=0)
-    with pytest.raises(ValueError, match=r"cluster must be one of .* got 'most'"):
-        Anchors(cluster="most")
-    with pytest.raises(ValueError, match=r"anchor_strategy must be one of .* got 'sort'"):
-        Anchors(strategy="sort")
-
-
 @pytest.mark.parametrize("ignored", [{"k": 1}, {"cluster": "min"}])
 def test_clusters_that_nothing_looks_at_are_refused(ignored):
-    with pytest.raises(ValueError, match='anchor_strategy="topk" knows no clusters'):
+    with pytest.raises(ValueError, match='anchor_strategy="topk" has no clusters'):
         Anchors(strategy="topk", **ignored)
