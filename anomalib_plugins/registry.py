@@ -69,6 +69,7 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.data.dagm:Dagm", "datamodule"),
     Plugin("anomalib_plugins.data.demo_parts.datamodule:DemoParts", "datamodule"),
     Plugin("anomalib_plugins.callbacks.preview:SynthesisPreview", "callback"),
+    Plugin("anomalib_plugins.callbacks.graph_neighbors:GraphNeighbors", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
     Plugin("anomalib_plugins.callbacks.safe_checkpoints:SafeCheckpoints", "callback"),
     Plugin("anomalib_plugins.callbacks.fast_coreset:FastCoreset", "callback"),

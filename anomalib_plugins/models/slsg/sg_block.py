@@ -166,6 +166,19 @@ class SelfAttentiveGraphBlock(nn.Module):
             z = torch.stack((z, m), dim=2).flatten(1, 2)  # [z_0, m_0, z_1, m_1, ...] (N, 2C, H, W)
         return self.update(z) + features
 
+    def graph(self, features: Tensor) -> Tensor:
+        """Choose the neighbours of each patch as `forward` does.
+
+        Args:
+            features: X ``(N, C, H, W)``.
+
+        Returns:
+            Indices of patches in raster order ``(N, P, K)``, most similar first.
+        """
+        x = self.entry(features)
+        f = (self.project(x) if self.use_attention else x).flatten(2)
+        return self.neighbors(f, *features.shape[-2:])
+
     def attend(self, x: Tensor, f: Tensor) -> Tensor:
         """Sum all patches' values, weighted by similarity.
 
