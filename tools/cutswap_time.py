@@ -4,22 +4,21 @@
 """Time each part of CutSwapPatchcore's training except for loading images: ``python -m tools.cutswap_time``."""
 
 import argparse
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_plugins.benchmark.machine import machine, versions
+from anomalib_plugins.benchmark.measure import machine, versions
 from anomalib_plugins.models.cutswap_patchcore import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore.saliency import vgg16_saliency
-from tools.step_time import clock_of
+from tools.timing import Work, times
 
 IMAGES = 1000
 
 
-def parts(model: CutSwapPatchcore, images: Tensor, pairs: int) -> dict[str, tuple[Callable[[], object], float]]:
+def parts(model: CutSwapPatchcore, images: Tensor, pairs: int) -> dict[str, tuple[Work, float]]:
     """Define the parts of training to time.
 
     Args:
@@ -62,7 +61,7 @@ def parts(model: CutSwapPatchcore, images: Tensor, pairs: int) -> dict[str, tupl
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table.
+    """Print the table: CPU time, or wall time on a GPU.
 
     Args:
         arguments: Command-line arguments. ``None`` uses ``sys.argv``.
@@ -79,17 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device("cuda" if args.device == "gpu" else "cpu")
     model = CutSwapPatchcore(image_size=(args.size, args.size), pre_trained=False, seed=0).to(device)
     images = torch.rand(8, 3, args.size, args.size, device=device)
-    clock = clock_of(args.device)
     print(f"Seconds for {IMAGES} images of {args.size} px, {args.precision}, {machine(device)}; {versions()}")
     with torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16-mixed"):
-        for name, (work, times) in parts(model, images, args.pairs).items():
-            seconds = []
-            for _ in range(1 + args.repeats):
-                start = clock()
-                work()
-                seconds.append(clock() - start)
-            each = statistics.median(seconds[1:])
-            print(f"{name:32s} {each * times:9.1f}   ({each:.3f} a time, {times:.0f} times)")
+        for name, (work, count) in parts(model, images, args.pairs).items():
+            each = times([work], args.repeats)[int(args.device == "cpu")].median().item()
+            print(f"{name:32s} {each * count:9.1f}   ({each:.3f} a time, {count:.0f} times)")
 
 
 if __name__ == "__main__":

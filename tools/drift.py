@@ -7,7 +7,6 @@
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -22,8 +21,7 @@ from torchvision.transforms.v2 import Lambda
 from torchvision.transforms.v2.functional import gaussian_blur
 from torchvision.tv_tensors import Image
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from tools.latency import markdown
+from tools.timing import report
 
 Change = Callable[[Tensor], Tensor]
 
@@ -138,17 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         for seed in args.seeds
         for row in measure(args.model, args.root, category, args.image_size, seed, args.window)
     ]
-    print(markdown(rows))
-    if args.output:
-        result = {
-            "model": args.model,
-            "image_size": args.image_size,
-            "window": args.window,
-            "machine": machine(torch.device("cpu")),
-            "versions": versions(),
-            "rows": rows,
-        }
-        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    report(rows, args.output, model=args.model, image_size=args.image_size, window=args.window)
     return 0
 
 

@@ -8,7 +8,6 @@
 
 import argparse
 import copy
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,9 +20,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.benchmark.options import Choice, add_model_options, read_model_options
-from tools.speed.side_by_side import markdown, times
+from anomalib_plugins.benchmark.command import add_model_options, read_models
+from tools.timing import Measurement, report, times
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
@@ -36,7 +34,7 @@ MODEL_ARGS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Variant:
+class Inference:
     """Model in one engine and precision.
 
     Args:
@@ -52,11 +50,11 @@ class Variant:
     call: Callable[[Tensor], Any]
 
 
-def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, bank_rows: int = 0) -> "AnomalibModule":
+def build(name: str, size: int, arguments: dict[str, Any] | None = None, bank_rows: int = 0) -> "AnomalibModule":
     """Build a model with random weights that is ready to predict. Memory banks are fitted on a few random images.
 
     Args:
-        choice: Model to build.
+        name: Name of the model in anomalib.
         size: Side of the images, in pixels.
         arguments: Constructor arguments of the model.
         bank_rows: Number of random rows in a memory bank of patches; 0 keeps those of the random images.
@@ -68,8 +66,8 @@ def build(choice: Choice, size: int, arguments: dict[str, Any] | None = None, ba
     from anomalib_plugins.components.patchcore import PatchcoreModel
 
     torch.manual_seed(0)
-    options = {**MODEL_ARGS.get(choice.model, {}), **(arguments or {})}
-    model = get_model(choice.model, visualizer=False, evaluator=False, **options)
+    options = {**MODEL_ARGS.get(name, {}), **(arguments or {})}
+    model = get_model(name, visualizer=False, evaluator=False, **options)
     model.pre_processor = model.configure_pre_processor((size, size))
     if any(isinstance(part, DynamicBufferMixin) for part in model.modules()):
         _fill_memory(model, size)
@@ -101,19 +99,18 @@ def _fill_memory(model: "AnomalibModule", size: int) -> None:
                 setattr(part, name, value.detach())  # anomalib's Cfa keeps the graph of its radius: deepcopy would fail
 
 
-def torch_variants(name: str, model: "AnomalibModule", bf16: bool) -> Iterator[Variant]:
-    """Yield variants in eager torch: float32, channels last, and channels last with bfloat16 autocast.
+def in_torch(name: str, model: "AnomalibModule") -> Iterator[Inference]:
+    """Yield a model in eager torch: float32, channels last and, if the processor supports it, bfloat16 autocast.
 
     Args:
         name: Label of the model.
         model: Model to run; not modified.
-        bf16: Whether the processor supports bfloat16.
     """
-    yield Variant(name, "torch", "fp32", partial(_eager, model))
+    yield Inference(name, "torch", "fp32", partial(_eager, model))
     channels_last = copy.deepcopy(model).to(memory_format=torch.channels_last)
-    yield Variant(name, "torch", "fp32 channels_last", partial(_eager, channels_last))
-    if bf16:
-        yield Variant(name, "torch", "bf16 channels_last", partial(_eager, channels_last, bf16=True))
+    yield Inference(name, "torch", "fp32 channels_last", partial(_eager, channels_last))
+    if has_bf16():
+        yield Inference(name, "torch", "bf16 channels_last", partial(_eager, channels_last, bf16=True))
 
 
 @torch.inference_mode()
@@ -122,8 +119,8 @@ def _eager(model: "AnomalibModule", images: Tensor, bf16: bool = False) -> Any:
         return model(images)
 
 
-def openvino_variants(name: str, model: "AnomalibModule", size: int, threads: int) -> Iterator[Variant]:
-    """Yield variants of the exported model in OpenVINO: float32 and OpenVINO's default precision.
+def in_openvino(name: str, model: "AnomalibModule", size: int, threads: int) -> Iterator[Inference]:
+    """Yield an exported model in OpenVINO: float32 and OpenVINO's default precision.
 
     Args:
         name: Label of the model.
@@ -139,7 +136,9 @@ def openvino_variants(name: str, model: "AnomalibModule", size: int, threads: in
         for precision, hint in (("fp32", {"INFERENCE_PRECISION_HINT": "f32"}), ("default", {})):
             compiled = core.compile_model(network, "CPU", {"INFERENCE_NUM_THREADS": threads, **hint})
             chosen = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-            yield Variant(name, "openvino", precision if hint else f"default ({chosen})", partial(_compiled, compiled))
+            yield Inference(
+                name, "openvino", precision if hint else f"default ({chosen})", partial(_compiled, compiled)
+            )
 
 
 def _compiled(network: Callable[[Any], Any], images: Tensor) -> Any:
@@ -153,46 +152,32 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def measure(variants: list[Variant], images: Tensor, rounds: int) -> Tensor:
-    """Time all variants in turn, round after round, so that changes of the machine's load affect all of them alike.
-
-    Args:
-        variants: Variants to time. Each has an uncounted call before to warm up.
-        images: Input images ``(N, 3, H, W)``.
-        rounds: Number of calls of each variant.
-
-    Returns:
-        Wall time and CPU time of all threads, in seconds, ``(2, variants, rounds)``.
-    """
-    return times([partial(variant.call, images) for variant in variants], rounds)
-
-
-def summarise(variants: list[Variant], seconds: Tensor, batch: int) -> list[dict[str, Any]]:
+def summarise(inferences: list[Inference], seconds: Tensor, batch: int) -> list[Measurement]:
     """Summarise times as rows of medians, with ratios to the last model in the same engine and precision.
 
     Ratios are medians over the ratios of each round.
 
     Args:
-        variants: Timed variants, model by model, with the same engines and precisions for each.
-        seconds: Wall and CPU time ``(2, variants, rounds)``.
+        inferences: What was timed, model by model, with the same engines and precisions for each.
+        seconds: Wall and CPU time ``(2, inferences, rounds)``.
         batch: Number of images per call.
     """
-    ways = len({(variant.engine, variant.precision) for variant in variants})
+    ways = len({(each.engine, each.precision) for each in inferences})
     models = seconds.unflatten(1, (-1, ways))  # (2, models, ways, rounds)
     ratio = (models / models[:, -1:]).flatten(1, 2).quantile(0.5, dim=-1)
     milliseconds = 1000 / batch * seconds.quantile(0.5, dim=-1)
     return [
         {
-            "model": variant.model,
-            "engine": variant.engine,
-            "precision": variant.precision,
+            "model": each.model,
+            "engine": each.engine,
+            "precision": each.precision,
             "batch": batch,
             "ms_per_image": round(milliseconds[0, index].item(), 2),
             "cpu_ms_per_image": round(milliseconds[1, index].item(), 2),
-            f"ratio_to_{variants[-1].model}": round(ratio[0, index].item(), 3),
+            f"ratio_to_{inferences[-1].model}": round(ratio[0, index].item(), 3),
             "cpu_ratio": round(ratio[1, index].item(), 3),
         }
-        for index, variant in enumerate(variants)
+        for index, each in enumerate(inferences)
     ]
 
 
@@ -219,31 +204,20 @@ def main(arguments: list[str] | None = None) -> int:
     cli.add_argument("--output", type=Path, metavar="JSON")
     args = cli.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    bf16 = "torch" in args.engines and has_bf16()
-    variants: list[Variant] = []
-    choices, model_args = read_model_options(args)
-    for choice in choices:
-        model = build(choice, args.image_size, model_args.get(choice.label), args.bank_rows)
+    inferences: list[Inference] = []
+    models = read_models(args)
+    for label, (name, own) in models.items():
+        model = build(name, args.image_size, own, args.bank_rows)
         if "torch" in args.engines:
-            variants.extend(torch_variants(choice.label, model, bf16))
+            inferences.extend(in_torch(label, model))
         if "openvino" in args.engines:
-            variants.extend(openvino_variants(choice.label, model, args.image_size, args.threads))
+            inferences.extend(in_openvino(label, model, args.image_size, args.threads))
     rows = []
     for batch in args.batches:
         images = torch.rand(batch, 3, args.image_size, args.image_size)
-        rows.extend(summarise(variants, measure(variants, images, args.rounds), batch))
-    print(markdown(rows))
-    if args.output:
-        result = {
-            "machine": machine(torch.device("cpu")),
-            "versions": versions(),
-            "image_size": args.image_size,
-            "model_args": model_args,
-            "bank_rows": args.bank_rows,
-            "rounds": args.rounds,
-            "rows": rows,
-        }
-        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        rows += summarise(inferences, times([partial(each.call, images) for each in inferences], args.rounds), batch)
+    how = {"image_size": args.image_size, "bank_rows": args.bank_rows, "rounds": args.rounds}
+    report(rows, args.output, **how, model_args={label: own for label, (_, own) in models.items() if own})
     return 0
 
 

@@ -8,7 +8,6 @@
 
 import argparse
 import hashlib
-import json
 import os
 import resource
 import statistics
@@ -21,8 +20,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.benchmark.measure import machine, versions
+from tools.timing import write
 
 SAMPLES = 200  # measurements of memory in a run of predictions
 
@@ -181,9 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{title}: memory grew by {run['growth_mb']} MB, to {run['memory_mb'][-1]} MB")
     print(f"{changed} predictions of {args.predictions} differed from the first one of the same photo")
     if output:
-        result = {"model": args.model, "image_size": args.image_size, "versions": versions(), "runs": runs}
-        with whole_file(output, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"machine": machine(torch.device("cpu")), **result}, indent=1) + "\n")
+        where = {"machine": machine(torch.device("cpu")), "versions": versions()}
+        write(output, {**where, "model": args.model, "image_size": args.image_size, "runs": runs})
     if figure:
         draw(runs, figure)
     return int(bool(changed) or max(run["growth_mb"] for run in runs.values()) > args.limit)

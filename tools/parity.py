@@ -7,7 +7,6 @@
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,8 +17,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from tools.speed.side_by_side import markdown
+from tools.timing import report
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
@@ -101,7 +99,7 @@ def _tensors(names: list[str], values: Any) -> dict[str, Tensor]:
     }
 
 
-def compare(expected: dict[str, Tensor], got: dict[str, Tensor]) -> dict[str, Any]:
+def differences(expected: dict[str, Tensor], got: dict[str, Tensor]) -> dict[str, Any]:
     """Compare predictions with those of torch in float32.
 
     Args:
@@ -148,18 +146,8 @@ def main(arguments: list[str] | None = None) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, predict in runtimes(model, Path(folder), size):
-            rows.append({"runtime": name, **compare(expected, predict(images))})
-    print(markdown(rows))
-    if args.output:
-        result = {
-            "model": args.model,
-            "images": len(images),
-            "size": size,
-            "machine": machine(torch.device("cpu")),
-            "versions": versions(),
-            "rows": rows,
-        }
-        args.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            rows.append({"runtime": name, **differences(expected, predict(images))})
+    report(rows, args.output, model=args.model, images=len(images), size=size)
     exact = [row for row in rows if row["runtime"] in {"ONNX", "OpenVINO float32"}]
     bad = any(row["score_difference"] > args.tolerance for row in exact) or any(row["not_finite"] for row in rows)
     return int(bad)

@@ -7,14 +7,12 @@
 """
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from anomalib.callbacks import ModelCheckpoint
@@ -22,10 +20,12 @@ from anomalib.data import AnomalibDataModule, MVTecAD
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
 from lightning.pytorch import Callback
+from torch import Tensor
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.benchmark.options import add_model_options, read_model_options
+from anomalib_plugins.benchmark.command import add_model_options, read_models
+from anomalib_plugins.benchmark.measure import machine, versions
 from anomalib_plugins.data import DemoParts
+from tools.timing import now
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 # Skips to the phase that simulates anomalies.
@@ -33,39 +33,25 @@ MODEL_ARGS: dict[str, dict[str, Any]] = {"Slsg": {"pretrain": "none"}}
 WARM_UP = 2
 
 
-class Times(NamedTuple):
-    """Seconds of one training step.
-
-    Attributes:
-        loading: Time from the end of the previous step until the images are on the device.
-        synthesis: Time to simulate anomalies.
-        learning: Remaining time: forward, backward and update.
-    """
-
-    loading: float
-    synthesis: float
-    learning: float
-
-
 class Stopwatch(Callback):
     """Times every training batch, and the model's ``simulator`` within it.
 
-    Args:
-        clock: Function that returns the time in seconds.
+    Attributes:
+        steps: For each step the wall and CPU seconds ``(3, 2)`` of loading, from the end of the previous step until the
+            images are on the device; of simulating anomalies; and of learning, which is the rest.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.times: list[Times] = []
-        self._ended = self._started = self._synthesis = 0.0
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+        self._ended = self._started = self._synthesis = torch.zeros(2)
 
     def watch(self, simulator: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap the simulator so that its time is measured."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start = self.clock()
+            start = now()
             made = simulator(*args, **kwargs)
-            self._synthesis += self.clock() - start
+            self._synthesis = self._synthesis + now() - start
             return made
 
         return timed
@@ -73,48 +59,25 @@ class Stopwatch(Callback):
     def on_train_start(self, *args: Any) -> None:
         """Start the first step."""
         del args
-        self._ended = self.clock()
+        self._ended = now()
 
     def on_train_batch_start(self, *args: Any) -> None:
         """Record the end of loading."""
         del args
-        self._started, self._synthesis = self.clock(), 0.0
+        self._started, self._synthesis = now(), torch.zeros(2)
 
     def on_train_batch_end(self, *args: Any) -> None:
         """Record the end of the step."""
         del args
-        now = self.clock()
-        self.times.append(Times(self._started - self._ended, self._synthesis, now - self._started - self._synthesis))
-        self._ended = now
-
-
-def clock_of(device: str) -> Callable[[], float]:
-    """Clock for a device: wall time after all work on a GPU, or CPU time of this process.
-
-    CPU time does not depend on other processes.
-
-    Args:
-        device: Lightning's name of the device.
-    """
-    if device == "cpu":
-        return time.process_time
-
-    def wall() -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return wall
+        end = now()
+        learning = end - self._started - self._synthesis
+        self.steps.append(torch.stack([self._started - self._ended, self._synthesis, learning]))
+        self._ended = end
 
 
 def timed(
-    model: AnomalibModule,
-    data: AnomalibDataModule,
-    device: str,
-    precision: str,
-    steps: int,
-    clocks: Sequence[Callable[[], float]],
-    warm_up: int = WARM_UP,
-) -> list[list[Times]]:
+    model: AnomalibModule, data: AnomalibDataModule, device: str, precision: str, steps: int, warm_up: int = WARM_UP
+) -> Tensor:
     """Train for a few batches and time them.
 
     Args:
@@ -123,18 +86,16 @@ def timed(
         device: Lightning's name of the device.
         precision: Lightning's name of the precision.
         steps: Number of timed batches.
-        clocks: Functions that return the time in seconds.
         warm_up: Number of batches before the timed ones.
 
     Returns:
-        Times of each batch, one list per clock.
+        Wall and CPU seconds of loading, simulating anomalies and learning in each step ``(steps, 3, 2)``.
     """
-    watches, simulator = [Stopwatch(clock) for clock in clocks], model.simulator
-    for watch in watches:
-        model.simulator = watch.watch(model.simulator)
+    watch, simulator = Stopwatch(), model.simulator
+    model.simulator = watch.watch(simulator)
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(
-            callbacks=[*watches, ModelCheckpoint(folder, save_top_k=0)],
+            callbacks=[watch, ModelCheckpoint(folder, save_top_k=0)],
             default_root_dir=folder,
             accelerator=device,
             devices=1,
@@ -147,25 +108,12 @@ def timed(
         )
         engine.fit(model, datamodule=data)
     model.simulator = simulator
-    return [watch.times[warm_up:] for watch in watches]
+    return torch.stack(watch.steps[warm_up:])
 
 
-def median(times: Sequence[Times]) -> Times:
-    """Median of each part of the time."""
-    return Times(*map(statistics.median, zip(*times, strict=True)))
-
-
-def row(way: tuple[str, str, str], times: Times, base: Times) -> str:
-    """Format a row of the table.
-
-    Args:
-        way: Model, precision and layout.
-        times: Times with this precision and layout.
-        base: Times with the model's first precision and layout.
-    """
-    total = sum(times)
-    shares = " | ".join(f"{100 * part / total:.1f} %" for part in times[:2])
-    return f"| {' | '.join(way)} | {1000 * total:.0f} | {shares} | {sum(base) / total:.2f} |"
+def shares(seconds: Tensor) -> list[str]:
+    """Shares of loading and of simulating anomalies in a step of ``(3,)`` seconds, in percent."""
+    return [f"{100 * part / seconds.sum():.1f} %" for part in seconds[:2]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -187,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the program.
+    """Print the table: CPU time, or wall time on a GPU.
 
     Args:
         arguments: Command-line arguments. ``None`` uses ``sys.argv``.
@@ -199,29 +147,26 @@ def main(arguments: list[str] | None = None) -> int:
     args = cli.parse_args(arguments)
     if (args.root is None) != (args.category is None):
         cli.error("--root and --category must be given together")
-    choices, model_args = read_model_options(args)
     torch.set_num_threads(args.threads)
     where = machine(torch.device("cuda" if args.device == "gpu" else "cpu"))
     print(f"Median of {args.steps} steps of {args.batch_size} images of {args.image_size} px; {where}; {versions()}.\n")
-    print(
-        "| model | precision | layout | ms a step | loading | synthesis | speed-up |",
-        "|---|---|---|---|---|---|---|",
-        sep="\n",
-    )
+    print("| model | precision | layout | ms a step | loading | synthesis | speed-up |\n|---|---|---|---|---|---|---|")
     loading = {"train_batch_size": args.batch_size, "num_workers": args.workers}
     common = {"image_size": [args.image_size] * 2, "batch_size": args.batch_size, "texture_root": args.textures}
     with tempfile.TemporaryDirectory() as folder:
-        for label, name in choices:
-            options = {**common, **MODEL_ARGS.get(name, {}), **model_args.get(label, {})}
+        for label, (name, own) in read_models(args).items():
+            options = {**common, **MODEL_ARGS.get(name, {}), **own}
             base = None
             for precision, layout in product(args.precisions, args.layouts):
                 data = MVTecAD(args.root, args.category, **loading) if args.root else DemoParts(folder, **loading)
                 model = get_model(name, seed=0, visualizer=False, evaluator=False, **options)
                 model.to(memory_format=LAYOUTS[layout])
-                (steps,) = timed(model, data, args.device, precision, args.steps, [clock_of(args.device)])
-                times = median(steps)
-                base = base or times
-                print(row((label, precision, layout), times, base), flush=True)
+                steps = timed(model, data, args.device, precision, args.steps)
+                seconds = steps[..., int(args.device == "cpu")].quantile(0.5, dim=0)
+                total = seconds.sum().item()
+                base = base or total
+                cells = [label, precision, layout, f"{1000 * total:.0f}", *shares(seconds), f"{base / total:.2f}"]
+                print("| " + " | ".join(cells) + " |", flush=True)
     return 0
 
 

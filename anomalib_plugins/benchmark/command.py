@@ -13,26 +13,20 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from anomalib_plugins.benchmark import results, tables
-from anomalib_plugins.benchmark.options import add_model_options, read_model_options
-from anomalib_plugins.benchmark.progress import everything_into
+from anomalib_plugins.benchmark import results
+from anomalib_plugins.benchmark.log import everything_into
+from anomalib_plugins.benchmark.setup import Setup
+from anomalib_plugins.errors import UserError
 
 if TYPE_CHECKING:
-    from anomalib_plugins.benchmark.config import BenchmarkGenerator
-    from anomalib_plugins.benchmark.runner import ResumingRunner
-
-# With --root: the same backbone for all models, and a coreset small enough for a CPU.
-MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "Padim": {"backbone": "resnet18"},
-    "Patchcore": {"backbone": "resnet18", "coreset_sampling_ratio": 0.001},
-    "Cfa": {"backbone": "resnet18"},
-}
+    from anomalib_plugins.benchmark.jobs import Job
 
 OF_A_FOLDER = ("categories", "models", "model_args", "batch_size", "workers", "textures")
 
@@ -57,6 +51,19 @@ def parser() -> argparse.ArgumentParser:
     return cli
 
 
+def add_model_options(cli: argparse.ArgumentParser | argparse._ArgumentGroup, default: list[str]) -> None:
+    """Add the options ``--models`` and ``--model-args``.
+
+    Args:
+        cli: Parser of the program, or a group of its options.
+        default: Models to run by default.
+    """
+    labels = "names of models; labels distinguish variants of one, e.g. Patchcore-1%%=Patchcore"
+    cli.add_argument("--models", nargs="+", default=default, metavar="[LABEL=]NAME", help=labels)
+    arguments = "YAML or JSON file with constructor arguments by label"
+    cli.add_argument("--model-args", type=Path, metavar="FILE", help=arguments)
+
+
 def _add_setup(group: Any) -> None:
     add = group.add_argument
     add("--seeds", nargs="+", type=int, metavar="N", help="seeds to run (default: the configuration's)")
@@ -67,44 +74,27 @@ def _add_setup(group: Any) -> None:
     add("--accelerator", help="Lightning accelerator, e.g. cpu or cuda (default: the configuration's)")
     add("--precision", default="32-true", help="precision of training and test, e.g. bf16-mixed (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads of torch")
-    add(
-        "--weights-cache",
-        type=Path,
-        metavar="DIR",
-        help="folder whose hf/ and torch/ hold pre-trained weights; nothing is downloaded",
-    )
+    weights = "folder whose hf/ and torch/ hold pre-trained weights; nothing is downloaded"
+    add("--weights-cache", type=Path, metavar="DIR", help=weights)
 
 
 def _add_cluster(group: Any) -> None:
     add = group.add_argument
     add("--ray", nargs="?", const="local", metavar="ADDRESS", help="address of the cluster; without one, start it here")
     add("--cpus-per-job", type=float, default=1, metavar="N", help="CPU cores per job (default: %(default)s)")
-    add(
-        "--gpus-per-job",
-        type=float,
-        metavar="N",
-        help="GPUs per job; with 0.5 two jobs share one (default: 1 with --accelerator cuda, else 0)",
-    )
+    gpus = "GPUs per job; with 0.5 two jobs share one (default: 1 with --accelerator cuda, else 0)"
+    add("--gpus-per-job", type=float, metavar="N", help=gpus)
 
 
 def _add_places(group: Any) -> None:
     add = group.add_argument
     add("--output", type=Path, default=Path("results.csv"), metavar="CSV", help="results file (default: %(default)s)")
-    add(
-        "--no-predictions",
-        dest="predictions",
-        action="store_false",
-        help="do not save scores and maps of the test images beside the results (at most 0.2 MB per image)",
-    )
+    none = "do not save scores and maps of the test images beside the results (at most 0.2 MB per image)"
+    add("--no-predictions", dest="predictions", action="store_false", help=none)
     add("--heatmaps", type=Path, metavar="DIR", help="folder for a contact sheet per job")
     add("--checkpoints", type=Path, metavar="DIR", help="folder for a checkpoint per job")
-    add(
-        "--checkpoint-every",
-        type=float,
-        default=10.0,
-        metavar="M",
-        help="minutes of training between the checkpoints that an interrupted job resumes from (default: %(default)s)",
-    )
+    every = "minutes of training between the checkpoints that an interrupted job resumes from (default: %(default)s)"
+    add("--checkpoint-every", type=float, default=10.0, metavar="M", help=every)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,133 +109,106 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli = parser()
     args = cli.parse_args(argv)
     if args.table:
-        text = tables.table(results.read(args.table))
+        text = results.table(results.read(args.table))
         if args.update:
-            tables.update(args.update, text, args.table.stem)
+            results.update(args.update, text, args.table.stem)
         print(text)
         return 0
-    if complaint := _complaint(cli, args):
-        cli.error(complaint)
-    if args.checkpoint_every <= 0:
-        cli.error(f"--checkpoint-every must be more than 0 minutes, got {args.checkpoint_every:g}")
-    args.unfinished = args.output.with_name(f"{args.output.stem}_unfinished")
+    _check(cli, args)
     if args.weights_cache:  # before importing the libraries, which read these variables once
         os.environ.update(
             HF_HOME=str(args.weights_cache / "hf"), TORCH_HOME=str(args.weights_cache / "torch"), HF_HUB_OFFLINE="1"
         )
     try:
-        configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()] or [config_of(args)]
-        plan = plan_of(configs, args)
+        jobs = jobs_of(args)
     except (OSError, ValueError, yaml.YAMLError) as error:
         cli.error(str(error))
-    return run(plan, args)
+    return run(jobs, args)
 
 
-def _complaint(cli: argparse.ArgumentParser, args: argparse.Namespace) -> str | None:
-    """Error message for wrong options, found before the libraries are imported."""
+def _check(cli: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse wrong options before the libraries are imported."""
     if args.update:
-        return "--update needs --table with the results file"
+        cli.error("--update needs --table with the results file")
     if bool(args.config) == bool(args.root):
-        return "give either --config FILE or --root FOLDER"
-    ignored = [name for name in OF_A_FOLDER if args.config and getattr(args, name) != cli.get_default(name)]
-    if ignored:
-        return f"--{ignored[0].replace('_', '-')} works only with --root: set it in the configuration"
+        cli.error("give either --config FILE or --root FOLDER")
+    for name in OF_A_FOLDER:
+        if args.config and getattr(args, name) != cli.get_default(name):
+            cli.error(f"--{name.replace('_', '-')} works only with --root: set it in the configuration")
     if args.root and not args.root.is_dir():
-        return f"--root must be a folder of categories, got {args.root}"
+        cli.error(f"--root must be a folder of categories, got {args.root}")
+    if args.checkpoint_every <= 0:
+        cli.error(f"--checkpoint-every must be more than 0 minutes, got {args.checkpoint_every:g}")
     if args.ray and find_spec("ray") is None:
-        return "--ray needs Ray: pip install 'anomalib_plugins[ray]'"
-    return None
+        cli.error("--ray needs Ray: pip install 'anomalib_plugins[ray]'")
 
 
-def config_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the configuration for the options of --root."""
-    choices, arguments = read_model_options(args)
-    textures = {"Draem": {"dtd_dir": str(args.textures)}} if args.textures else {}
-    models = [
-        {
-            "class_path": model,
-            "label": label,
-            "init_args": {**MODEL_DEFAULTS.get(model, {}), **textures.get(model, {}), **arguments.get(label, {})},
-        }
-        for label, model in choices
-    ]
-    categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
-    batches = {"train_batch_size": args.batch_size, "eval_batch_size": 8, "num_workers": args.workers}
-    data = [
-        {"class_path": name, "label": args.root.name, "init_args": {**arguments, **batches}}
-        for name, arguments in (_data_of(args.root, category) for category in categories)
-    ]
-    return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": models}, "data": {"grid": data}}}
+def read_models(args: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Read the chosen models in their order: names of their classes and constructor arguments, by label.
+
+    The file of arguments may name further models, so one file can serve many runs.
+
+    Raises:
+        ValueError: If the file of arguments is not a mapping of mappings, if one of its keys is neither a label nor a
+            model, or if two models share a label.
+    """
+    names = {label: name or label for label, _, name in (model.partition("=") for model in args.models)}
+    if len(names) < len(args.models):
+        msg = f"every model needs its own label, e.g. A=Slsg B=Slsg; got {args.models}"
+        raise UserError(msg)
+    arguments = yaml.safe_load(args.model_args.read_text(encoding="utf-8")) if args.model_args else {}
+    if not isinstance(arguments, dict) or not all(isinstance(each, dict) for each in arguments.values()):
+        msg = f"{args.model_args} must hold arguments by label, e.g. `Slsg: {{steps: 100}}`; got {arguments!r}"
+        raise UserError(msg)
+    if unknown := arguments.keys() - names:
+        from anomalib.models import list_models  # takes seconds
+
+        if unknown := unknown - list_models(case="pascal"):
+            msg = f"{args.model_args} has arguments for {sorted(unknown)}, but the models are called {list(names)}"
+            raise UserError(msg)
+    return {label: (name, arguments.get(label, {})) for label, name in names.items()}
 
 
-def _data_of(root: Path, category: str) -> tuple[str, dict[str, Any]]:
-    """Choose the datamodule of a category and its arguments; MVTecAD fails without masks."""
-    folder = root / category
-    if any((folder / "ground_truth").glob("*/*")):
-        return "MVTecAD", {"root": str(root), "category": category}
-    defects = [f"test/{path.name}" for path in sorted((folder / "test").glob("*/")) if path.name != "good"]
-    folders = {"normal_dir": "train/good", "normal_test_dir": "test/good", "abnormal_dir": defects}
-    return "Folder", {"name": category, "root": str(folder), **folders, "val_split_mode": "same_as_test"}
-
-
-def plan_of(configs: list[dict[str, Any]], args: argparse.Namespace) -> list[tuple["BenchmarkGenerator", Any]]:
-    """Pair a job generator with a configuration section, for every configuration and each of its accelerators.
+def jobs_of(args: argparse.Namespace) -> list["Job"]:
+    """Make the jobs for the options: of every configuration, with each of its accelerators.
 
     Raises:
         ValueError: If a configuration is invalid.
     """
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()]
+    models = {} if configs else read_models(args)
     with everything_into(args.output.with_suffix(".log")):  # the libraries emit deprecation warnings
-        from anomalib_plugins.benchmark.config import BenchmarkGenerator, refuse_unknown
-        from anomalib_plugins.benchmark.setup import Setup
+        from anomalib_plugins.benchmark import config
 
+    args.unfinished = args.output.with_name(f"{args.output.stem}_unfinished")
     chosen = {each.name: getattr(args, each.name) for each in fields(Setup) if each.name != "accelerator"}
-    plan = [
-        (BenchmarkGenerator(Setup(accelerator=accelerator, **chosen), args.seeds), config.get("benchmark") or {})
-        for config in configs
-        for accelerator in _accelerators(config, args)
-    ]
-    for generator, section in plan:
-        refuse_unknown(generator.generate_jobs(section))
-    return plan
+    jobs = []
+    for each in configs or [config.config_of(args, models)]:
+        wanted = args.accelerator or each.get("accelerator", "auto")
+        for accelerator in wanted if isinstance(wanted, list) else [wanted]:
+            setup = Setup(accelerator=accelerator, **chosen)
+            jobs += config.jobs_of(each.get("benchmark") or {}, setup, args.seeds)
+    config.refuse_unknown(jobs)
+    return jobs
 
 
-def run(plan: list[tuple["BenchmarkGenerator", Any]], args: argparse.Namespace) -> int:
-    """Run all jobs of a plan and return 1 if one failed, else 0."""
-    failures = [failure for generator, section in plan if (failure := _failure(_runner(generator, args), section))]
+def run(jobs: list["Job"], args: argparse.Namespace) -> int:
+    """Run jobs, print the table, and return 1 if one failed, else 0."""
+    from anomalib_plugins.benchmark import runner
+
+    outcomes = runner.one_by_one
+    if args.ray:
+        from anomalib_plugins.benchmark.ray_runner import in_parallel
+
+        address = None if args.ray == "local" else args.ray
+        outcomes = partial(in_parallel, address=address, cpus=args.cpus_per_job, gpus=args.gpus_per_job)
+    failed = runner.run(jobs, args.output, outcomes)
     if rows := results.read(args.output):
-        print(tables.table(rows))
-    print("\n".join(failures), file=sys.stderr, end="\n" if failures else "")
-    return int(bool(failures))
-
-
-def _failure(runner: "ResumingRunner", section: Any) -> str:
-    """Run the jobs of one section and return a message that names those that failed, or an empty text."""
-    from anomalib_plugins.benchmark.runner import FailedJobsError
-
-    try:
-        runner.run(section)
-    except FailedJobsError as error:
-        return str(error)
-    return ""
-
-
-def _runner(generator: "BenchmarkGenerator", args: argparse.Namespace) -> "ResumingRunner":
-    """Create the runner: on this machine, or on a Ray cluster with --ray."""
-    if not args.ray:
-        from anomalib_plugins.benchmark.runner import ResumingRunner
-
-        return ResumingRunner(generator, args.output)
-    from anomalib_plugins.benchmark.ray_runner import RayRunner
-
-    address = None if args.ray == "local" else args.ray
-    on_gpu = generator.setup.accelerator in {"cuda", "gpu"}
-    gpus = float(on_gpu) if args.gpus_per_job is None else args.gpus_per_job
-    return RayRunner(generator, args.output, address, args.cpus_per_job, gpus)
-
-
-def _accelerators(config: dict[str, Any], args: argparse.Namespace) -> list[str]:
-    wanted = args.accelerator or config.get("accelerator", "auto")
-    return wanted if isinstance(wanted, list) else [wanted]
+        print(results.table(rows))
+    if failed:
+        log = args.output.with_suffix(".log")
+        print(f"{len(failed)} of {len(jobs)} jobs failed, see {log}: {'; '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Jobs from a configuration of anomalib's benchmark."""
+"""Jobs from a configuration of anomalib's benchmark, or from the options of --root."""
 
+import argparse
 import copy
 import inspect
-from collections.abc import Container, Generator, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anomalib.data
 import anomalib.models
-from anomalib.pipelines.components import JobGenerator
 from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 from anomalib.utils.config import flatten_dict
 
-from anomalib_plugins.benchmark.jobs import Job
-from anomalib_plugins.benchmark.setup import Setup, as_text, class_of, without_folders, wrapped
+from anomalib_plugins.benchmark.jobs import Job, as_text, class_of, without_folders, wrapped
+from anomalib_plugins.benchmark.setup import Setup, known
 from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.errors import UserError
 
@@ -26,71 +27,85 @@ NOT_IN_DATASET = {"category", "root", "seed", "train_batch_size", "eval_batch_si
 Config = dict[str, Any]
 
 
-class BenchmarkGenerator(JobGenerator):
-    """Creates jobs from the section ``benchmark`` of a configuration, grids included. Builds no model.
+def config_of(args: argparse.Namespace, models: dict[str, tuple[str, Config]]) -> Config:
+    """Build the configuration for the options of --root.
 
     Args:
+        args: Options of the command.
+        models: Names of the models' classes and their arguments, by label.
+    """
+    grid = []
+    for label, (name, arguments) in models.items():
+        own = dict(known(name).arguments)
+        if args.textures and (argument := known(name).textures):
+            own[argument] = str(args.textures)
+        grid.append({"class_path": name, "label": label, "init_args": {**own, **arguments}})
+    categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
+    batches = {"train_batch_size": args.batch_size, "eval_batch_size": 8, "num_workers": args.workers}
+    data = [_data_of(args.root, category, batches) for category in categories]
+    return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": grid}, "data": {"grid": data}}}
+
+
+def _data_of(root: Path, category: str, batches: dict[str, int]) -> Config:
+    """Choose the datamodule of a category: MVTecAD fails without masks, and without defects they are simulated."""
+    folder = root / category
+    if any((folder / "ground_truth").glob("*/*")):
+        arguments = {"root": str(root), "category": category, **batches}
+        return {"class_path": "MVTecAD", "label": root.name, "init_args": arguments}
+    defects = [f"test/{path.name}" for path in sorted((folder / "test").glob("*/")) if path.name != "good"]
+    good = {"normal_test_dir": "test/good"} if (folder / "test" / "good").is_dir() else {}
+    arguments = {"name": category, "root": str(folder), "normal_dir": "train/good", **good, **batches}
+    if defects:
+        arguments |= {"abnormal_dir": defects, "val_split_mode": "same_as_test"}
+        return {"class_path": "Folder", "label": root.name, "init_args": arguments}
+    arguments |= {"val_split_mode": "none", "test_split_mode": "from_dir" if good else "none"}
+    inner = {"class_path": "Folder", "init_args": arguments}
+    simulated = {"datamodule": inner, "val": False, "test": True}
+    return {"class_path": "SyntheticAnomaly", "label": f"{root.name}, simulated defects", "init_args": simulated}
+
+
+def jobs_of(section: Config, setup: Setup, seeds: Sequence[int] | None = None) -> list[Job]:
+    """Make the jobs of the section ``benchmark`` of a configuration, grids included. Builds no model.
+
+    Jobs are in running order: category by category, so that tables fill row by row. Models and data sets are named
+    after their class, e.g. ``FewShot MVTecAD``. If a class occurs with different arguments, these follow:
+    ``Patchcore num_neighbors=3``. A key ``label`` beside ``class_path`` replaces the name.
+
+    Args:
+        section: Mapping with ``seed``, ``model`` and ``data``. Each of them and of their arguments may be a ``grid``.
         setup: Settings of all jobs.
         seeds: Seeds to run instead of the configuration's ``seed``. They are passed to models that take a ``seed``.
+
+    Raises:
+        ValueError: If a key is missing or unknown.
     """
-
-    def __init__(self, setup: Setup, seeds: Sequence[int] | None = None) -> None:
-        self.setup = setup
-        self.seeds = seeds
-
-    @property
-    def job_class(self) -> type[Job]:
-        """Class of the jobs."""
-        return Job
-
-    def generate_jobs(
-        self, args: Config | None = None, previous_stage_result: Any = None
-    ) -> Generator[Job, None, None]:
-        """Yield the jobs in running order: category by category, so that tables fill row by row.
-
-        Models and data sets are named after their class, e.g. ``FewShot MVTecAD``. If a class occurs with different
-        arguments, these follow: ``Patchcore num_neighbors=3``. A key ``label`` beside ``class_path`` replaces the name.
-
-        Args:
-            args: Mapping with ``seed``, ``model`` and ``data``. Each of them and of their arguments may be a ``grid``.
-            previous_stage_result: Not used.
-
-        Raises:
-            ValueError: If a key is missing or unknown.
-        """
-        del previous_stage_result
-        runs = [copy.deepcopy(run) for run in get_iterator_from_grid_dict(self._checked(args or {}))]
-        models = labels([run["model"] for run in runs], NOT_IN_MODEL)
-        datasets = labels([run["data"] for run in runs], NOT_IN_DATASET)
-        jobs = [
-            Job(model, dataset, category_of(run["data"]), run["seed"], self._seeded(run), run["data"], self.setup)
-            for run, model, dataset in zip(runs, models, datasets, strict=True)
-        ]
-        seeds = list(dict.fromkeys(job.seed for job in jobs))
-        places = list(dict.fromkeys((job.dataset, job.category) for job in jobs))
-        yield from sorted(jobs, key=lambda job: (seeds.index(job.seed), places.index((job.dataset, job.category))))
-
-    def _checked(self, args: Config) -> Config:
-        """Check that all keys are there and replace the seeds if others were chosen."""
-        if self.seeds:
-            args = {**args, "seed": {"grid": list(self.seeds)}}
-        wanted = {"seed", "model", "data"}
-        if set(args) != wanted:
-            msg = f"the section 'benchmark' of a configuration needs the keys {sorted(wanted)}, got {sorted(args)}"
-            raise UserError(msg)
-        for part in ("model", "data"):
-            for config in args[part].get("grid", [args[part]]):
-                if "class_path" not in config:
-                    msg = f"'{part}' of a benchmark needs a class_path, got {config}"
-                    raise UserError(msg)
-        return args
-
-    def _seeded(self, run: Config) -> Config:
-        """Configuration of the model, with the job's seed if seeds were chosen and the model takes one."""
+    if seeds:
+        section = {**section, "seed": {"grid": list(seeds)}}
+    _check(section)
+    runs = [copy.deepcopy(run) for run in get_iterator_from_grid_dict(section)]
+    models = labels([run["model"] for run in runs], NOT_IN_MODEL)
+    datasets = labels([run["data"] for run in runs], NOT_IN_DATASET)
+    jobs = []
+    for run, label, dataset in zip(runs, models, datasets, strict=True):
         model = run["model"]
-        if not (self.seeds and "seed" in _parameters(anomalib.models, model)):
-            return model
-        return {**model, "init_args": {**model.get("init_args", {}), "seed": run["seed"]}}
+        if seeds and "seed" in _parameters(anomalib.models, model):
+            model["init_args"] = {**model.get("init_args", {}), "seed": run["seed"]}
+        jobs.append(Job(label, dataset, category_of(run["data"]), run["seed"], model, run["data"], setup))
+    order = list(dict.fromkeys(job.seed for job in jobs))
+    places = list(dict.fromkeys((job.dataset, job.category) for job in jobs))
+    return sorted(jobs, key=lambda job: (order.index(job.seed), places.index((job.dataset, job.category))))
+
+
+def _check(section: Config) -> None:
+    wanted = {"seed", "model", "data"}
+    if set(section) != wanted:
+        msg = f"the section 'benchmark' of a configuration needs the keys {sorted(wanted)}, got {sorted(section)}"
+        raise UserError(msg)
+    for part in ("model", "data"):
+        for config in section[part].get("grid", [section[part]]):
+            if "class_path" not in config:
+                msg = f"'{part}' of a benchmark needs a class_path, got {config}"
+                raise UserError(msg)
 
 
 def refuse_unknown(jobs: Iterable[Job]) -> None:
@@ -103,9 +118,9 @@ def refuse_unknown(jobs: Iterable[Job]) -> None:
         ValueError: If a name is unknown. The message suggests the nearest known one.
     """
     for job in jobs:
-        for name, known in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
-            if "." not in name and not hasattr(known, name):
-                msg = f"anomalib knows no {name!r}{did_you_mean(name, dir(known))}"
+        for name, host in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
+            if "." not in name and not hasattr(host, name):
+                msg = f"anomalib knows no {name!r}{did_you_mean(name, dir(host))}"
                 raise UserError(msg)
 
 

@@ -4,45 +4,36 @@
 """Job of a benchmark: builds, trains and tests a model with anomalib's engine."""
 
 import hashlib
+import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import AnomalibDataModule, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
-from anomalib.pipelines.components import Job as HostJob
-from lightning.pytorch import Callback, seed_everything
+from anomalib.models.components import MemoryBankMixin
+from lightning.pytorch import Callback, LightningModule, seed_everything
 
-from anomalib_plugins.benchmark.heatmaps import save_sheet
-from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.benchmark.measure import PeakMemory, speed_and_size
-from anomalib_plugins.benchmark.predictions import Predictions
+from anomalib_plugins.benchmark.measure import PeakMemory, machine, speed_and_size, versions
+from anomalib_plugins.benchmark.predictions import Predictions, file_stem, save_sheet
 from anomalib_plugins.benchmark.recorder import Progress, Recorder, TimedCheckpoint
-from anomalib_plugins.benchmark.setup import (
-    LOCO_NAMES,
-    MEMORY_SCHEDULE,
-    METRIC_NAMES,
-    NOT_RESUMABLE,
-    OWN_BATCH_SIZE,
-    Setup,
-    as_text,
-    class_of,
-    file_stem,
-    tables_of_lists,
-    wrapped,
-)
-from anomalib_plugins.benchmark.traits import is_one_pass, learns_from_validation, steps_of
+from anomalib_plugins.benchmark.setup import LOCO_NAMES, METRIC_NAMES, Setup, known
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.metrics import SPRO, RawScoreEvaluator, loco_metrics, threshold_free_metrics
+from anomalib_plugins.phases.schedule import PhaseSchedule
 
 logger = logging.getLogger(__name__)
+
+MEMORY_SCHEDULE = "one pass"
 
 
 class Outcome(NamedTuple):
@@ -58,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job(HostJob):
+class Job:
     """One model on one category with one seed.
 
     Args:
@@ -71,8 +62,6 @@ class Job(HostJob):
         setup: Settings of all jobs.
         report: Function that is called with a short text about the job's progress.
     """
-
-    name: ClassVar[str] = "benchmark"  # section of a configuration file
 
     label: str
     dataset: str
@@ -107,19 +96,11 @@ class Job(HostJob):
         """Whether the data set is MVTec LOCO AD, which has metrics of its own."""
         return class_of(wrapped(self.data)) == "MVTecLOCO"
 
-    def settings(self) -> dict[str, Any]:
-        """Columns of the results that are known before the job runs."""
-        return {
-            "model": self.label,
-            "dataset": self.dataset,
-            "category": self.category,
-            "seed": self.seed,
-            "precision": self.setup.precision,
-            "schedule": self.setup.schedule,
-            "options": as_text(self.model.get("init_args", {})),
-            "data": as_text({key: self.data[key] for key in ("class_path", "init_args") if key in self.data}),
-            "job": self.number,
-        }
+    @property
+    def unfinished(self) -> Path | None:
+        """Folder of the checkpoints that this job resumes from, if any are written."""
+        folder = self.setup.unfinished if known(self.model_name).resumes else None
+        return folder and folder / file_stem(self.label, self.category, self.seed, self.setup.schedule, self.number)
 
     def build(self) -> AnomalibModule:
         """Seed everything and build the model, with metrics on raw scores and the image size of the setup, if any."""
@@ -134,59 +115,69 @@ class Job(HostJob):
     def build_data(self) -> AnomalibDataModule:
         """Build the datamodule, with the model's own batch size if it accepts no other."""
         data = get_datamodule(dict(self.data))
-        if self.model_name in OWN_BATCH_SIZE:
-            data.train_batch_size = OWN_BATCH_SIZE[self.model_name]
+        data.train_batch_size = known(self.model_name).batch_size or data.train_batch_size
         return data
 
-    def run(self, task_id: int | None = None) -> Outcome:
-        """Train and test the model.
+    def run(self) -> Outcome:
+        """Train and test the model."""
+        # anomalib 2.7 stores LOCO's lists of masks in a column that pandas 3 limits to strings.
+        with pd.option_context("future.infer_string", False) if self.is_loco else nullcontext():  # noqa: FBT003
+            return self._run()
 
-        Args:
-            task_id: Index of the device. ``None`` leaves the choice to Lightning.
-        """
-        with tables_of_lists() if self.is_loco else nullcontext():
-            return self._run(task_id)
-
-    def _run(self, task_id: int | None) -> Outcome:
+    def _run(self) -> Outcome:
         if self.setup.threads:
             torch.set_num_threads(self.setup.threads)
         memory = PeakMemory()
         model, data = self.build(), self.build_data()
-        recorder = Recorder()
+        progress, recorder = Progress(self._say), Recorder()
         with tempfile.TemporaryDirectory() as folder:
-            progress = Progress(self.report)
-            engine = self._engine(model, [progress, recorder], folder, task_id)
+            engine = self._engine(model, [progress, recorder], folder)
             engine.fit(model, datamodule=data, ckpt_path=self._checkpoint())
             wall, cpu = progress.seconds
             if learns_from_validation(model):
                 engine.validate(model, datamodule=data, verbose=False)
             metrics = engine.test(model, datamodule=data, verbose=False)[0]
-            self._save_pictures_and_weights(model, data, engine)
+            predictions = recorder.predictions()
+            self._save_pictures_and_weights(predictions, data, engine)
         device = engine.trainer.strategy.root_device
         names = {**METRIC_NAMES, **(LOCO_NAMES if self.is_loco else {})}
+        schedule = getattr(model, "schedule", None)
         row = {
-            **self.settings(),
+            "model": self.label,
+            "dataset": self.dataset,
+            "category": self.category,
+            "seed": self.seed,
             **{column: f"{metrics.get(name, float('nan')):.4f}" for column, name in names.items()},
-            "schedule": MEMORY_SCHEDULE if is_one_pass(model) else self.setup.schedule,
             "batch_size": data.train_batch_size,
+            "precision": self.setup.precision,
+            "schedule": MEMORY_SCHEDULE if is_one_pass(model) else self.setup.schedule,
+            "class": self.model_name,
+            "options": as_text(self.model.get("init_args", {})),
+            "data": as_text({key: self.data[key] for key in ("class_path", "init_args") if key in self.data}),
             "train_seconds": f"{wall:.1f}",
             "train_cpu_seconds": f"{cpu:.1f}",
-            "steps": steps_of(model, progress.count),
+            # Optimizer steps of models that train in phases; of others, the number of batches.
+            "steps": schedule.total_steps if isinstance(schedule, PhaseSchedule) else progress.count,
             "peak_memory_mb": memory.megabytes(device),
             **self._speed(model, data, engine),
             "machine": machine(device),
             "versions": versions(),
+            "job": self.number,
         }
-        return Outcome(row, recorder.predictions() if self.setup.predictions else None)
+        return Outcome(row, predictions if self.setup.predictions else None)
 
-    def _engine(self, model: AnomalibModule, callbacks: list[Any], folder: str, task_id: int | None) -> Engine:
+    def _say(self, stage: str) -> None:
+        if self.report:
+            self.report(f"{self.title}: {stage}")
+
+    def _engine(self, model: AnomalibModule, callbacks: list[Callback], folder: str) -> Engine:
         validate = {"check_val_every_n_epoch": 10**9} if learns_from_validation(model) else {"limit_val_batches": 0}
         return Engine(
             callbacks=[model.evaluator.raw_scores, *callbacks, *self._checkpoint_callbacks(model, folder)],
             default_root_dir=folder,
             accelerator=self.setup.accelerator,
             precision=self.setup.precision,
-            devices=1 if task_id is None else [task_id],
+            devices=1,
             num_sanity_val_steps=0,
             logger=False,
             enable_progress_bar=False,
@@ -194,12 +185,6 @@ class Job(HostJob):
             **validate,
             **({} if is_one_pass(model) else self.setup.limits(self.model_name)),
         )
-
-    @property
-    def unfinished(self) -> Path | None:
-        """Folder of the checkpoints that this job resumes from, if any are written."""
-        folder = None if self.model_name in NOT_RESUMABLE else self.setup.unfinished
-        return folder and folder / file_stem(self.label, self.category, self.seed, self.setup.schedule, self.number)
 
     def _checkpoint(self) -> Path | None:
         """Newest checkpoint of an interrupted run of this job, if there is one."""
@@ -212,19 +197,17 @@ class Job(HostJob):
             return [ModelCheckpoint(folder, save_top_k=0)]  # keeps the engine from adding a callback that saves
         return [SafeCheckpoints(), TimedCheckpoint(self.unfinished, self.setup.checkpoint_every)]
 
-    def _save_pictures_and_weights(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> None:
+    def _save_pictures_and_weights(self, predictions: Predictions, data: AnomalibDataModule, engine: Engine) -> None:
         name = file_stem(self.label, self.dataset, self.category, self.seed)
         if self.setup.checkpoints:
             engine.trainer.save_checkpoint(self.setup.checkpoints / f"{name}.ckpt")
         if self.setup.heatmaps:
-            save_sheet(model, data.test_data, self.setup.heatmaps / f"{name}.png")
+            save_sheet(predictions, data.test_data, self.setup.heatmaps / f"{name}.png")
 
     def _speed(self, model: AnomalibModule, data: AnomalibDataModule, engine: Engine) -> dict[str, str]:
         """Measure image size and speed. If timing fails, only the image size is returned, and accuracy is kept."""
-        if self.report:
-            self.report("timing")
-        trainer = engine.trainer
-        device = trainer.strategy.root_device
+        self._say("timing")
+        precision, device = engine.trainer.precision_plugin, engine.trainer.strategy.root_device
         model.to(device)
         image = data.test_data[0].image[None].to(device)
         if model.pre_processor:
@@ -232,20 +215,46 @@ class Job(HostJob):
         height, width = image.shape[-2:]
         size = {"image_size": str(width) if height == width else f"{height}x{width}"}
         try:
-            with trainer.precision_plugin.forward_context():
-                return {
-                    **size,
-                    **speed_and_size(model, trainer.precision_plugin.convert_input(image), data.eval_batch_size),
-                }
+            with precision.forward_context():
+                return {**size, **speed_and_size(model, precision.convert_input(image), data.eval_batch_size)}
         except Exception:
             logger.exception("%s: timing failed", self.title)
             return size
 
-    @staticmethod
-    def collect(results: list[Outcome]) -> list[dict[str, Any]]:
-        """Collect the rows of all jobs."""
-        return [each.row for each in results]
 
-    @staticmethod
-    def save(results: list[dict[str, Any]]) -> None:
-        """Do nothing: the runner writes each row when its job ends."""
+def is_one_pass(model: AnomalibModule) -> bool:
+    """Whether a model sees its training images only once, as memory banks do, so that no limit applies."""
+    return model.trainer_arguments.get("max_epochs") == 1
+
+
+def learns_from_validation(model: AnomalibModule) -> bool:
+    """Whether a model learns more than thresholds from validation images, as EfficientAd does to scale its maps."""
+    hook = type(model).on_validation_start
+    return hook not in {LightningModule.on_validation_start, MemoryBankMixin.on_validation_start}
+
+
+def class_of(config: dict[str, Any]) -> str:
+    """Name of the class in a configuration, without its module."""
+    return config["class_path"].rpartition(".")[2]
+
+
+def wrapped(data: dict[str, Any]) -> dict[str, Any]:
+    """Configuration of the innermost datamodule, which others may wrap."""
+    inner = data.get("init_args", {}).get("datamodule")
+    return wrapped(inner) if isinstance(inner, dict) else data
+
+
+def as_text(value: Any) -> str:
+    """Convert plain values to JSON. Paths lose their folders because results are meant to be shared."""
+    return json.dumps(without_folders(value), sort_keys=True)
+
+
+def without_folders(value: Any) -> Any:
+    """Replace every path in a nested value by its file name."""
+    if isinstance(value, dict):
+        return {str(key): without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(each) for each in value]
+    if isinstance(value, Path) or (isinstance(value, str) and os.sep in value):
+        return Path(value).name
+    return value

@@ -1,12 +1,15 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Size and speed of a trained model, and peak memory of its job."""
+"""Size and speed of a trained model, peak memory of its job, and the machine and software that produced a result."""
 
 import ctypes
 import gc
+import platform
 import re
 import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
 
 MIN_CALLS, MAX_CALLS, MAX_SECONDS = 3, 20, 2.0
+PACKAGES = ("anomalib-plugins", "anomalib", "torch", "timm", "openvino")
 
 
 def seconds_per_call(model: "AnomalibModule", images: Tensor) -> float:
@@ -97,3 +101,29 @@ class PeakMemory:
         status = self.proc / "status"
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
         return f"{int(found[1]) * 1.024e-3:.0f}" if found else ""
+
+
+def machine(device: torch.device) -> str:
+    """Name of the GPU, or name of the CPU and number of torch's threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Model name of the processor, or Python's shorter name for it on systems other than Linux.
+
+    Args:
+        cpuinfo: File in which Linux describes the processor.
+    """
+    found = re.search(r"^model name\s*: (.*)", cpuinfo.read_text("utf-8"), re.MULTILINE) if cpuinfo.is_file() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def versions() -> str:
+    """Names and versions of the installed packages that affect results."""
+    found = []
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)

@@ -1,22 +1,25 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Predictions of a job on each test image, saved beside the results for curves and pictures."""
+"""Predictions of a job on each test image, saved beside the results, and their contact sheet."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_plugins.benchmark.setup import file_stem
 from anomalib_plugins.components.files import whole_file
 from anomalib_plugins.errors import UserError
+
+if TYPE_CHECKING:
+    from anomalib.data import AnomalibDataset
 
 MAX_SIDE = 256
 LARGEST = 2.0**15  # half of float16's range: rounding up stays finite
@@ -47,19 +50,10 @@ class Predictions:
     maps: npt.NDArray[np.float32] | None = None
     masks: npt.NDArray[np.bool_] | None = None
 
-    def __post_init__(self) -> None:
-        """Check that all fields have the same length and maps and masks the same size.
 
-        Raises:
-            ValueError: If they differ.
-        """
-        shapes = {name: np.shape(value) for name, value in vars(self).items() if value is not None}
-        if len({shape[0] for shape in shapes.values()}) > 1:
-            msg = f"every field needs one entry per image, got {shapes}"
-            raise UserError(msg)
-        if self.maps is not None and self.masks is not None and self.maps.shape != self.masks.shape:
-            msg = f"maps and masks must have the same size, got {shapes}"
-            raise UserError(msg)
+def file_stem(*parts: Any) -> str:
+    """Join parts into a file name without extension, with special characters replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(map(str, parts)))
 
 
 def path_of(results: Path, row: Mapping[str, Any]) -> Path:
@@ -124,3 +118,48 @@ def load(path: Path) -> Predictions:
     if "maps" in arrays:
         arrays["maps"] = arrays["maps"].astype(np.float32) * arrays.pop("map_scale")
     return Predictions(**arrays)
+
+
+def choose(labels: npt.NDArray[np.bool_], good: int, defective: int) -> list[int]:
+    """Choose good and defective images, evenly spaced through the test set, and return their indices.
+
+    Args:
+        labels: True for defective images ``(N,)``.
+        good: Largest number of good images.
+        defective: Largest number of defective images.
+    """
+    chosen: list[int] = []
+    for label, count in ((False, good), (True, defective)):
+        indices = np.flatnonzero(labels == label)
+        places = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
+        chosen += indices[places].tolist()
+    return chosen
+
+
+def save_sheet(predictions: Predictions, dataset: "AnomalibDataset", path: Path) -> None:
+    """Draw a contact sheet: image, ground truth and heatmap of three good and nine defective parts, on one scale.
+
+    Args:
+        predictions: Predictions with maps; without, nothing is drawn.
+        dataset: Images in the order of the predictions.
+        path: Image file to write.
+    """
+    from matplotlib.figure import Figure
+
+    if predictions.maps is None:
+        return
+    chosen = choose(predictions.labels, good=3, defective=9)
+    maps = predictions.maps[chosen]
+    low, high = maps[np.isfinite(maps)].min(), maps[np.isfinite(maps)].max()
+    figure = Figure(figsize=(1.6 * len(chosen), 5.4), layout="constrained")
+    for index, axes in zip(chosen, figure.subplots(3, len(chosen), squeeze=False).T, strict=True):
+        name = Path(predictions.paths[index]).parent.name
+        axes[0].imshow(dataset[index].image.permute(1, 2, 0))
+        axes[0].set_title(f"{name}\n{predictions.scores[index]:.3g}", fontsize=8)
+        mask = np.zeros(maps.shape[1:]) if predictions.masks is None else predictions.masks[index]
+        axes[1].imshow(mask, cmap="gray", vmax=1)
+        axes[2].imshow(predictions.maps[index], cmap="inferno", vmin=low, vmax=high)
+        for each in axes:
+            each.axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

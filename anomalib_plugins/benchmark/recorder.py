@@ -28,9 +28,9 @@ class Progress(Callback):
         count: Number of training batches.
     """
 
-    def __init__(self, report: Callable[[str], None] | None = None) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
         self.count = 0
-        self._report = report or (lambda _: None)
+        self._report = report
         self._before, self._start = (0.0, 0.0), _now()
 
     @property

@@ -5,107 +5,82 @@
 
 import logging
 import shutil
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from anomalib.pipelines.components import JobGenerator, Runner
+from tqdm import tqdm
 
 from anomalib_plugins.benchmark import predictions, results
-from anomalib_plugins.benchmark.jobs import Job, Outcome
-from anomalib_plugins.benchmark.progress import View, everything_into
-from anomalib_plugins.benchmark.setup import MEMORY_SCHEDULE
+from anomalib_plugins.benchmark.jobs import MEMORY_SCHEDULE, Job, Outcome
+from anomalib_plugins.benchmark.log import everything_into
 
 logger = logging.getLogger(__name__)
 
+Ended = tuple[Job, Outcome | Exception]
+"""A job with its outcome, or with its exception if it failed."""
 
-class FailedJobsError(RuntimeError):
-    """Raised if some jobs failed. The results of the others are saved."""
 
-
-class ResumingRunner(Runner):
-    """Runs one after the other all jobs that have no row in the results file.
-
-    An interrupted job resumes from its last checkpoint when the same command runs again. The checkpoint is removed once
-    the job's row is written. Output of jobs goes to a log file beside the results, ``results.log`` for ``results.csv``.
+def one_by_one(jobs: Iterable[Job], log: Path, report: Callable[[str], None]) -> Iterator[Ended]:
+    """Run jobs one after the other in this process.
 
     Args:
-        generator: Generator of the jobs.
-        output: Results file.
+        jobs: Jobs to run.
+        log: File for their output.
+        report: Function that is called with a short text about the running job's progress.
     """
+    for job in jobs:
+        outcome: Outcome | Exception
+        with everything_into(log):
+            try:
+                outcome = replace(job, report=report).run()
+            except Exception as error:
+                logger.exception("%s failed", job.title)
+                outcome = error
+        yield job, outcome
 
-    def __init__(self, generator: JobGenerator, output: Path = Path("results.csv")) -> None:
-        super().__init__(generator)
-        self.output = output
 
-    @property
-    def log(self) -> Path:
-        """Log file for the output of jobs."""
-        return self.output.with_suffix(".log")
+def run(jobs: Sequence[Job], output: Path, outcomes: Callable[..., Iterator[Ended]] = one_by_one) -> list[str]:
+    """Run all jobs that have no row in the results file, and save each result as soon as its job ends.
 
-    def run(self, args: dict[str, Any], prev_stage_results: Any = None) -> list[results.Row]:
-        """Run every job that has no row yet.
+    An interrupted job resumes from its last checkpoint when it is run again. The checkpoint is removed once the job's
+    row is written. Output of jobs goes to a log file beside the results, ``results.log`` for ``results.csv``.
 
-        Args:
-            args: Section ``benchmark`` of a configuration.
-            prev_stage_results: Not used.
+    Args:
+        jobs: Jobs in the order of their rows.
+        output: Results file.
+        outcomes: Function that runs jobs, as :func:`one_by_one` does, and yields each when it ends.
 
-        Returns:
-            All rows of the results file.
+    Returns:
+        Names of the jobs that failed.
+    """
+    done = {(row["job"], row["schedule"]) for row in results.read(output)}
+    todo = [job for job in jobs if done.isdisjoint({(job.number, s) for s in (job.setup.schedule, MEMORY_SCHEDULE)})]
+    order, failed = [job.number for job in jobs], []
+    # The stream is the one from before any redirection. Only a terminal has a bar; a line per job is always printed.
+    with tqdm(total=len(todo), unit="job", file=sys.stderr, disable=None) as bar:
+        if len(todo) < len(jobs):
+            bar.write(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are in {output} already", file=sys.stderr)
+        ended = outcomes(todo, output.with_suffix(".log"), bar.set_description_str)
+        for number, (job, outcome) in enumerate(ended, start=1):
+            if isinstance(outcome, Exception):
+                failed.append(job.title)
+            else:
+                _save(output, job, outcome, order)
+            bar.update()
+            bar.write(f"[{number}/{len(todo)}] {line(job, outcome)}", file=sys.stderr)
+    return failed
 
-        Raises:
-            FailedJobsError: If jobs failed. It is raised after the last job and names those that failed.
-        """
-        jobs = list(self.generator(args, prev_stage_results))
-        done = {(row["job"], row["schedule"]) for row in results.read(self.output)}
-        todo = [
-            job for job in jobs if done.isdisjoint({(job.number, s) for s in (job.setup.schedule, MEMORY_SCHEDULE)})
-        ]
-        failed = []
-        with View(len(todo)) as view:
-            if len(todo) < len(jobs):
-                view.say(f"{len(jobs) - len(todo)} of {len(jobs)} jobs are in {self.output} already")
-            for job, outcome in self.outcomes(todo, view):
-                if isinstance(outcome, Exception):
-                    failed.append(job.title)
-                else:
-                    self._keep(outcome, [job.number for job in jobs])
-                    if job.unfinished is not None:
-                        shutil.rmtree(job.unfinished, ignore_errors=True)
-        if failed:
-            msg = f"{len(failed)} of {len(todo)} jobs failed, see {self.log}: {'; '.join(failed)}"
-            raise FailedJobsError(msg)
-        return results.read(self.output)
 
-    def outcomes(self, jobs: list[Job], view: View) -> Iterator[tuple[Job, Outcome | Exception]]:
-        """Run jobs one after the other.
-
-        Args:
-            jobs: Jobs to run.
-            view: Progress view to update.
-
-        Yields:
-            Each job with its outcome, or with its exception if it failed.
-        """
-        for job in jobs:
-            task, report = view.begin(job.title)
-            outcome: Outcome | Exception
-            with everything_into(self.log):
-                try:
-                    outcome = replace(job, report=report).run()
-                except Exception as error:
-                    logger.exception("%s failed", job.title)
-                    outcome = error
-            yield job, outcome
-            view.end(line(job, outcome), task)  # after the outcome is saved
-
-    def _keep(self, outcome: Outcome, order: list[str]) -> None:
-        """Write the predictions, then the row, so that a row always has its predictions."""
-        if outcome.predictions is not None:
-            predictions.save(predictions.path_of(self.output, outcome.row), outcome.predictions)
-        results.append(self.output, outcome.row, order)
+def _save(output: Path, job: Job, outcome: Outcome, order: list[str]) -> None:
+    """Write the predictions, then the row, so that a row always has its predictions; last remove the checkpoint."""
+    if outcome.predictions is not None:
+        predictions.save(predictions.path_of(output, outcome.row), outcome.predictions)
+    results.append(output, outcome.row, order)
+    if job.unfinished is not None:
+        shutil.rmtree(job.unfinished, ignore_errors=True)
 
 
 def line(job: Job, outcome: Outcome | Exception) -> str:

@@ -1,26 +1,12 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Settings that all jobs of a benchmark share, and helpers that write arguments as text."""
+"""Settings that all jobs of a benchmark share, and what has to be known of anomalib's own models and data sets."""
 
-import json
-import os
-import re
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
-
-MEMORY_SCHEDULE = "one pass"
-# Schedules that anomalib sets in the configurations of its models but not in the models.
-OWN_SCHEDULE = {"Draem": {"max_epochs": 700}, "Cfa": {"max_epochs": 30}, "EfficientAd": {"max_steps": 70_000}}
-OWN_BATCH_SIZE = {"EfficientAd": 1}  # refuses any other
-# anomalib's Cfa computes its centroids anew, in another shape, when training resumes.
-NOT_RESUMABLE = {"Cfa"}
-
 
 # Logged names of metrics, by column.
 METRIC_NAMES = {
@@ -34,6 +20,40 @@ LOCO_NAMES = {
     **{f"{kind}_auroc": f"{kind}_image_AUROC" for kind in ("structural", "logical")},
     **{f"{kind}_spro": f"{kind}_pixel_SPRO" for kind in ("structural", "logical")},
 }
+
+
+@dataclass(frozen=True)
+class Known:
+    """What anomalib's own model needs in a benchmark but does not say itself.
+
+    Args:
+        limits: Schedule that anomalib sets in its configuration of the model.
+        batch_size: The only batch size that the model accepts.
+        resumes: Whether training can resume from a checkpoint.
+        arguments: Arguments with --root: the same backbone for all models, and a coreset small enough for a CPU.
+        textures: Argument that takes a folder of textures.
+    """
+
+    limits: dict[str, int] = field(default_factory=dict)
+    batch_size: int | None = None
+    resumes: bool = True
+    arguments: dict[str, Any] = field(default_factory=dict)
+    textures: str | None = None
+
+
+ANOMALIB_MODELS = {
+    "Padim": Known(arguments={"backbone": "resnet18"}),
+    "Patchcore": Known(arguments={"backbone": "resnet18", "coreset_sampling_ratio": 0.001}),
+    # Computes its centroids anew, in another shape, when training resumes.
+    "Cfa": Known(limits={"max_epochs": 30}, resumes=False, arguments={"backbone": "resnet18"}),
+    "Draem": Known(limits={"max_epochs": 700}, textures="dtd_dir"),
+    "EfficientAd": Known(limits={"max_steps": 70_000}, batch_size=1),
+}
+
+
+def known(model: str) -> Known:
+    """What is known of a model by the name of its class: nothing of one that says all itself."""
+    return ANOMALIB_MODELS.get(model, Known())
 
 
 @dataclass(frozen=True)
@@ -76,46 +96,6 @@ class Setup:
 
     def limits(self, model: str) -> dict[str, Any]:
         """Trainer arguments that limit training of an iterative model, given the name of its class."""
-        own = OWN_SCHEDULE.get(model, {})
         duration = {"max_time": timedelta(minutes=self.max_minutes)} if self.max_minutes else {}
         counts = {name: value for name in ("max_epochs", "max_steps") if (value := getattr(self, name))}
-        return {**own, **duration, **counts}
-
-
-def file_stem(*parts: Any) -> str:
-    """Join parts into a file name without extension, with special characters replaced."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(map(str, parts)))
-
-
-def tables_of_lists() -> AbstractContextManager[None]:
-    """Let anomalib 2.7 read MVTec LOCO AD: it stores lists of masks in a column that pandas 3 limits to strings."""
-    if int(pd.__version__.partition(".")[0]) < 3:
-        return nullcontext()
-    return pd.option_context("future.infer_string", False)  # noqa: FBT003  # names and values alternate
-
-
-def class_of(config: dict[str, Any]) -> str:
-    """Name of the class in a configuration, without its module."""
-    return config["class_path"].rpartition(".")[2]
-
-
-def wrapped(data: dict[str, Any]) -> dict[str, Any]:
-    """Configuration of the innermost datamodule, which others may wrap."""
-    inner = data.get("init_args", {}).get("datamodule")
-    return wrapped(inner) if isinstance(inner, dict) else data
-
-
-def as_text(value: Any) -> str:
-    """Convert plain values to JSON. Paths lose their folders because results are meant to be shared."""
-    return json.dumps(without_folders(value), sort_keys=True)
-
-
-def without_folders(value: Any) -> Any:
-    """Replace every path in a nested value by its file name."""
-    if isinstance(value, dict):
-        return {str(key): without_folders(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_folders(each) for each in value]
-    if isinstance(value, Path) or (isinstance(value, str) and os.sep in value):
-        return Path(value).name
-    return value
+        return {**known(model).limits, **duration, **counts}

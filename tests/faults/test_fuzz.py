@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentError, ArgumentParser
 from PIL import Image
 
-from anomalib_plugins.benchmark.predictions import path_of
-from anomalib_plugins.benchmark.setup import file_stem
+from anomalib_plugins.benchmark.predictions import file_stem, path_of
 from anomalib_plugins.inspection.image_files import read_file
 from anomalib_plugins.registry import PLUGINS
 

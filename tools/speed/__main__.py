@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from anomalib_plugins.benchmark.machine import machine, versions
-from anomalib_plugins.benchmark.tables import START, update
-from anomalib_plugins.components.files import whole_file
-from tools.speed.side_by_side import Options, markdown
+from anomalib_plugins.benchmark.measure import machine, versions
+from anomalib_plugins.benchmark.results import START, update
+from tools.speed import Options
+from tools.timing import markdown, write
 
 # Modules with ``measure(options)``, which yields rows.
 SUBJECTS = {
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for section in measure(name, options):  # saved after every row
             results[name] = section
             if args.output:
-                write(args.output, results)
+                write(args.output, {each: results[each] for each in SUBJECTS if each in results})
         print(markdown(results[name]["rows"]), flush=True)
     if args.plot and "growth" in results:
         from tools.speed.plot import draw
@@ -120,19 +120,6 @@ def measure(name: str, options: Options) -> Iterator[dict[str, Any]]:
         section["rows"].append(row)
         section["minutes"] = round((time.perf_counter() - start) / 60, 1)
         yield section
-
-
-def write(path: Path, results: dict[str, Any]) -> None:
-    """Write the results in the order of the subjects, atomically.
-
-    Args:
-        path: JSON file to write.
-        results: Sections of the results by subject.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = {name: results[name] for name in SUBJECTS if name in results}
-    with whole_file(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps(ordered, indent=1) + "\n")
 
 
 def document_tables(document: Path, results: dict[str, Any]) -> None:

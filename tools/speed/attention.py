@@ -11,7 +11,8 @@ import torch
 from anomalib_plugins.components.cost import count
 from anomalib_plugins.models.sbm_pfam.padim import SbmPfamPadimModel
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
-from tools.speed.side_by_side import Options, Row, compare
+from tools.speed import Options
+from tools.timing import Measurement, side_by_side
 
 LAYERS = ("layer1", "layer2", "layer3")
 
@@ -27,7 +28,7 @@ def network(pfam: bool, size: int) -> SbmPfamPadimModel:
 
 
 @torch.inference_mode()
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of PaDiM without and with attention, in float32 and bfloat16."""
     size = 64 if options.quick else 256
     image = torch.rand(1, 3, size, size)
@@ -37,6 +38,6 @@ def measure(options: Options) -> Iterator[Row]:
     }
     gmacs = {name: round(count(each, image).macs / 1e9, 2) for name, each in networks.items()}
     ways = {name: partial(each.forward, image) for name, each in networks.items()}
-    yield from compare(f"PaDiM, ResNet-18, {size} px, torch float32", ways, options.rounds, gmacs=gmacs)
+    yield from side_by_side(f"PaDiM, ResNet-18, {size} px, torch float32", ways, options.rounds, gmacs=gmacs)
     with torch.autocast("cpu", torch.bfloat16):
-        yield from compare(f"PaDiM, ResNet-18, {size} px, torch bfloat16", ways, options.rounds, gmacs=gmacs)
+        yield from side_by_side(f"PaDiM, ResNet-18, {size} px, torch bfloat16", ways, options.rounds, gmacs=gmacs)

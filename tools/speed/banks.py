@@ -18,8 +18,9 @@ from anomalib_plugins.metrics.ranking import auroc
 from anomalib_plugins.models.cutswap_patchcore.torch_model import CutSwapPatchcoreModel
 from anomalib_plugins.models.sbm_pfam.padim import SbmPfamPadimModel
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
+from tools.speed import Options
 from tools.speed.search import eight_bits, stored
-from tools.speed.side_by_side import Options, Row
+from tools.timing import Measurement
 
 SIDE = 128  # pixels
 SHARE = 0.01  # share of the patches that PatchCore keeps
@@ -54,7 +55,9 @@ def read(dataset: AnomalibDataset, step: int) -> Images:
     return Images(torch.stack(images), torch.tensor([int(item.gt_label) for item in items]), torch.stack(masks))
 
 
-def rows(what: str, model: nn.Module, part: str, variants: Mapping[str, nn.Module], test: Images) -> Iterator[Row]:
+def rows(
+    what: str, model: nn.Module, part: str, variants: Mapping[str, nn.Module], test: Images
+) -> Iterator[Measurement]:
     """Yield a row for each variant of a model's memory.
 
     Args:
@@ -81,7 +84,7 @@ def rows(what: str, model: nn.Module, part: str, variants: Mapping[str, nn.Modul
         }
 
 
-def patchcore(category: str, train: Images, test: Images) -> Iterator[Row]:
+def patchcore(category: str, train: Images, test: Images) -> Iterator[Measurement]:
     """Yield rows of PatchCore's memory bank."""
     model = CutSwapPatchcoreModel().eval()
     model.backbone.load()
@@ -96,7 +99,7 @@ def patchcore(category: str, train: Images, test: Images) -> Iterator[Row]:
     yield from rows(f"PatchCore, ResNet-18, {category}, {SIDE} px", model, "bank", variants, test)
 
 
-def padim(category: str, train: Images, test: Images) -> Iterator[Row]:
+def padim(category: str, train: Images, test: Images) -> Iterator[Measurement]:
     """Yield rows of PaDiM's Gaussians."""
     model = SbmPfamPadimModel(PfamExtractor("resnet18", pfam=False)).eval()
     model.extractor.backbone.load()
@@ -109,7 +112,7 @@ def padim(category: str, train: Images, test: Images) -> Iterator[Row]:
 
 
 @torch.inference_mode()
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of all categories in ``options.data``. ImageNet weights are downloaded unless they are cached."""
     assert options.data is not None
     for folder in sorted(options.data.glob("*/train")):

@@ -13,8 +13,9 @@ from anomalib.models.image.cfa.torch_model import CfaModel
 from torch import Tensor
 
 from anomalib_plugins.models.sbm_pfam.hyperspheres import Hyperspheres, weighed_distance
+from tools.speed import Options
 from tools.speed.coreset import smooth_patches
-from tools.speed.side_by_side import Options, Row, compare
+from tools.timing import Measurement, side_by_side
 
 NEIGHBORS = 3
 PRODUCT = "bare matrix product"
@@ -32,7 +33,7 @@ def ours(spheres: Hyperspheres, image: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows for the channels of ResNet-18 and, unless quick, of WideResNet-50-2, at 256 px."""
     side = 8 if options.quick else 64
     for channels in (448,) if options.quick else (448, 1792):
@@ -50,7 +51,7 @@ def measure(options: Options) -> Iterator[Row]:
         error = ((found - expected).abs() / expected).max()
         what = f"{side**2} patches, {side**2} centroids x {channels}"
         errors = {"Hyperspheres": float(f"{error:.1e}")}
-        compared = compare(what, {**ways, PRODUCT: product}, options.rounds, largest_error=errors)
+        compared = side_by_side(what, {**ways, PRODUCT: product}, options.rounds, largest_error=errors)
         for row in compared:
             row["gflop_a_second"] = float(f"{2e-6 * side**4 * channels / row['cpu_ms']:.3g}")
         yield from compared

@@ -3,8 +3,7 @@
 
 """Coreset selection beside anomalib's: time, and distance of the farthest patch to the coreset."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from anomalib.models.components.sampling import k_center_greedy
@@ -12,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_plugins.components.coreset import greedy_coreset
-from tools.speed.side_by_side import Options, Row, summarise
+from tools.speed import Options
+from tools.timing import Measurement, seconds, summarise
 
 SIZES = ((5_000, 500), (20_000, 2_000), (160_000, 1_600))  # patches and picks
 MAKE_ALL = 10_000  # largest number of patches for which anomalib's coreset is completed
@@ -46,31 +46,19 @@ def fill_distance(points: Tensor, picks: Tensor) -> float:
     return max(torch.cdist(part, chosen).amin(dim=1).max().item() for part in points.split(4096))
 
 
-def ours(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Select a coreset with this package; returns the picks, and wall and CPU seconds ``(2,)``."""
-    return _timed(lambda: greedy_coreset(points, count, progress=False))
-
-
 def theirs(points: Tensor, count: int, made: int) -> tuple[Tensor, Tensor]:
     """Make the first ``made`` picks with anomalib's ``KCenterGreedy``; returns them and the seconds for ``count``."""
     sampler = k_center_greedy.KCenterGreedy(points, sampling_ratio=1.0)
-    seconds = []
+    chosen, took = [], []
     for picks in (1, made):  # the projection runs once, whatever the number of picks
         sampler.coreset_size = picks
         torch.manual_seed(0)
-        chosen, took = _timed(lambda: torch.tensor(sampler.select_coreset_idxs()))
-        seconds.append(took)
-    each = (seconds[1] - seconds[0]) / max(1, made - 1)
-    return chosen, seconds[0] + each * (count - 1)
+        took.append(seconds(lambda: chosen.append(sampler.select_coreset_idxs())))
+    each = (took[1] - took[0]) / max(1, made - 1)
+    return torch.tensor(chosen[1]), took[0] + each * (count - 1)
 
 
-def _timed(work: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return result, torch.tensor([time.perf_counter() - wall, time.process_time() - cpu], dtype=torch.float64)
-
-
-def compare(count: int, picks: int) -> list[Row]:
+def coreset_rows(count: int, picks: int) -> list[Measurement]:
     """Compare both selections on one size and return two rows.
 
     For many patches, only anomalib's first picks are made. The time of the others is extrapolated, since every pick is
@@ -82,19 +70,20 @@ def compare(count: int, picks: int) -> list[Row]:
     """
     made = picks if count <= MAKE_ALL else min(picks, TIMED)
     points = smooth_patches(count)
-    chosen, seconds = ours(points, picks)
-    their_chosen, their_seconds = theirs(points, picks, made)
+    ours: list[Tensor] = []
+    our_seconds = seconds(lambda: ours.append(greedy_coreset(points, picks, progress=False)))
+    their_picks, their_seconds = theirs(points, picks, made)
     estimate = "" if made == picks else f" ({made} picks made)"
     names = (f"anomalib KCenterGreedy{estimate}", "greedy_coreset")
     rows = summarise(
-        f"{picks} of {count} patches x {CHANNELS}", names, torch.stack([their_seconds, seconds], dim=1)[..., None]
+        f"{picks} of {count} patches x {CHANNELS}", names, torch.stack([their_seconds, our_seconds], dim=1)[..., None]
     )
-    for row, kept in zip(rows, (their_chosen, chosen[:made]), strict=True):
+    for row, kept in zip(rows, (their_picks, ours[0][:made]), strict=True):
         row["fill_distance"] = round(fill_distance(points, kept), 4)
     return rows
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of all sizes."""
     for count, picks in ((500, 50),) if options.quick else SIZES:
-        yield from compare(count, picks)
+        yield from coreset_rows(count, picks)

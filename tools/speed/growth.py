@@ -8,11 +8,10 @@ from functools import partial
 
 import torch
 
-from anomalib_plugins.benchmark.options import Choice
-from tools.latency import build, torch_variants
-from tools.speed import coreset, padim
+from tools.latency import build, in_torch
+from tools.speed import Options, coreset, padim
 from tools.speed.inference import MODELS
-from tools.speed.side_by_side import Options, Row, compare
+from tools.timing import Measurement, side_by_side
 
 IMAGES = (15, 30, 60, 120)
 PATCHES = (2_500, 5_000, 10_000, 20_000)
@@ -21,42 +20,43 @@ SIDES = (128, 192, 256)
 BATCHES = (1, 2, 4, 8)
 
 
-def images(options: Options) -> Iterator[Row]:
+def images(options: Options) -> Iterator[Measurement]:
     """Yield rows of PaDiM's fit by number of images."""
     for count in (4, 6) if options.quick else IMAGES:
         batches = padim.smooth_embeddings(count, 8 if options.quick else 64).split(padim.BATCH)
         ways = {"anomalib Padim": partial(padim.theirs, batches), "SbmPfamPadim": partial(padim.ours, batches)}
-        for row in compare("PaDiM's fit", ways, 1):
+        for row in side_by_side("PaDiM's fit", ways, 1):
             yield {"by": "images", "value": count, **row}
 
 
-def patches(options: Options) -> Iterator[Row]:
+def patches(options: Options) -> Iterator[Measurement]:
     """Yield rows of the coreset by number of patches."""
     for count in (300, 600) if options.quick else PATCHES:
         picks = int(PICKED * count)
-        for row in coreset.compare(count, picks):
+        for row in coreset.coreset_rows(count, picks):
             yield {"by": "patches", "value": count, **row}
 
 
-def resolution_and_batch(options: Options) -> Iterator[Row]:
+def resolution_and_batch(options: Options) -> Iterator[Measurement]:
     """Yield rows of inference of whole models in torch with float32, by resolution and by batch size."""
     sides = (64, 96) if options.quick else SIDES
     batches = (1, 2) if options.quick else BATCHES
     names = list(MODELS)[-2:] if options.quick else list(MODELS)
     for side in sides:
-        models = {name: build(Choice(name, name), side, dict(MODELS[name])) for name in reversed(names)}
+        models = {name: build(name, side, MODELS[name]) for name in reversed(names)}
         for batch in batches if side == sides[0] else (1,):
             image = torch.rand(batch, 3, side, side)
-            eager = {name: next(torch_variants(name, model, bf16=False)) for name, model in models.items()}
-            ways = {name: partial(variant.call, image) for name, variant in eager.items()}
-            for row in compare(f"inference, batch {batch}, {side} px, torch float32", ways, min(3, options.rounds)):
+            ways = {name: partial(next(in_torch(name, model)).call, image) for name, model in models.items()}
+            for row in side_by_side(
+                f"inference, batch {batch}, {side} px, torch float32", ways, min(3, options.rounds)
+            ):
                 if batch == 1:
                     yield {"by": "resolution", "value": side, **row}
                 if side == sides[0]:
                     yield {"by": "batch", "value": batch, **row}
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows that name the varied quantity in ``by`` and its value in ``value``."""
     yield from images(options)
     yield from patches(options)

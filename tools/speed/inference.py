@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anomalib_plugins.benchmark.options import Choice
 from anomalib_plugins.components.cost import count
 from anomalib_plugins.models.pouta.torch_model import PoutaModel
 from anomalib_plugins.models.quantization import compiled
-from tools.latency import Variant, build, has_bf16, openvino_variants, torch_variants
-from tools.speed.side_by_side import Options, Row, compare, summarise, times
+from tools.latency import Inference, build, has_bf16, in_openvino, in_torch
+from tools.speed import Options
+from tools.timing import Measurement, side_by_side, summarise, times
 
 # Others are compared with the last one. Random weights take the same time as trained ones.
 MODELS: dict[str, dict[str, Any]] = {
@@ -64,24 +64,24 @@ def convolution_rates(options: Options) -> dict[str, float]:
     return rates
 
 
-def variants(name: str, size: int) -> tuple[list[Variant], float]:
-    """Build all variants of a model, and count its multiply-accumulates in billions."""
-    model = build(Choice(name, name), size, dict(MODELS[name]), BANK_ROWS)
+def inferences(name: str, size: int) -> tuple[list[Inference], float]:
+    """Build a model for all engines and precisions, and count its multiply-accumulates in billions."""
+    model = build(name, size, MODELS[name], BANK_ROWS)
     image = torch.rand(1, 3, size, size)
     with torch.inference_mode():
         gmacs = count(model.model, model.pre_processor(image) if model.pre_processor else image).macs / 1e9
-    ways = [*torch_variants(name, model, has_bf16()), *openvino_variants(name, model, size, torch.get_num_threads())]
+    ways = [*in_torch(name, model), *in_openvino(name, model, size, torch.get_num_threads())]
     return ways, gmacs
 
 
-def measure(options: Options) -> Iterator[Row]:
-    """Yield rows of every variant of every model with its operations and, in OpenVINO, its time over the bound."""
+def measure(options: Options) -> Iterator[Measurement]:
+    """Yield rows of every model and precision, with operations and, in OpenVINO, the time over the bound."""
     size = 64 if options.quick else 256
     image = torch.rand(1, 3, size, size)
     rates = convolution_rates(options)
     for precision, rate in rates.items():
         yield {"work": f"convolutions, OpenVINO {precision}", "way": f"{2 * rate:.0f} GFLOP a CPU second"}
-    models = {name: variants(name, size) for name in MODELS}
+    models = {name: inferences(name, size) for name in MODELS}
     for index, way in enumerate(models["Slsg"][0]):
         what = f"batch 1, {size} px, {way.engine} {way.precision}"
         # The last model first, because others are compared with the first.
@@ -97,7 +97,7 @@ def measure(options: Options) -> Iterator[Row]:
 
 
 @torch.inference_mode()
-def heads(options: Options, size: int) -> Iterator[Row]:
+def heads(options: Options, size: int) -> Iterator[Measurement]:
     """Yield rows of Pouta with and without what it skips at inference: MSS's heads and the decoder's last layer."""
     model = PoutaModel().eval().to(memory_format=torch.channels_last)
     image = torch.rand(1, 3, size, size)
@@ -105,7 +105,7 @@ def heads(options: Options, size: int) -> Iterator[Row]:
         "what training runs": partial(model.segment_all, image),
         "what inference runs": partial(model.segment, image),
     }
-    yield from compare(f"Pouta, {size} px, torch float32", ways, options.rounds)
+    yield from side_by_side(f"Pouta, {size} px, torch float32", ways, options.rounds)
     if has_bf16():
         with torch.autocast("cpu", torch.bfloat16):
-            yield from compare(f"Pouta, {size} px, torch bfloat16", ways, options.rounds)
+            yield from side_by_side(f"Pouta, {size} px, torch bfloat16", ways, options.rounds)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from anomalib_plugins.metrics.ranking import auroc
 from anomalib_plugins.models.quantization import ALLOWED, compiled, quantize, resized, scores_of
-from tools.speed.side_by_side import Options, Row, compare
+from tools.speed import Options
+from tools.timing import Measurement, side_by_side
 
 TRAINED = 75.0  # image AUROC of float32, in points, below which a model has learned too little to judge a loss
 
@@ -31,7 +32,7 @@ def change(before: Tensor, after: Tensor) -> float:
     return round(((after - before).square().mean().sqrt() / before.std()).item(), 3)
 
 
-def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterator[Row]:
+def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterator[Measurement]:
     """Yield rows of one trained model.
 
     Args:
@@ -70,7 +71,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
         rounded = {way: round(value, 2) for way, value in aurocs.items()}
         moved = {way: change(scores["OpenVINO float32"], each) for way, each in scores.items()}
         passes = {way: verdict(aurocs["OpenVINO float32"], value) for way, value in lost.items()}
-        yield from compare(
+        yield from side_by_side(
             what,
             calls,
             options.rounds,
@@ -82,7 +83,7 @@ def rows(options: Options, data: MVTecAD, name: str, checkpoint: Path) -> Iterat
         )
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of all checkpoints ``CATEGORY/MODEL.ckpt`` in the folder of trained models."""
     assert options.data is not None
     assert options.trained is not None

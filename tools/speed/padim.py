@@ -14,7 +14,8 @@ from torch import Tensor
 from anomalib_plugins.benchmark.measure import PeakMemory
 from anomalib_plugins.callbacks.fast_gaussians import Gathered
 from anomalib_plugins.components.gaussians import STRIPS, PatchGaussians
-from tools.speed.side_by_side import Options, Row, Work, compare
+from tools.speed import Options
+from tools.timing import Measurement, Work, side_by_side
 
 CHANNELS, BATCH = 100, 32
 THEIRS = "anomalib compute_distance"
@@ -72,7 +73,7 @@ def size(module: torch.nn.Module) -> float:
     return round(sum(buffer.nbytes for buffer in module.buffers()) / 1e6, 1)
 
 
-def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
+def fit_rows(options: Options, count: int, side: int) -> Iterator[Measurement]:
     """Yield a row for each way to fit."""
     batches = smooth_embeddings(count, side).split(BATCH)
     ways = {
@@ -84,10 +85,10 @@ def fit_rows(options: Options, count: int, side: int) -> Iterator[Row]:
     memory = {name: megabytes(way) for name, way in ways.items()}
     held, peaks = ({name: each[index] for name, each in memory.items()} for index in (0, 1))
     what = f"fit of {count} images, {side} x {side} x {CHANNELS}"
-    yield from compare(what, ways, min(3, options.rounds), held_mb=held, peak_mb=peaks)
+    yield from side_by_side(what, ways, min(3, options.rounds), held_mb=held, peak_mb=peaks)
 
 
-def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
+def distance_rows(options: Options, count: int, side: int) -> Iterator[Measurement]:
     """Yield a row for each way to score, for batches of 1 and 8. Errors are relative to anomalib's distances."""
     batches = smooth_embeddings(count, side).split(BATCH)
     gaussian = theirs(batches)
@@ -104,7 +105,7 @@ def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
         ways |= {name: partial(each.forward, images) for name, each in kept.items()}
         expected, *found = (torch.as_tensor(way()) for way in ways.values())
         errors = [float(f"{((each - expected).abs() / expected).max():.1e}") for each in found]
-        yield from compare(
+        yield from side_by_side(
             f"distances of {number} images",
             ways,
             options.rounds,
@@ -114,7 +115,7 @@ def distance_rows(options: Options, count: int, side: int) -> Iterator[Row]:
 
 
 @torch.inference_mode()
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of fits and distances at 256 px with 100 features of ResNet-18."""
     count, side = (6, 8) if options.quick else (60, 64)
     yield from fit_rows(options, count, side)

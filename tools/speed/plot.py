@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.speed.side_by_side import Row
+from tools.timing import Measurement
 
 LABELS = {
     "images": "training images (PaDiM's fit)",
@@ -16,7 +16,7 @@ LABELS = {
 }
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
+def draw(rows: Sequence[Measurement], path: Path) -> None:
     """Plot CPU time over each varied quantity in its own panel, with logarithmic axes.
 
     Args:

@@ -13,8 +13,9 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch import Tensor
 
 from anomalib_plugins.components.memory_bank import MemoryBank, Search
+from tools.speed import Options
 from tools.speed.coreset import smooth_patches
-from tools.speed.side_by_side import Options, Row, Work, compare
+from tools.timing import Measurement, Work, side_by_side
 
 QUERIES = 1024
 SIZES = ((6_144, 384), (20_000, 384), (6_144, 1_536))
@@ -34,7 +35,7 @@ def theirs(bank: Tensor, queries: Tensor) -> Tensor:
     return distances
 
 
-def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
+def rows(options: Options, count: int, channels: int) -> Iterator[Measurement]:
     """Yield a row for each way to search one bank, with the share of nearest rows found and the error of the score."""
     patches = smooth_patches(count + QUERIES, channels)[torch.randperm(count + QUERIES)]
     vectors, queries = patches[:count].contiguous(), patches[count:].contiguous()
@@ -54,7 +55,7 @@ def rows(options: Options, count: int, channels: int) -> Iterator[Row]:
         recall[name] = round((found <= nearest + 1e-2 * nearest.mean()).double().mean().item(), 4)
         errors[name] = float(f"{(found.max() / nearest.max() - 1).abs():.1e}")
     what = f"{QUERIES} patches in {count} x {channels}"
-    yield from compare(what, ways, options.rounds, found=recall, score_error=errors)
+    yield from side_by_side(what, ways, options.rounds, found=recall, score_error=errors)
 
 
 def stored(bank: MemoryBank, rounded: Callable[[Tensor], Tensor]) -> MemoryBank:
@@ -72,7 +73,7 @@ def eight_bits(vectors: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of banks of several sizes."""
     import faiss
 

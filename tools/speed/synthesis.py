@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from anomalib_plugins.synthesis import ProceduralTextures, SimulatedAnomaly, TextureFolder, perlin_noise
-from tools.speed.side_by_side import Options, Row, Work, compare
+from tools.speed import Options
+from tools.timing import Measurement, Work, side_by_side
 
 BATCH = 8
 
@@ -60,13 +61,13 @@ def write_textures(folder: Path, size: int = 400) -> None:
         Image.fromarray(textures.make(number, (size, size))).save(folder / f"{number}.jpg", quality=92)
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of Perlin maps and of whole images."""
     size = 64 if options.quick else 256
     cv2.setNumThreads(1)
     torch.manual_seed(0)
-    yield from compare(f"{BATCH} Perlin maps, {size} px", perlin_works(BATCH, size), options.rounds)
+    yield from side_by_side(f"{BATCH} Perlin maps, {size} px", perlin_works(BATCH, size), options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         write_textures(Path(folder))
         works = image_works(torch.rand(BATCH, 3, size, size), Path(folder))
-        yield from compare(f"{BATCH} anomalous images, {size} px", works, options.rounds)
+        yield from side_by_side(f"{BATCH} anomalous images, {size} px", works, options.rounds)

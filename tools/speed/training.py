@@ -4,7 +4,6 @@
 """Training steps with several precisions, memory layouts and compilation, with shares of loading and synthesis."""
 
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -13,16 +12,16 @@ from anomalib.data import AnomalibDataModule
 from anomalib.models import AnomalibModule, get_model
 
 from anomalib_plugins.data import DemoParts
-from tools.speed.side_by_side import Options, Row, summarise
-from tools.step_time import LAYOUTS, MODEL_ARGS, Times, median, timed
+from tools.speed import Options
+from tools.step_time import LAYOUTS, MODEL_ARGS, shares, timed
+from tools.timing import Measurement, summarise
 
 MODELS = {"Slsg": True, "Pouta": False}  # whether to compile the model too, which takes minutes
 BATCH = 2  # images per step
 TURNS = 2  # largest number of timings
-CLOCKS = (time.perf_counter, time.process_time)
 
 
-class Way(NamedTuple):
+class Training(NamedTuple):
     """Way to train.
 
     Attributes:
@@ -37,15 +36,15 @@ class Way(NamedTuple):
 
 
 WAYS = {
-    "float32": Way("32-true", "contiguous"),
-    "float32, channels_last": Way("32-true", "channels_last"),
-    "bfloat16": Way("bf16-mixed", "contiguous"),
-    "bfloat16, channels_last": Way("bf16-mixed", "channels_last"),
-    "bfloat16, channels_last, torch.compile": Way("bf16-mixed", "channels_last", compiled=True),
+    "float32": Training("32-true", "contiguous"),
+    "float32, channels_last": Training("32-true", "channels_last"),
+    "bfloat16": Training("bf16-mixed", "contiguous"),
+    "bfloat16, channels_last": Training("bf16-mixed", "channels_last"),
+    "bfloat16, channels_last, torch.compile": Training("bf16-mixed", "channels_last", compiled=True),
 }
 
 
-def made(name: str, side: int, way: Way) -> AnomalibModule:
+def made(name: str, side: int, way: Training) -> AnomalibModule:
     """Build a model with random weights that starts with the phase of simulated anomalies."""
     size = {"image_size": [side, side], "batch_size": BATCH}
     model = get_model(name, seed=0, visualizer=False, evaluator=False, **size, **MODEL_ARGS.get(name, {}))
@@ -55,7 +54,9 @@ def made(name: str, side: int, way: Way) -> AnomalibModule:
     return model
 
 
-def rows(name: str, side: int, ways: Mapping[str, Way], turns: int, data: AnomalibDataModule) -> Iterator[Row]:
+def rows(
+    name: str, side: int, ways: Mapping[str, Training], turns: int, data: AnomalibDataModule
+) -> Iterator[Measurement]:
     """Yield a row for each way to train one model, timed in turns.
 
     Args:
@@ -66,20 +67,20 @@ def rows(name: str, side: int, ways: Mapping[str, Way], turns: int, data: Anomal
         data: Training data with batches of `BATCH` images.
     """
     models = {label: made(name, side, way) for label, way in ways.items()}
-    seconds = torch.empty(2, len(ways), turns, dtype=torch.float64)
-    parts: dict[str, list[Times]] = {label: [] for label in ways}
-    for turn in range(turns):
-        for index, (label, way) in enumerate(ways.items()):
-            wall, cpu = timed(models[label], data, "cpu", way.precision, 1, CLOCKS, warm_up=1)
-            seconds[:, index, turn] = torch.tensor([sum(wall[0]), sum(cpu[0])])
-            parts[label] += cpu
-    for row in summarise(f"{name}, a step of {BATCH} images of {side} px", list(ways), seconds):
-        times = median(parts[row["way"]])
-        shares = (f"{100 * part / sum(times):.1f} %" for part in times[:2])
-        yield row | dict(zip(("loading", "synthesis"), shares, strict=True))
+    rounds = [
+        torch.cat([timed(models[label], data, "cpu", way.precision, 1, warm_up=1) for label, way in ways.items()])
+        for _ in range(turns)
+    ]
+    seconds = torch.stack(rounds, dim=-1)  # (ways, 3, 2, turns)
+    for row, parts in zip(
+        summarise(f"{name}, a step of {BATCH} images of {side} px", list(ways), seconds.sum(dim=1).transpose(0, 1)),
+        seconds[:, :, 1].quantile(0.5, dim=-1),
+        strict=True,
+    ):
+        yield row | dict(zip(("loading", "synthesis"), shares(parts), strict=True))
 
 
-def measure(options: Options) -> Iterator[Row]:
+def measure(options: Options) -> Iterator[Measurement]:
     """Yield rows of both models at 256 px, on demo parts that are loaded between steps."""
     side = 64 if options.quick else 256
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from anomalib.pipelines.benchmark import generator
 from anomalib.pipelines.benchmark.generator import BenchmarkJobGenerator
 from anomalib.pipelines.benchmark.job import BenchmarkJob
 
-from anomalib_plugins.benchmark.config import BenchmarkGenerator
+from anomalib_plugins.benchmark.config import jobs_of
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
 from anomalib_plugins.data.dagm import CATEGORIES as DAGM
@@ -65,7 +65,7 @@ def section(path: Path) -> dict[str, Any]:
 
 def jobs(path: Path) -> list[Job]:
     """What our command makes of it."""
-    return list(BenchmarkGenerator(Setup()).generate_jobs(section(path)))
+    return jobs_of(section(path), Setup())
 
 
 @each_file

@@ -14,8 +14,8 @@ import torch
 import yaml
 from PIL import Image
 
-from anomalib_plugins.benchmark import command, heatmaps, predictions, results, tables
-from anomalib_plugins.benchmark.config import BenchmarkGenerator
+from anomalib_plugins.benchmark import command, predictions, results, runner
+from anomalib_plugins.benchmark.config import config_of
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
 
@@ -74,6 +74,19 @@ def test_a_category_without_masks_is_benchmarked_with_image_metrics(root: Path) 
     ]
 
 
+def test_good_photos_alone_are_benchmarked_on_simulated_defects_and_the_row_says_so(root: Path) -> None:
+    shutil.rmtree(root / "bolt/ground_truth")
+    shutil.rmtree(root / "bolt/test/spot")
+    shutil.copytree(root / "bolt/train", root / "nut/train")
+    code, rows = run(root, "--models", "GreyOnePass")
+    assert code == 0
+    assert [(row["dataset"], row["category"]) for row in rows] == [
+        ("data, simulated defects", "bolt"),
+        ("data, simulated defects", "nut"),
+    ]
+    assert all(float(row["pixel_auroc"]) > 0.5 for row in rows)
+
+
 def test_size_and_speed_are_measured(root: Path) -> None:
     _, (row,) = run(root, "--models", "GreyOnePass", "--no-predictions")
     assert (row["parameters"], row["gmacs"]) == ("1", "0.000")
@@ -129,7 +142,7 @@ def test_variants_of_a_model_have_labels_and_arguments_without_paths(root: Path,
 
 def test_textures_are_for_draem_alone(root: Path) -> None:
     args = command.parser().parse_args(["--root", str(root), "--models", "Draem", "Slsg", "--textures", "t"])
-    models = command.config_of(args)["benchmark"]["model"]["grid"]
+    models = config_of(args, command.read_models(args))["benchmark"]["model"]["grid"]
     assert [model["init_args"] for model in models] == [{"dtd_dir": "t"}, {}]
 
 
@@ -215,35 +228,36 @@ def test_a_missing_ray_is_said_before_anything_is_imported(
     assert "pip install 'anomalib_plugins[ray]'" in capsys.readouterr().err
 
 
-def test_the_cluster_and_what_a_job_takes_of_it_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), {"address": None, "cpus": 1, "gpus": None}),
+        (
+            ("auto", "--cpus-per-job", "4", "--gpus-per-job", "0.5"),
+            {"address": "auto", "cpus": 4, "gpus": 0.5},
+        ),
+    ],
+)
+def test_the_cluster_and_what_a_job_takes_of_it_are_chosen(
+    arguments: tuple[str, ...], expected: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray")
-    from anomalib_plugins.benchmark.ray_runner import RayRunner
-
-    def runner(*arguments: str) -> tuple[str | None, float, float]:
-        args = command.parser().parse_args(["--ray", *arguments])
-        made = command._runner(BenchmarkGenerator(Setup(args.accelerator or "auto")), args)
-        assert type(made) is RayRunner
-        return made.address, made.cpus, made.gpus
-
-    assert runner() == (None, 1, 0)
-    assert runner("--accelerator", "cuda") == (None, 1, 1)
-    assert runner("auto", "--cpus-per-job", "4", "--gpus-per-job", "0.5") == ("auto", 4, 0.5)
+    chosen = []
+    monkeypatch.setattr(runner, "run", lambda jobs, output, outcomes: chosen.append(outcomes.keywords) or [])
+    args = command.parser().parse_args(["--output", str(tmp_path / "none.csv"), "--ray", *arguments])
+    assert command.run([], args) == 0
+    assert chosen == [expected]
 
 
 def test_the_table_is_printed_and_put_into_a_document(root: Path, capsys: pytest.CaptureFixture) -> None:
     run(root, "--models", "GreyOnePass")
     document = root.parent / "README.md"
-    document.write_text(f"{tables.START.format('')}\n{tables.END.format('')}")
+    document.write_text(f"{results.START.format('')}\n{results.END.format('')}")
     capsys.readouterr()
     assert command.main(["--table", str(root.parent / "results.csv"), "--update", str(document)]) == 0
     table = capsys.readouterr().out.strip()
     assert "| bolt | 1.000 / 1.000 / 1.000 / 1.000 |" in table
     assert table in document.read_text()
-
-
-def test_sheets_show_images_from_the_whole_test_set() -> None:
-    assert heatmaps.choose([0] * 5 + [1] * 9, good=2, anomalous=3) == [0, 4, 5, 9, 13]
-    assert heatmaps.choose([1, 0], good=3, anomalous=3) == [1, 0]
 
 
 def test_mvtec_loco_is_also_split_by_kind_and_has_its_own_localisation_metric(tmp_path: Path) -> None:

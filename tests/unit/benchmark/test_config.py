@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anomalib_plugins.benchmark.config import BenchmarkGenerator, category_of, refuse_unknown
+from anomalib_plugins.benchmark.config import category_of, jobs_of, refuse_unknown
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
 
@@ -19,8 +19,7 @@ def data(**arguments: Any) -> dict[str, Any]:
 
 def jobs(model: Any, data: Any, seed: Any = 0, **options: Any) -> list[Job]:
     """Jobs of a configuration."""
-    section = {"seed": seed, "model": model, "data": data}
-    return list(BenchmarkGenerator(Setup(), **options).generate_jobs(section))
+    return jobs_of({"seed": seed, "model": model, "data": data}, Setup(), **options)
 
 
 def test_jobs_come_seed_by_seed_and_category_by_category() -> None:
@@ -103,7 +102,7 @@ def test_jobs_with_another_setup_are_other_jobs_but_not_those_with_another_numbe
 @pytest.mark.parametrize("section", [{}, {"seed": 0, "model": {}}, {"seed": 0, "model": {}, "data": {}, "trainer": {}}])
 def test_parts_that_miss_or_that_nothing_reads_are_refused(section: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"needs the keys \['data', 'model', 'seed'\], got"):
-        list(BenchmarkGenerator(Setup()).generate_jobs(section))
+        jobs_of(section, Setup())
 
 
 @pytest.mark.parametrize("model", [{"name": "A"}, {"grid": [{"class_path": "A"}, {"init_args": {}}]}])

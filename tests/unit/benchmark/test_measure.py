@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from anomalib_plugins.benchmark import measure
-from anomalib_plugins.benchmark.measure import PeakMemory, seconds_per_call, speed_and_size
+from anomalib_plugins.benchmark.measure import PeakMemory, cpu_name, machine, seconds_per_call, speed_and_size, versions
 
 CPU = torch.device("cpu")
 
@@ -92,3 +92,12 @@ def test_gpus_forget_their_peaks_once_they_are_in_use(
 
 def test_a_system_that_does_not_tell_leaves_the_column_empty(tmp_path: Path) -> None:
     assert not PeakMemory(tmp_path).megabytes(CPU)
+
+
+def test_machine_and_software_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("vendor_id : x\nmodel name\t: Fast CPU @ 3 GHz\nmodel name\t: Fast CPU @ 3 GHz\n")
+    assert cpu_name(file) == "Fast CPU @ 3 GHz"
+    assert isinstance(cpu_name(tmp_path / "none"), str)
+    assert machine(CPU).endswith("threads")
+    assert "anomalib 2.7" in versions()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from anomalib_plugins.benchmark.predictions import Predictions, load, path_of, save, shrink_maps, shrink_masks
+from anomalib_plugins.benchmark.predictions import Predictions, choose, load, path_of, save, shrink_maps, shrink_masks
 from anomalib_plugins.benchmark.recorder import Recorder
 
 PATHS = np.array(["/a/good/ü.png", "/b.png"])
@@ -68,11 +68,9 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "other.npz")
 
 
-def test_fields_of_different_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="one entry per image"):
-        Predictions(np.zeros(2, np.float32), np.zeros(3, bool), PATHS)
-    with pytest.raises(ValueError, match="the same size"):
-        Predictions(np.zeros(2, np.float32), np.zeros(2, bool), PATHS, np.zeros((2, 4, 4)), np.zeros((2, 4, 5), bool))
+def test_sheets_show_images_from_the_whole_test_set() -> None:
+    assert choose(np.array([False] * 5 + [True] * 9), good=2, defective=3) == [0, 4, 5, 9, 13]
+    assert choose(np.array([True, False]), good=3, defective=3) == [1, 0]
 
 
 def test_large_maps_become_means_and_masks_keep_the_smallest_defect() -> None:

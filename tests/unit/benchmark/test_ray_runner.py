@@ -8,20 +8,20 @@ import signal
 import sys
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anomalib.pipelines.components import JobGenerator
 
 from anomalib_plugins.benchmark import predictions, results
 from anomalib_plugins.benchmark.jobs import Job, Outcome
-from anomalib_plugins.benchmark.runner import FailedJobsError, ResumingRunner
+from anomalib_plugins.benchmark.runner import run
 from anomalib_plugins.benchmark.setup import Setup
 
 ray = pytest.importorskip("ray")
 
-from anomalib_plugins.benchmark.ray_runner import RayRunner  # noqa: E402  # needs ray
+from anomalib_plugins.benchmark.ray_runner import in_parallel  # noqa: E402  # needs ray
 
 MEASURED = {"train_seconds", "train_cpu_seconds", "latency_ms", "images_per_second", "peak_memory_mb"}
 
@@ -33,26 +33,14 @@ class Mortal(Job):
     kill_once: Path | None = None
     fail: bool = False
 
-    def run(self, task_id: int | None = None) -> Outcome:
+    def run(self) -> Outcome:
         if self.fail:
             msg = "on purpose"
             raise ValueError(msg)
         if self.kill_once and not self.kill_once.exists():
             self.kill_once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(task_id)
-
-
-class Given(JobGenerator):
-    """Gives jobs that exist already."""
-
-    job_class = Mortal
-
-    def __init__(self, jobs: list[Job]) -> None:
-        self.jobs = jobs
-
-    def generate_jobs(self, args: Any = None, previous_stage_result: Any = None) -> Generator[Job, None, None]:
-        yield from self.jobs
+        return super().run()
 
 
 def job(root: Path, seed: int, **options: Any) -> Mortal:
@@ -75,11 +63,10 @@ def cluster() -> Generator[None, None, None]:
 @pytest.mark.usefixtures("cluster")
 def test_the_table_is_that_of_one_process_though_a_worker_is_killed_and_a_job_fails(root: Path) -> None:
     serial, spread = root.parent / "serial.csv", root.parent / "ray.csv"
-    ResumingRunner(Given([job(root, seed) for seed in (0, 1, 2)]), serial).run({})
+    assert run([job(root, seed) for seed in (0, 1, 2)], serial) == []
     killed = root.parent / "killed"
     jobs = [job(root, 0, kill_once=killed), job(root, 1), job(root, 2), job(root, 3, fail=True)]
-    with pytest.raises(FailedJobsError, match=r"1 of 4 jobs failed, .*: Padim data bolt, seed 3$"):
-        RayRunner(Given(jobs), spread).run({})
+    assert run(jobs, spread, in_parallel) == ["Padim data bolt, seed 3"]
     assert killed.exists()
     assert "ValueError: on purpose" in spread.with_suffix(".log").read_text()
     rows = [[{k: v for k, v in row.items() if k not in MEASURED} for row in results.read(p)] for p in (serial, spread)]
@@ -87,5 +74,5 @@ def test_the_table_is_that_of_one_process_though_a_worker_is_killed_and_a_job_fa
     assert len({row["image_auroc"] + row["pixel_ap"] for row in rows[0]}) > 1  # seeds differ
     paths = [predictions.path_of(path, results.read(path)[0]) for path in (serial, spread)]
     assert (predictions.load(paths[0]).maps == predictions.load(paths[1]).maps).all()
-    with pytest.raises(ValueError, match=r"needs \{'CPU': 64, 'GPU': 0\}, which no machine of the cluster has"):
-        RayRunner(Given(jobs), root.parent / "large.csv", cpus=64).run({})
+    with pytest.raises(ValueError, match=r"needs \{'CPU': 64, 'GPU': 0.0\}, which no machine of the cluster has"):
+        run(jobs, root.parent / "large.csv", partial(in_parallel, cpus=64))

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a running benchmark shows, and what it keeps from the screen."""
+"""What a running benchmark keeps from the screen."""
 
 import io
 import logging
@@ -10,39 +10,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from anomalib_plugins.benchmark.progress import View, everything_into
-
-
-def shown(terminal: bool) -> str:
-    """What two jobs show, one of them ended."""
-    screen = io.StringIO()
-    with View(2, Console(file=screen, force_terminal=terminal, width=100)) as view:
-        first, report = view.begin("Slsg bottle")
-        report("training, epoch 3")
-        view.begin("Padim [bottle]")
-        view._progress.refresh()
-        view.end("Slsg bottle: 0.9 [best]", first)
-    return screen.getvalue()
-
-
-def test_a_terminal_shows_all_jobs_and_the_stage_of_the_running_ones() -> None:
-    screen = shown(terminal=True)
-    for text in ("0 of 2 jobs", "Slsg bottle: training, epoch 3", "Padim [bottle]", "1 of 2 jobs"):
-        assert text in screen
-    assert "Slsg bottle: training" not in screen.rpartition("1 of 2 jobs")[2]
-
-
-def test_a_file_gets_a_line_per_finished_job_and_nothing_else() -> None:
-    assert shown(terminal=False) == "[1/2] Slsg bottle: 0.9 [best]\n"
-
-
-def test_the_screen_is_the_one_from_before_a_redirection(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with View(1) as view, everything_into(tmp_path / "log"):
-        view.say("visible")
-    assert capsys.readouterr().err == "visible\n"
-    assert not (tmp_path / "log").read_text()
+from anomalib_plugins.benchmark.log import everything_into
 
 
 def test_prints_logs_and_warnings_are_added_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,31 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_plugins.benchmark.options import add_model_options, read_model_options
+from anomalib_plugins.benchmark.command import add_model_options, read_models
 
 
 def read(*arguments: str):
     cli = argparse.ArgumentParser()
     add_model_options(cli, default=["Padim"])
-    return read_model_options(cli.parse_args(arguments))
+    return read_models(cli.parse_args(arguments))
 
 
 def test_default_models_have_no_arguments():
-    assert read() == ([("Padim", "Padim")], {})
+    assert read() == {"Padim": ("Padim", {})}
 
 
 def test_a_label_tells_variants_apart(tmp_path: Path):
     file = tmp_path / "args.yaml"
     file.write_text("fast: {steps: 3}\n")
-    choices, arguments = read("--models", "Slsg", "fast=Slsg", "--model-args", str(file))
-    assert choices == [("Slsg", "Slsg"), ("fast", "Slsg")]
-    assert arguments == {"fast": {"steps": 3}}
+    models = read("--models", "Slsg", "fast=Slsg", "--model-args", str(file))
+    assert models == {"Slsg": ("Slsg", {}), "fast": ("Slsg", {"steps": 3})}
 
 
 def test_arguments_of_a_model_that_is_not_run_now_are_left_out(tmp_path: Path):
     file = tmp_path / "args.yaml"
     file.write_text("Slsg: {steps: 3}\nPadim: {backbone: resnet18}\n")
-    assert read("--models", "Slsg", "--model-args", str(file))[1] == {"Slsg": {"steps": 3}}
+    assert read("--models", "Slsg", "--model-args", str(file)) == {"Slsg": ("Slsg", {"steps": 3})}
 
 
 def test_arguments_of_no_model_are_refused(tmp_path: Path):

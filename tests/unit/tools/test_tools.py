@@ -1,0 +1,125 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""The programs that measure this project run, in sizes that take seconds."""
+
+import json
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import anomalib.models
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from anomalib_plugins.data import DemoParts
+from tools import latency, long_run, parity, step_time, timing
+from tools.speed import __main__ as speed
+from tools.speed import plot, saliency
+
+
+def test_works_take_turns_after_a_warm_up_and_short_ones_are_repeated() -> None:
+    calls: list[str] = []
+    assert timing.times([lambda: calls.append("a"), lambda: calls.append("b")], 2, shortest=0.0).shape == (2, 2, 2)
+    assert calls == ["a", "b"] * 3
+    timing.times([lambda: calls.append("c")], rounds=1)
+    assert calls.count("c") > 100
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    """The second way takes half as long as the first, whatever the load of a round."""
+    load = torch.tensor([1.0, 50.0, 2.0], dtype=torch.float64)
+    first, second = timing.summarise("w", ["a", "b"], torch.stack([2 * load, load]).expand(2, -1, -1))
+    assert (first["times_faster"], second["times_faster"], second["times_faster_wall"]) == (1.0, 2.0, 2.0)
+    assert second["cpu_ms"] == 2000  # median load is 2
+
+
+def test_latency(tmp_path: Path) -> None:
+    arguments = ["--models", "Padim", "--image-size", "64", "--batches", "2", "--rounds", "1", "--engines", "torch"]
+    assert latency.main([*arguments, "--output", str(tmp_path / "latency.json")]) == 0
+    rows = json.loads((tmp_path / "latency.json").read_text())["rows"]
+    assert {row["precision"] for row in rows} >= {"fp32", "fp32 channels_last"}
+    assert all(row["batch"] == 2 and row["ms_per_image"] > 0 and row["ratio_to_Padim"] == 1 for row in rows)
+
+
+def test_step_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    few = partial(DemoParts, num_train=4, num_test_good=1, num_per_defect=1, image_size=64)
+    monkeypatch.setattr(step_time, "DemoParts", few)
+    sizes = ["--image-size", "32", "--batch-size", "2", "--steps", "1", "--threads", "1"]
+    assert step_time.main(["--models", "Pouta", "--precisions", "32-true", "--layouts", "contiguous", *sizes]) == 0
+    cells = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
+    assert cells[:3] + cells[-1:] == ["Pouta", "32-true", "contiguous", "1.00"]
+
+
+class Ones(nn.Module):
+    """Predicts ones."""
+
+    input_size = (32, 32)
+
+    @classmethod
+    def load_from_checkpoint(cls, path: str, map_location: str) -> "Ones":
+        del path, map_location
+        return cls()
+
+    def forward(self, images: torch.Tensor) -> SimpleNamespace:
+        maps = torch.ones(len(images), 1, 32, 32)
+        return SimpleNamespace(pred_score=torch.ones(len(images)), anomaly_map=maps, pred_label=None)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "off", "code"),
+    [("ONNX", 0.0, 0), ("ONNX", 0.01, 1), ("OpenVINO default", 0.01, 0), ("OpenVINO default", float("nan"), 1)],
+)
+def test_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, off: float, code: int) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
+    monkeypatch.setattr(anomalib.models, "Ones", Ones, raising=False)
+
+    def predict(images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"pred_score": torch.ones(len(images)) + off, "anomaly_map": torch.ones(len(images), 1, 32, 32)}
+
+    monkeypatch.setattr(parity, "runtimes", lambda *_: [(runtime, predict)])
+    options = ["--model", "Ones", "--checkpoint", "x.ckpt", "--images", str(tmp_path)]
+    assert parity.main([*options, "--output", str(tmp_path / "parity.json")]) == code
+    assert json.loads((tmp_path / "parity.json").read_text())["rows"][0]["runtime"] == runtime
+
+
+@pytest.mark.parametrize(("growth", "changed", "code"), [(0, 0, 0), (0, 1, 1), (5, 0, 1)])
+def test_long_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, growth: int, changed: int, code: int) -> None:
+    memory = [100.0 + growth * step for step in range(20)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(long_run, "train", lambda *_: (None, memory, []))
+    monkeypatch.setattr(long_run, "predict", lambda *_: ([100.0] * 20, changed))
+    assert long_run.main(["--output", "x.json", "--figure", "x.svg"]) == code
+    first, _ = json.loads((tmp_path / "x.json").read_text())["runs"].values()
+    assert first["memory_mb"] == memory
+    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+
+
+def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    monkeypatch.setattr(saliency, "vgg16_saliency", lambda **_: saliency.LayerCam(small, ["0", "1"]))
+    monkeypatch.setattr(timing, "SHORTEST", 0.0)
+    subjects = ["cfa", "coreset", "padim", "saliency", "search", "synthesis"]
+    output, document = tmp_path / "speed.json", tmp_path / "speed.md"
+    document.write_text("<!-- compare: start speed_cfa -->\nold\n<!-- compare: end speed_cfa -->\n")
+    arguments = ["--quick", "--output", str(output), "--update", str(document)]
+    assert speed.main([*arguments, "--only", *subjects, "int8"]) == 0
+    assert "int8: left out, it needs --data and --trained" in capsys.readouterr().out
+    assert "old" not in document.read_text()
+    assert "| Hyperspheres |" in document.read_text()
+    results = json.loads(output.read_text())
+    assert list(results) == [name for name in speed.SUBJECTS if name in subjects]
+    rows = [row for section in results.values() for row in section["rows"]]
+    errors = {row["way"]: row["largest_error"] for row in rows if "largest_error" in row}
+    assert errors["Hyperspheres"] < 1e-3
+    assert errors["PatchGaussians"] < 1e-3
+    assert all(row["cpu_ms"] > 0 for row in rows)
+
+
+def test_plot(tmp_path: Path) -> None:
+    rows = [{"by": by, "value": value, "way": "ours", "cpu_ms": 1.0} for by in plot.LABELS for value in (1, 2)]
+    for name in ("speed.svg", "again.svg"):
+        plot.draw(rows, tmp_path / name)
+    assert (tmp_path / "speed.svg").read_text() == (tmp_path / "again.svg").read_text()
