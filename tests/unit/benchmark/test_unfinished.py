@@ -3,30 +3,16 @@
 
 """A job that is killed goes on from its own checkpoint."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from anomalib_plugins.benchmark import command, results
-
-# Dies in the n-th training step, as by ``kill -9``.
-DRIVER = """
-import os, signal, sys
-from anomalib_plugins.benchmark import command
 from anomalib_plugins.models import Pouta
-
-def step(model, batch, left=[int(sys.argv[1])], learn=Pouta._step):
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    learn(model, batch)
-
-Pouta._step = step
-command.main(sys.argv[2:])
-"""
 
 
 def arguments(root: Path, output: Path) -> list[str]:
@@ -37,17 +23,33 @@ def arguments(root: Path, output: Path) -> list[str]:
     ]
 
 
+def die_in(step: int, argv: list[str]) -> None:
+    """Run the command in this process, which dies in the given training step as by ``kill -9``."""
+    learn, steps = Pouta._step, []
+
+    def fatal(model: Pouta, batch: object) -> None:
+        steps.append(batch)
+        if len(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        learn(model, batch)
+
+    Pouta._step = fatal
+    command.main(argv)
+
+
 def result(row: results.Row) -> dict[str, str]:
     return {name: row[name] for name in (*results.METRICS, "steps", "job")}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which spares the seconds of importing anomalib")
 def test_a_job_killed_twice_leaves_the_row_of_an_unbroken_run(root: Path, tmp_path: Path) -> None:
     broken, whole = tmp_path / "broken.csv", tmp_path / "whole.csv"
-    (driver := tmp_path / "driver.py").write_text(DRIVER)
     # Four epochs of two steps: killed in the fourth step, and again in the third after that.
-    for step, taken in (("4", 3), ("3", 5)):
-        died = subprocess.run([sys.executable, driver, step, *arguments(root, broken)], check=False)
-        assert died.returncode == -signal.SIGKILL
+    for step, taken in ((4, 3), (3, 5)):
+        process = multiprocessing.get_context("fork").Process(target=die_in, args=(step, arguments(root, broken)))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         (checkpoint,) = tmp_path.glob("broken_unfinished/*/*.ckpt")
         assert torch.load(checkpoint, weights_only=True)["callbacks"]["Progress"]["count"] == taken
     command.main(arguments(root, broken))

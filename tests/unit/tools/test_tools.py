@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import anomalib.models
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -83,6 +84,24 @@ def test_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, o
     options = ["--model", "Ones", "--checkpoint", "x.ckpt", "--images", str(tmp_path)]
     assert parity.main([*options, "--output", str(tmp_path / "parity.json")]) == code
     assert json.loads((tmp_path / "parity.json").read_text())["rows"][0]["runtime"] == runtime
+
+
+def test_growth_is_of_medians_once_it_is_warm() -> None:
+    flat = [100.0] * 20
+    assert long_run.growth([*range(4), *flat[4:]]) == 0
+    assert long_run.growth([*flat[:18], 500, 100]) == 0
+    assert long_run.growth([100.0 + step for step in range(20)]) == 12
+
+
+def test_a_prediction_that_changes_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([1.0] * 6 + [np.nextafter(np.float32(1), np.float32(9))] + [1.0] * 13)
+    predict = SimpleNamespace(
+        predict=lambda _: SimpleNamespace(pred_score=np.float32(1), anomaly_map=np.full((4, 4), next(said), np.float32))
+    )
+    monkeypatch.setattr("anomalib.deploy.OpenVINOInferencer", lambda *_, **__: predict)
+    model = SimpleNamespace(to_openvino=lambda folder: folder)
+    memory, changed = long_run.predict(model, [Path("a"), Path("b")], Path(), 20)
+    assert (changed, len(memory)) == (1, 20)
 
 
 @pytest.mark.parametrize(("growth", "changed", "code"), [(0, 0, 0), (0, 1, 1), (5, 0, 1)])
