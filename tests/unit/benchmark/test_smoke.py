@@ -15,7 +15,7 @@ from anomalib.pipelines.benchmark.generator import BenchmarkJobGenerator
 from anomalib.pipelines.components.runners import SerialRunner
 
 from anomalib_plugins.__main__ import main
-from anomalib_plugins.benchmark import predictions, results
+from anomalib_plugins.benchmark import measure, predictions, results
 
 CONFIG = Path(__file__).parents[3] / "configs" / "benchmark" / "smoke.yaml"
 ARGUMENTS = ("benchmark", "--config", str(CONFIG), "--seeds", "0", "--max-steps", "1", "--output", "smoke.csv")
@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_kill_loses_the_running_job_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(measure, "MAX_SECONDS", 0)
     process = multiprocessing.get_context("fork").Process(target=main, args=(ARGUMENTS,))
     process.start()
     end = time.monotonic() + LIMIT

@@ -7,33 +7,37 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from anomalib_plugins.benchmark import command, results
-from anomalib_plugins.models import Pouta
+from anomalib_plugins.benchmark.recorder import Progress
 
 
 def arguments(root: Path, output: Path) -> list[str]:
-    (options := root.parent / "options.yaml").write_text("Pouta: {epochs: 4, batch_size: 2, seed: 0}")
+    (options := root.parent / "options.yaml").write_text(
+        "Slsg: {encoder: test_resnet, width: 0.1, pretrain_epochs: 2, pretrain_batch_size: 2, steps: 4, batch_size: 2, "
+        "seed: 0}"
+    )
     return [
-        *("--root", str(root), "--models", "Pouta", "--model-args", str(options), "--image-size", "32"),
+        *("--root", str(root), "--models", "Slsg", "--model-args", str(options), "--image-size", "32"),
         *("--accelerator", "cpu", "--batch-size", "2", "--checkpoint-every", "1e-5", "--output", str(output)),
     ]
 
 
 def die_in(step: int, argv: list[str]) -> None:
     """Run the command in this process, which dies in the given training step as by ``kill -9``."""
-    learn, steps = Pouta._step, []
+    count, ended = Progress.on_train_batch_end, []
 
-    def fatal(model: Pouta, batch: object) -> None:
-        steps.append(batch)
-        if len(steps) == step:
+    def fatal(*args: Any) -> None:
+        ended.append(step)
+        if len(ended) == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        learn(model, batch)
+        count(*args)
 
-    Pouta._step = fatal
+    Progress.on_train_batch_end = fatal
     command.main(argv)
 
 
@@ -44,7 +48,7 @@ def result(row: results.Row) -> dict[str, str]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which spares the seconds of importing anomalib")
 def test_a_job_killed_twice_leaves_the_row_of_an_unbroken_run(root: Path, tmp_path: Path) -> None:
     broken, whole = tmp_path / "broken.csv", tmp_path / "whole.csv"
-    # Four epochs of two steps: killed in the fourth step, and again in the third after that.
+    # Four steps of either phase: killed in the fourth step, and again in the third after that.
     for step, taken in ((4, 3), (3, 5)):
         process = multiprocessing.get_context("fork").Process(target=die_in, args=(step, arguments(root, broken)))
         process.start()
