@@ -61,19 +61,25 @@ class FineTuning:
         self.warmup, self.batch_norm, self.interpolation = warmup, batch_norm, interpolation
         self.pending = False
         self._start: Backbone | None = None
+        self._resumed: dict[str, Tensor] | None = None  # what a checkpoint says the start was
 
     def begin(self, backbone: Backbone) -> None:
-        """Remember the weights that training begins with.
+        """Remember the weights that training begins with, or began with if they wait for their interpolation.
+
+        A run that was over, and is trained on, begins with what it ended with.
 
         Args:
-            backbone: The network before the first step, and before a checkpoint is restored.
+            backbone: The network before the first step of this run.
 
         Raises:
             ValueError: If gradients would pass through stages that its weights file lacks.
         """
         backbone.refuse_random()
-        self.pending = False
+        start, self._resumed = self._resumed, None
+        self.pending = start is not None
         self._start = copy.deepcopy(backbone).eval().requires_grad_(requires_grad=False)
+        if start is not None:
+            self._start.network.load_state_dict(start)
 
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to continue: whether the backbone is still to be interpolated, and with what."""
@@ -82,18 +88,7 @@ class FineTuning:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
-        self.pending = state["pending"]
-        if self._start is not None and state["start"] is not None:
-            self._start.network.load_state_dict(state["start"])
-
-    def move(self, device: torch.device) -> None:
-        """Take the weights of the start to the device, once before training instead of in a step.
-
-        Args:
-            device: Where the backbone is.
-        """
-        if self._start is not None:
-            self._start.to(device)
+        self._resumed = state["start"]
 
     def groups(self, backbone: Iterable[nn.Parameter], head: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
         """Parameter groups of an optimizer; ``lr_scale`` is a group's learning rate over the backbone's.

@@ -111,6 +111,12 @@ def _read(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def saved_options(path: str | Path) -> dict[str, Any] | None:
+    """Options of the model that a checkpoint is of; ``None`` for a file of weights alone."""
+    content = _read(Path(path).expanduser())
+    return content.get("hyper_parameters") if isinstance(content, dict) else None
+
+
 def packaged_weights(name: str) -> Path | None:
     """File with ImageNet weights that an installed package holds.
 

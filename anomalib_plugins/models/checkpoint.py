@@ -5,17 +5,19 @@
 
 from typing import Any
 
+import torch
 from anomalib.data.utils.tiler import Tiler
 from anomalib.models import AnomalibModule
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import nn
 
-from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
+from anomalib_plugins.callbacks.checkpoint_files import STAMP, CheckpointError
 from anomalib_plugins.components.tiling import settings_of
 
 TILES = "tiles"
 PRE_PROCESSOR = "pre_processor_not_stored"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def write_down(checkpoint: dict[str, Any], model: AnomalibModule) -> None:
@@ -40,8 +42,10 @@ def restored(checkpoint: dict[str, Any], model: AnomalibModule) -> dict[str, Any
         What anomalib may load of the checkpoint.
 
     Raises:
-        CheckpointError: If the model was given no such pre-processor.
+        CheckpointError: If the model was given no such pre-processor, or the checkpoint is of version 0.1 and
+            would be misread.
     """
+    refuse_version_1(checkpoint, model)
     if TILES in checkpoint:
         take_tiles(checkpoint[TILES], model.model)
     wanted = checkpoint.get(PRE_PROCESSOR)
@@ -56,6 +60,26 @@ def restored(checkpoint: dict[str, Any], model: AnomalibModule) -> dict[str, Any
     if in_words(model.pre_processor) != wanted:
         rank_zero_warn(f"The checkpoint was trained with {wanted}, this model has {in_words(model.pre_processor)}.")
     return {name: each for name, each in checkpoint.items() if name != "anomalib_pre_processor_config"}
+
+
+def refuse_version_1(checkpoint: dict[str, Any], model: AnomalibModule) -> None:
+    """Refuse a checkpoint of version 0.1 whose tensors fit, but would mean something else in this version.
+
+    Raises:
+        CheckpointError: If it is one.
+    """
+    if not checkpoint.get(STAMP, {}).get("version", "").startswith("0.1."):
+        return
+    names = {name.rpartition(".")[2]: each for name, each in model.named_buffers()}
+    mean = names.get("pixel_mean", torch.tensor(IMAGENET_MEAN)).flatten()
+    if not torch.equal(mean.cpu(), torch.tensor(IMAGENET_MEAN)):
+        reason = f"normalised images with ImageNet's mean, not with {[round(each, 3) for each in mean.tolist()]}"
+    elif "interleaved" in names:
+        reason = "joined the branches of its attention in another order"
+    else:
+        return
+    msg = f"the checkpoint is of version 0.1, which {reason}: train the model again"
+    raise CheckpointError(msg)
 
 
 def take_tiles(tiles: dict[str, Any] | None, network: Any) -> None:

@@ -81,12 +81,6 @@ class PhasedModule(PluginModule):
             self._load_weights(self._load_later)
             self._load_later = None
 
-    def on_train_start(self) -> None:
-        """Have the backbone's first weights where it is itself."""
-        super().on_train_start()  # type: ignore[misc]
-        if hasattr(self, "tuning"):
-            self.tuning.move(self.device)  # type: ignore[attr-defined]
-
     @property
     def optimizer_list(self) -> list[Any]:
         """What ``configure_optimizers`` gave, ready for manual steps."""

@@ -27,16 +27,13 @@ class Gathering:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def add(
-        self, images: Tensor, paths: Sequence[str], versions: int, repeats: int, generator: torch.Generator
-    ) -> None:
+    def add(self, images: Tensor, paths: Sequence[str], versions: int, generator: torch.Generator) -> None:
         """Let the examples of more images wait.
 
         Args:
             images: ``(N, C, H, W)``.
             paths: Their files ``(N,)``, or none.
             versions: How many examples each image has; their order is random.
-            repeats: How often all of them wait.
             generator: Draws the order.
         """
         if len(self.images) and self.images.shape[1:] != images.shape[1:]:
@@ -44,11 +41,18 @@ class Gathering:
         first = len(self.images)
         self.images = torch.cat([self.images.to(images), images]) if first else images
         self.paths += paths
-        for _ in range(repeats):
-            order = torch.arange(len(images))
-            if versions > 1:
-                order = torch.randperm(len(images) * versions, generator=generator)
-            self.waiting = torch.cat([self.waiting, torch.stack([first + order // versions, order % versions], dim=1)])
+        order = torch.arange(len(images))
+        if versions > 1:
+            order = torch.randperm(len(images) * versions, generator=generator)
+        self.waiting = torch.cat([self.waiting, torch.stack([first + order // versions, order % versions], dim=1)])
+
+    def repeat(self, times: int) -> None:
+        """Let all that waits wait so often, one pass after another.
+
+        Args:
+            times: How often; 1 changes nothing.
+        """
+        self.waiting = self.waiting.repeat(times, 1)
 
     def take(self, count: int) -> tuple[Tensor, Tensor]:
         """Take the first examples that wait.

@@ -27,7 +27,8 @@ class Phase:
         epochs: Length in passes over the training set. Give this or ``steps``.
         steps: Length in optimizer steps.
         examples: How many examples the phase makes of each image.
-        min_steps_per_epoch: Images are repeated until a pass has so many steps, for training sets of a few images.
+        min_steps_per_epoch: All images of an epoch are repeated until it has so many steps, for training sets of a few
+            images.
         whole: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
             never shortened, and starts again where a run is resumed within it. Its steps are no optimizer steps.
 

@@ -108,7 +108,9 @@ class PhaseSchedule(Callback):
         self._leave_ended_phases()
         phase, fresh = self.phase, self._epoch_is_fresh
         order = torch.Generator().manual_seed(mix_seed(self.seed, -1 - self._batch_idx))
-        self._gathering.add(images, paths or (), phase.examples, self._repeats[self.phases.index(phase)], order)
+        self._gathering.add(images, paths or (), phase.examples, order)
+        if self._epoch_ends:
+            self._gathering.repeat(self._repeats[self.phases.index(phase)])
         while not self.finished and self._goes_on_with(phase, fresh) and (count := self._size_of_step()):
             yield self._step(count)
             self.taken[self.index] += 1
@@ -126,8 +128,10 @@ class PhaseSchedule(Callback):
 
     def _size_of_step(self) -> int:
         """How many examples the next step takes; 0 if it has to wait for more."""
-        size, waiting = self.phase.batch_size, len(self._gathering)
-        return min(size, waiting) if waiting >= size or self._epoch_ends or self.phase.whole else 0
+        if self._epoch_ends or self.phase.whole:
+            return min(self.phase.batch_size, len(self._gathering))
+        repeated = self._repeats[self.index] > 1  # then it waits for the end of the epoch, and all its images
+        return 0 if repeated or len(self._gathering) < self.phase.batch_size else self.phase.batch_size
 
     def _step(self, count: int) -> Step:
         which, versions = self._gathering.take(count)

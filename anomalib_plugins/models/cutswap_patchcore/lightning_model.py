@@ -196,11 +196,12 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         super().setup(stage)
         if stage == "fit" and self.pretext is not None:
             self.pretext.begin_with(self.model.backbone, *self.imagenet)
-            self.tuning.begin(self.model.backbone)
 
     def on_train_start(self) -> None:
         """Refuse a memory that is too large, and find anchors in the training images."""
         super().on_train_start()
+        if self.pretext is not None:
+            self.tuning.begin(self.model.backbone)
         samples = getattr(self.trainer.train_dataloader.dataset, "samples", None)
         if samples is None:
             msg = f"{type(self).__name__} reads the training images by file: it needs a dataset of anomalib's"

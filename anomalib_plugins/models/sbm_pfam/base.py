@@ -201,10 +201,10 @@ class SbmPfam(PhasedModule):
         """Whether the jigsaw trains anything."""
         return self.shape_bias or self.jigsaw_trains_pfam
 
-    def setup(self, stage: str) -> None:
-        """Load weights, and remember those that the jigsaw begins with."""
-        super().setup(stage)
-        if stage == "fit" and self.shape_bias:
+    def on_train_start(self) -> None:
+        """Remember the weights that the jigsaw begins with."""
+        super().on_train_start()  # type: ignore[misc]
+        if self.shape_bias:
             self.tuning.begin(self.extractor.backbone)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:

@@ -4,7 +4,7 @@
 """SLSG as a Lightning module: inpainting pretext, then segmentation of simulated anomalies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from anomalib_plugins.components.weights import saved_options
 from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
@@ -26,6 +27,7 @@ from anomalib_plugins.models.slsg.masking import InpaintingMask
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import SimulatedAnomaly, colour_jitter
 
+from .encoder import SlsgEncoder
 from .inpainting_model import InpaintingDecoder, PatchDiscriminator
 from .loss import SegmentationLoss, adversarial_loss, discriminator_loss, inpainting_loss
 from .torch_model import SlsgModel
@@ -170,8 +172,21 @@ class Slsg(PhasedModule, AnomalibModule):
                 msg = f'pretrain must be "gpt", "imagenet", "none" or a file of weights; there is no file {pretrain!r}'
                 raise MissingFileError(msg)
             self.model.encoder.load(pretrain)
+            self._refuse_other_stem(pretrain, saved_options(pretrain))
         else:
             self.start_from("model.encoder", weights, from_imagenet)
+
+    def _refuse_other_stem(self, source: str, options: Mapping[str, Any] | None) -> None:
+        """Refuse weights whose features mean something else behind this stem, which has no weights of its own."""
+        if options is None or not isinstance(self.model.encoder, SlsgEncoder):
+            return
+        stem = (options.get("network") or {}).get("stem", "reference")  # version 0.1 had no other default
+        if stem != self.model.stem:
+            msg = (
+                f"{source} was trained with the stem {stem!r}, this model has {self.model.stem!r}: "
+                f"give it network={{'stem': '{stem}'}}"
+            )
+            raise UserError(msg)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the optimizer steps that this batch and the images left of earlier ones are enough for.
@@ -245,3 +260,8 @@ class Slsg(PhasedModule, AnomalibModule):
             options["pretrain"] = "none"
         # Said, as it would follow from the weights' origin, which a checkpoint does not name.
         options["network"] = {**(options.get("network") or {}), "stem": self.model.stem}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another stem, whose tensors have the same names and shapes."""
+        self._refuse_other_stem("the checkpoint", checkpoint.get("hyper_parameters"))
+        super().on_load_checkpoint(checkpoint)

@@ -182,6 +182,12 @@ def test_efficient_ad_gets_the_batch_size_it_insists_on() -> None:
     assert sizes == [1, 8]
 
 
+def test_what_computes_its_centroids_anew_is_not_resumed(tmp_path: Path) -> None:
+    setup = Setup(unfinished=tmp_path)
+    jobs = [Job("m", "d", "c", 0, {"class_path": name}, {"class_path": "MVTecAD"}, setup) for name in ("Cfa", "Draem")]
+    assert [job.unfinished is None for job in jobs] == [True, False]
+
+
 def test_limits_shorten_the_schedules_that_models_do_not_have_themselves() -> None:
     assert Setup().limits("Slsg") == {}
     assert Setup().limits("Draem") == {"max_epochs": 700}

@@ -75,3 +75,6 @@ def test_two_processes_reach_the_parameters_of_one(monkeypatch, build):
     assert way > 0
     # Adam makes steps of full length of gradients that are nothing but rounding, hence a share and not digits.
     assert (together - alone).norm() < 0.01 * way
+    # Of all images, not of those that the first process had.
+    thresholds = [float(each.post_processor.image_threshold) for each in models[1:]]
+    assert thresholds[1] == pytest.approx(thresholds[0], rel=0.01)

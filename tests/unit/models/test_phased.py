@@ -30,6 +30,9 @@ class Line(PhasedModule, LightningModule):
             loss = (self.model(step.images.mean(dim=(2, 3))) - 1).square().mean()
             self.descend(self.optimizers(), loss, learning_rate=0.1 * (1 - step.progress))
 
+    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+        """Nothing."""
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.model.parameters(), lr=1, momentum=0.9)
 
@@ -43,7 +46,8 @@ def fit(model, tmp_path, **options):
     images = torch.rand(16, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
     trainer = Trainer(default_root_dir=tmp_path, **quiet, **options)
-    trainer.fit(model, DataLoader(TensorDataset(images), batch_size=3, shuffle=True))
+    data = TensorDataset(images)
+    trainer.fit(model, DataLoader(data, batch_size=3, shuffle=True), DataLoader(data, batch_size=16))
     return trainer
 
 
@@ -55,6 +59,23 @@ def test_accumulating_equals_larger_steps(tmp_path, length):
     assert len(in_parts.norms) == len(at_once.norms) == 6
     torch.testing.assert_close(in_parts.model.weight, at_once.model.weight)
     assert trainer.accumulate_grad_batches == 4
+
+
+def test_gradients_that_wait_for_their_step_outlive_a_validation(tmp_path):
+    plain, validated = Line(Phase("only", 2, epochs=2)), Line(Phase("only", 2, epochs=2))
+    fit(plain, tmp_path, accumulate_grad_batches=4, limit_val_batches=0)
+    fit(validated, tmp_path, accumulate_grad_batches=4, val_check_interval=1)
+    assert torch.equal(validated.model.weight, plain.model.weight)
+
+
+def test_the_trainer_keeps_its_settings_when_an_error_comes_before_the_fit_starts(tmp_path, monkeypatch):
+    model, settings = Line(Phase("only", 8, epochs=1)), {"max_steps": 7, "max_epochs": 5, "limit_val_batches": 0.5}
+    settings |= {"check_val_every_n_epoch": 3, "accumulate_grad_batches": 2, "gradient_clip_val": 0.5}
+    monkeypatch.setattr(model, "setup", lambda stage: 1 / 0)
+    trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", logger=False, **settings)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(model, DataLoader(TensorDataset(torch.rand(4, 3, 2, 2))))
+    assert {name: getattr(trainer, name) for name in settings} == settings
 
 
 def test_max_steps_counts_accumulated_ones(tmp_path):

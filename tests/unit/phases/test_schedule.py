@@ -103,6 +103,15 @@ def test_a_step_gathers_its_images_from_batches_of_any_size(tmp_path, batch_size
         assert len(torch.cat([first.images, rest.images]).unique(dim=0)) == IMAGES
 
 
+def test_images_of_different_sizes_share_no_step(tmp_path):
+    model = TwoPhases(Phase("only", 3, epochs=1))
+    model.training_step = lambda batch, batch_idx: model.steps.extend(model.schedule.steps_of(batch[0]))
+    sizes = (2, 2, 3, 3, 3, 3, 2, 2)
+    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    trainer.fit(model, DataLoader([(torch.rand(1, size, size),) for size in sizes], batch_size=2))
+    assert [step.images.shape[::3] for step in model.steps] == [(3, 3), (2, 2)]
+
+
 def test_a_training_set_smaller_than_a_step_trains(tmp_path):
     model = TwoPhases(Phase("only", 64, steps=3))
     fit(model, tmp_path)
@@ -360,6 +369,13 @@ def test_min_steps_per_epoch_repeats_the_images_until_there_are_as_many(tmp_path
     assert [len(step.images) for step in model.steps] == [8] * 5
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_no_step_sees_an_image_twice_that_is_repeated(tmp_path, batch_size):
+    model = TwoPhases(Phase("only", 8, epochs=2, min_steps_per_epoch=5))
+    fit(model, tmp_path, batch_size)
+    assert [len(step.images.unique(dim=0)) for step in model.steps] == [8] * 10
+
+
 # Whole phases
 
 
@@ -434,6 +450,14 @@ def test_max_time_passes_no_phase_over_and_says_what_it_cut(tmp_path, monkeypatc
     assert "Time limit reached" not in caplog.text
     assert model.names().count("learn") == 1
     assert torch.equal(seen(model), every_image())
+
+
+def test_max_time_waits_for_the_images_of_a_phases_first_step(tmp_path, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: next(clock) * 10.0)
+    model = TwoPhases(Phase("first", 8, steps=10), Phase("second", 8, steps=10))
+    fit(model, tmp_path, batch_size=2, max_time={"seconds": 1})
+    assert model.names() == ["first", "second"]
 
 
 def test_a_finished_run_learns_on_before_its_memory_when_that_phase_is_longer(tmp_path):

@@ -173,9 +173,17 @@ def test_learning_rate_falls_along_a_half_cosine(data, monkeypatch):
     assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 8)) for step in range(8)])
 
 
-@pytest.mark.parametrize(("limit", "frozen"), [({}, 4), ({"max_steps": 4}, 2)])
-def test_the_backbone_learns_after_its_frozen_steps_which_shorten_with_the_schedule(data, limit, frozen):
-    model = CutSwapPatchcore(**SHORT | {"steps": 8, "freeze_steps": 4})
+@pytest.mark.parametrize(
+    ("options", "limit", "frozen"),
+    [
+        ({}, {}, 4),
+        ({}, {"max_steps": 4}, 2),
+        ({"steps": None, "epochs": 1, "batch_size": 3, "freeze_steps": 20}, {}, 2),
+    ],
+    ids=["as given", "shortened", "at most half"],
+)
+def test_the_backbone_learns_after_its_frozen_steps(data, options, limit, frozen):
+    model = CutSwapPatchcore(**SHORT | {"steps": 8, "freeze_steps": 4} | options)
     learns = []
     backward = model.manual_backward
 

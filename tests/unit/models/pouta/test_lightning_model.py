@@ -63,12 +63,14 @@ def test_it_trains_on_simulated_anomalies_and_is_to_reconstruct_the_images_witho
     assert mask.flatten(1).any(dim=1).all()
 
 
-def test_thresholds_without_validation_are_those_of_the_last_fit():
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_thresholds_without_validation_are_those_of_the_last_fit_in_its_precision(precision):
     model, data = Pouta(**SHORT), loader(2)
-    fit(model, data)
+    fit(model, data, precision=precision)
     first = model.post_processor.image_threshold.clone()
-    fit(model, data)
-    highest = model.eval().model(next(iter(data)).image).pred_score.max().detach()
+    fit(model, data, precision=precision)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        highest = model.eval().model(next(iter(data)).image).pred_score.max().detach()
     assert float(model.post_processor.image_threshold) == pytest.approx(float(highest), rel=1e-5)
     assert not torch.equal(model.post_processor.image_threshold, first)
 

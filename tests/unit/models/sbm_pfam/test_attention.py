@@ -126,6 +126,13 @@ def test_it_can_start_as_the_identity_of_all_channels_and_leave_it(channels):
     assert any(branch[1].gate[2].weight.grad.count_nonzero() > 0 for branch in module.branches)
 
 
+def test_tensors_of_another_order_of_branches_are_refused():
+    state = Mfcsam(8, 7).state_dict()
+    del state["interleaved"]  # version 0.1 had no such buffer
+    with pytest.raises(RuntimeError, match="interleaved"):
+        Mfcsam(8, 7).load_state_dict(state)
+
+
 def test_groups_that_do_not_divide_the_channels_become_fewer():
     assert [branch[0].groups for branch in Mfcsam(24, 28).branches] == [1, 2, 2, 2]
 

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
+from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.models.sbm_pfam import SbmPfamCfa, SbmPfamPadim, SbmPfamPatchcore
 
 SIZE = (32, 32)
@@ -104,6 +105,19 @@ def test_the_classifier_can_end_at_a_stage_and_learn_faster(cls):
     changed = fit(model)
     assert any("layer3" in name for name in changed)
     assert not any("layer4" in name for name in changed)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({}, "joined the branches of its attention"), ({"backbone": "tf_efficientnet_lite0"}, "normalised images with")],
+    ids=["attention", "normalisation"],
+)
+def test_a_checkpoint_of_version_1_that_would_be_misread_is_refused(options, reason):
+    model, checkpoint = build(SbmPfamPatchcore, **options), {}
+    model.on_save_checkpoint(checkpoint)
+    model.on_load_checkpoint(checkpoint)
+    with pytest.raises(CheckpointError, match=f"version 0.1, which {reason}.*: train the model again"):
+        model.on_load_checkpoint({**checkpoint, "anomalib_plugins": {"version": "0.1.0"}})
 
 
 def test_the_backbone_waits_for_the_classifier():

@@ -83,6 +83,17 @@ def test_a_tile_of_each_image_is_one_of_its_own():
         assert any(torch.equal(tile, each) for each in cut(image[None], model.model.tiler))
 
 
+def test_each_image_of_a_step_has_its_tile_elsewhere(monkeypatch):
+    """Its images come from several of the loader's batches."""
+    model, seen = Slsg(**{**SHORT, "image_size": (64, 64), "batch_size": 4, "steps": 1}, pretrain="none"), []
+    model.model.tiler = Tiler(32, 16)
+    monkeypatch.setattr(model, "_segment", lambda step: seen.append(step.images))
+    image = torch.rand(3, 64, 64)
+    items = [ImageItem(image=image, gt_label=torch.tensor(0)) for _ in range(4)]
+    fit(model, DataLoader(items, batch_size=1, collate_fn=ImageBatch.collate))
+    assert len(seen[0].unique(dim=0)) > 1
+
+
 def test_frozen_encoder_gets_no_gradient(loader):
     model = fit(Slsg(**SHORT, pretrain="none"), loader)
     assert all(parameter.grad is None for parameter in model.model.encoder.parameters())
@@ -199,6 +210,20 @@ def test_checkpoint_knows_its_stem(loader, tmp_path):
     loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt").eval()
     images = torch.rand(2, 3, *SIZE)
     assert torch.equal(loaded.model(images).anomaly_map, model.eval().model(images).anomaly_map)
+
+
+def test_weights_of_another_stem_are_refused(loader, tmp_path):
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
+    options = {"pretrain": "imagenet", "weights": tmp_path / "resnet18.pth"}
+    model = fit(Slsg(**SHORT, **options), loader)
+    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    with pytest.raises(ValueError, match=r"slsg.ckpt was trained with the stem 'standard', this model has 'reference'"):
+        Slsg(**SHORT, pretrain=str(tmp_path / "slsg.ckpt"))
+    assert Slsg(**SHORT, pretrain=str(tmp_path / "slsg.ckpt"), network={"stem": "standard"})
+    old = torch.load(tmp_path / "slsg.ckpt", weights_only=True)
+    old["hyper_parameters"]["network"] = None  # as of version 0.1
+    with pytest.raises(ValueError, match=r"the checkpoint was trained with the stem 'reference', this model has 'stan"):
+        Slsg(**SHORT, **options).on_load_checkpoint(old)
 
 
 def test_another_encoder_trains_and_its_checkpoint_loads(loader, tmp_path):
