@@ -19,6 +19,7 @@ from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.components.tiling import settings_of
 from anomalib_plugins.metrics import RawScoreEvaluator
 from anomalib_plugins.models.base import PluginModule, check_size
+from anomalib_plugins.models.calibration import calibrate_on_training
 
 
 class Brightness(nn.Module):
@@ -168,6 +169,19 @@ def test_tiles_come_back_and_others_are_told_of():
     with pytest.warns(UserWarning, match="is not used: the checkpoint was trained with whole images"):
         again.on_load_checkpoint(whole)
     assert again.model.tiler is None
+
+
+def test_thresholds_of_training_photos_are_of_all_devices():
+    model, images = Smallest(pre_processor=False), torch.rand(4, 3, 8, 8)
+    trainer = model.trainer = Trainer(logger=False, accelerator="cpu")
+    elsewhere = {"sum": 4.0, "min": -1.0, "max": 1.0}  # what another device adds
+    trainer.strategy.reduce = lambda value, reduce_op: value + elsewhere[reduce_op]
+    with pytest.warns(UserWarning, match="highest scores of the 8 training photos"):
+        calibrate_on_training(model, [ImageBatch(image=images)])
+    scores, post = model.model(images).pred_score, model.post_processor
+    assert torch.equal(
+        torch.stack([post.image_min, post.image_threshold]), torch.stack(scores.aminmax()) + torch.tensor([-1, 1])
+    )
 
 
 def test_export_without_any_size_says_what_to_pass(tmp_path):
