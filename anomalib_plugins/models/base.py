@@ -23,6 +23,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from anomalib_plugins.callbacks.checkpoint_files import refuse_file
 from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.drift_warning import DriftWarning
+from anomalib_plugins.callbacks.logged_heatmaps import LoggedHeatmaps
 from anomalib_plugins.callbacks.prediction_summary import PredictionSummary
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 from anomalib_plugins.components.inference import as_rgb, spread_unusable, usable
@@ -134,7 +135,7 @@ class PluginModule(ExportModule):
         # A model's callback replaces the trainer's of the same type: the user's own settings must win.
         theirs = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
         guards = [kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs]
-        return [*guards, *callbacks, PredictionSummary()]
+        return [*guards, *callbacks, PredictionSummary(), LoggedHeatmaps()]
 
     @property
     def learning_type(self) -> LearningType:

@@ -11,7 +11,9 @@ from anomalib.models import AnomalibModule, list_models
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Trainer
+from onnxruntime import InferenceSession
 from torch import nn
+from torch.testing import assert_close
 from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
 from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
@@ -182,6 +184,18 @@ def test_thresholds_of_training_photos_are_of_all_devices():
     assert torch.equal(
         torch.stack([post.image_min, post.image_threshold]), torch.stack(scores.aminmax()) + torch.tensor([-1, 1])
     )
+
+
+def test_an_exported_file_gives_raw_scores_if_asked_for(tmp_path):
+    model, images = Smallest(pre_processor=False), torch.rand(2, 3, 32, 32)
+    post = model.post_processor
+    for name, value in (("image_min", 0.2), ("image_max", 0.9), ("_image_threshold", 0.5), ("_pixel_threshold", 0.5)):
+        getattr(post, name).fill_(value)
+    post.enable_normalization = False
+    session = InferenceSession(model.to_onnx(tmp_path, input_size=(32, 32)))
+    names = [each.name for each in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {"input": images.numpy()}), strict=True))
+    assert_close(torch.tensor(found["pred_score"]), model.model(images).pred_score)
 
 
 def test_export_without_any_size_says_what_to_pass(tmp_path):
