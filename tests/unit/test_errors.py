@@ -31,5 +31,5 @@ def test_the_package_raises_no_bare_built_in_errors():
 )
 def test_each_kind_is_the_built_in_error_too(name, built_in):
     with pytest.raises(built_in, match="a reason"):
-        raise getattr(errors, name)("a reason")
+        raise getattr(errors, name)("a reason")  # noqa: EM101
     assert issubclass(getattr(errors, name), errors.UserError)
