@@ -1,10 +1,12 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Suggestions for unknown names."""
+"""Words of messages: suggestions for unknown names, and numbers with their nouns."""
 
 import difflib
+import re
 from collections.abc import Iterable
+from operator import itemgetter
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -22,3 +24,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         "; did you mean 'Slsg'?"
     """
     return "".join(f"; did you mean {each!r}?" for each in difflib.get_close_matches(name, list(known), n=1))
+
+
+def counted(count: int, text: str) -> str:
+    """Put a number before a text.
+
+    Args:
+        count: Number.
+        text: Text in which ``a/b`` stands for the singular and the plural.
+
+    Example:
+        >>> counted(1, "image/images is/are empty"), counted(2, "image/images is/are empty")
+        ('1 image is empty', '2 images are empty')
+    """
+    return f"{count} " + re.sub(r"\b(\w+)/(\w+)", itemgetter(1 if count == 1 else 2), text)

@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is wrong with a folder of photos, for whoever is about to train on it."""
+"""Faults of photos, masks and folders that would spoil a training."""

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What would spoil a training on photos, all of it at once and in words."""
+"""Faults of photos and masks, each with its files and a remedy."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sklearn.metrics import roc_auc_score
+
+from anomalib_plugins.components.names import counted
 
 from .image_files import ImageFile, read_files
 from .photos import Photo
@@ -20,20 +22,34 @@ SOFT = 0.005  # share of a mask's pixels: a thin anti-aliased outline is no faul
 ENOUGH, TELLING = 10, 0.95  # test photos of a kind, and AUROC, from which brightness is suspected
 UNEQUAL = 1.1  # ratio of two aspect ratios that a resize makes alike
 TO_8_BITS = (
-    "To make 8 bits of 16 in another folder, whose images you then train on: "
+    "To convert 16 bits to 8, write the images to another folder and train on that: "
     "cv2.imwrite(new_path, (cv2.imread(path, cv2.IMREAD_UNCHANGED) / 257).astype('uint8')); "
-    "of a 12-bit camera's, divide by 16; of floats in [0, 1], multiply by 255."
+    "divide by 16 for a 12-bit camera; multiply floats in [0, 1] by 255."
+)
+# Attribute of an image file, what it means, and the remedy.
+FLAGS = (
+    ("paged", "image/images has/have several pages or frames; anomalib reads the first", "Save each page as a file."),
+    (
+        "transparent",
+        "image/images is/are partly transparent; anomalib sees the colours below",
+        "",
+    ),
+    (
+        "rotated",
+        "image/images was/were taken with the camera turned, which anomalib ignores: it/they lies/lie on the side",
+        "Turn all files alike, e.g. PIL.ImageOps.exif_transpose(image), and their masks.",
+    ),
 )
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong with a set of photos.
+    """Fault of a set of photos.
 
     Attributes:
-        what: One line.
-        files: What there is to say about each file it is about; may be empty.
-        way_out: What to do; may be empty.
-        refused: Whether training would fail or mean nothing.
+        what: Fault, in one line.
+        files: Detail of each file that has it, by path; may be empty.
+        way_out: Remedy; may be empty.
+        refused: Whether training would fail or be meaningless.
     """
 
     what: str
@@ -42,24 +58,34 @@ class Finding(NamedTuple):
     refused: bool = False
 
     def __str__(self) -> str:
-        """The line, the first files, one a line, and what to do."""
+        """Fault, first files and remedy, each on a line."""
         lines = [f"  {readable(path)} {readable(detail)}".rstrip() for path, detail in self.files.items()]
-        rest = len(lines) - SHOWN
-        more = [f"  ... and {rest} more"] if rest > 0 else []
+        more = [f"  ... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         return "\n".join([self.what + ":" * bool(lines), *lines[:SHOWN], *more, *filter(None, [self.way_out])])
 
 
-def readable(text: str | Path) -> str:
-    """A file's name for a terminal: with no line break, escape sequence or bytes that are no text.
+def about(
+    files: Iterable[str] | Mapping[str, str], what: str, way_out: str = "", *, refused: bool = False
+) -> list[Finding]:
+    """Create a finding whose first word is the number of files; none if there are no files.
 
     Args:
-        text: The name, or what contains it.
+        files: Paths, or details by path.
+        what: Fault, as in `counted`.
+        way_out: Remedy.
+        refused: Whether training would fail or be meaningless.
     """
+    details = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files, "")
+    return [Finding(counted(len(details), what), details, way_out, refused)] if details else []
+
+
+def readable(text: str | Path) -> str:
+    """Escape line breaks, control sequences and undecodable bytes, so that a terminal can show a file name."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
 
 
 class Files(NamedTuple):
-    """Photos, and what decoding them and their masks showed, by path."""
+    """Photos, and their decoded images and masks by path."""
 
     photos: Sequence[Photo]
     images: Mapping[str, ImageFile]
@@ -67,75 +93,72 @@ class Files(NamedTuple):
 
     @property
     def bad(self) -> dict[str, str]:
-        """What is wrong with the files that cannot be used."""
+        """Problem of each file that cannot be used."""
         return {path: file.problem for path, file in {**self.images, **self.masks}.items() if file.problem}
 
     def usable(self) -> list[tuple[Photo, ImageFile]]:
-        """Every usable photo once for each part it plays, and what decoding it showed."""
+        """Usable photos, each once for every split and label it has."""
         pairs = [(photo, self.images[photo.path]) for photo in dict.fromkeys(self.photos)]
         return [(photo, file) for photo, file in pairs if not file.problem]
 
     def masked(self) -> dict[str, tuple[ImageFile, ImageFile]]:
-        """Each usable photo with a usable mask, and what decoding the two showed."""
+        """Image and mask of each usable photo with a usable mask."""
         pairs = {photo.path: (file, self.masks[photo.mask]) for photo, file in self.usable() if photo.mask}
         return {path: pair for path, pair in pairs.items() if not pair[1].problem}
 
 
 def look_at(photos: Sequence[Photo]) -> Files:
-    """Decode the files of photos; a file that has not changed since it was last looked at is not read again."""
+    """Decode the files of photos; a file that has not changed since the last time is not read again."""
     masks = (photo.mask for photo in photos if photo.mask)
     return Files(photos, read_files(photo.path for photo in photos), read_files(masks, mask=True))
 
 
 def findings(files: Files) -> list[Finding]:
-    """Everything that is wrong with photos."""
+    """Find every fault of photos."""
     return [finding for rule in RULES for finding in rule(files)]
 
 
 def unusable(files: Files) -> Iterable[Finding]:
     """Files that cannot be decoded, or that anomalib would read wrongly."""
     if files.bad:
-        what = f"{len(files.bad)} of {len(files.images) + len(files.masks)} image files cannot be used"
+        total = len(files.images) + len(files.masks)
+        what = f"{len(files.bad)} of {counted(total, 'image file/files')} cannot be used"
         deep = any("bit" in problem or "float" in problem for problem in files.bad.values())
         way_out = "Repair, replace or remove these files." + f" {TO_8_BITS}" * deep
         yield Finding(what, files.bad, way_out, refused=True)
 
 
-def too_few(files: Files) -> Iterable[Finding]:
-    """One training image, or training images that show nothing."""
+def training(files: Files) -> Iterable[Finding]:
+    """A single training image, and training images that show nothing."""
     train = {photo.path: file for photo, file in files.usable() if photo.split == "train"}
     if len(train) == 1:
         only = readable(next(iter(train)))
         yield Finding(f"There is one training image, {only}: the model cannot learn what varies normally")
     constant = [path for path, file in train.items() if file.constant]
-    yield from _about(constant, f"of {len(train)} training images have one single colour")
+    yield from about(constant, f"of {len(train)} training images has/have one single colour")
 
 
-def colours(files: Files) -> Iterable[Finding]:
+def ignored(files: Files) -> Iterable[Finding]:
     """Pages, transparency and rotation, which anomalib drops."""
     seen = {photo.path: file for photo, file in files.usable()}
-    what = "images have several pages or frames, of which anomalib reads the first"
-    yield from _about([path for path, file in seen.items() if file.paged], what, "Save each page as a file.")
-    what = "images are partly transparent; anomalib drops the transparency and sees the colour below it"
-    yield from _about([path for path, file in seen.items() if file.transparent], what)
-    what = "images were taken with the camera turned, which anomalib does not see: they lie on their side"
-    rotated = [path for path, file in seen.items() if file.rotated]
-    yield from _about(rotated, what, "Turn all files alike, e.g. PIL.ImageOps.exif_transpose(image), and their masks.")
+    for flag, what, way_out in FLAGS:
+        yield from about([path for path, file in seen.items() if getattr(file, flag)], what, way_out)
 
 
 def brightness(files: Files) -> Iterable[Finding]:
-    """Good and defective test photos that were taken differently."""
+    """Good and defective test photos that were taken in different light."""
     test = [(photo.label == 1, file.brightness) for photo, file in files.usable() if photo.split == "test"]
     defective = [label for label, _ in test]
-    if min(sum(defective), len(test) - sum(defective)) >= ENOUGH:
-        area = roc_auc_score(defective, [mean for _, mean in test])
-        area = max(area, 1 - area)
-        if area >= TELLING:
-            yield Finding(
-                f"Mean brightness alone tells good test photos from defective ones (AUROC {area:.2f}): if they were "
-                "taken differently, image scores measure that, of any model, for better or worse",
-                way_out="Take both in one session; until then trust pixel metrics more than image AUROC.",
-            )
+    if min(sum(defective), len(test) - sum(defective)) < ENOUGH:
+        return
+    area = roc_auc_score(defective, [mean for _, mean in test])
+    area = max(area, 1 - area)
+    if area >= TELLING:
+        yield Finding(
+            f"Mean brightness alone tells good test photos from defective ones (AUROC {area:.2f}): if they were "
+            "taken differently, image scores measure the light, whatever the model",
+            way_out="Take both in one session; until then trust pixel metrics more than image AUROC.",
+        )
 
 
 def sizes(files: Files) -> Iterable[Finding]:
@@ -143,14 +166,14 @@ def sizes(files: Files) -> Iterable[Finding]:
     sides = {photo.path: file.size for photo, file in files.usable()}
     shown = {path: f"is {width} x {height}" for path, (width, height) in sides.items()}
     huge = {path: shown[path] for path, (width, height) in sides.items() if width * height > HUGE}
-    what = "images are so large that each takes seconds and hundreds of megabytes whenever it is read"
-    yield from _about(huge, what, "Reduce or tile them once, into another folder, and train on that.")
+    what = "image/images is/are so large that reading one takes seconds and hundreds of megabytes"
+    yield from about(huge, what, "Reduce or tile them once, into another folder, and train on that.")
     tiny = {path: shown[path] for path, size in sides.items() if min(size) < TINY}
-    yield from _about(tiny, f"images have a side of less than {TINY} pixels, blown up to the model's size")
+    yield from about(tiny, f"image/images has/have a side of less than {TINY} pixels, enlarged to the model's size")
     shapes = {path: width / height for path, (width, height) in sides.items() if path not in tiny}
     if shapes and max(shapes.values()) > UNEQUAL * min(shapes.values()):
         extremes = [min(shapes, key=lambda path: shapes[path]), max(shapes, key=lambda path: shapes[path])]
-        what = f"{len(shapes)} images differ in shape, and all are squeezed into the model's: parts look distorted"
+        what = f"{len(shapes)} images differ in shape, and all are resized to that of the model: parts look distorted"
         yield Finding(what, {path: shown[path] for path in extremes}, "Crop them alike.")
 
 
@@ -162,35 +185,31 @@ def masks(files: Files) -> Iterable[Finding]:
         for path, (i, m) in pairs.items()
         if i.size != m.size
     }
-    yield from _about(unequal, "masks have another size than their image", "Resize them without interpolation.")
-    empty = [path for path, (_, mask) in pairs.items() if mask.marked == 0]
-    yield from _about(
-        empty, "defects have an empty mask, so pixel metrics take them for good", "Draw it, or move them."
+    yield from about(unequal, "mask/masks differs/differ in size from its/their image", "Resize without interpolation.")
+    what = "defect/defects has/have an empty mask: pixel metrics count it/them as good"
+    yield from about(
+        [path for path, (_, mask) in pairs.items() if mask.marked == 0], what, "Draw the defects, or move the photos."
     )
-    whole = [path for path, (_, mask) in pairs.items() if mask.marked == 1]
-    yield from _about(whole, "masks mark the whole image", "Defects are white on black; are these the other way round?")
+    what = "mask/masks marks/mark the whole image"
+    inverted = [path for path, (_, mask) in pairs.items() if mask.marked == 1]
+    yield from about(inverted, what, "Defects are white on black: are these the other way round?")
     soft = {path: f"{mask.soft:.1%} of its pixels" for path, (_, mask) in pairs.items() if mask.soft > SOFT}
-    what = "masks have values between black and white, all of which anomalib takes for the defect"
-    yield from _about(soft, what, "Save them as PNG with the values 0 and 255.")
+    what = "mask/masks has/have values between black and white, which anomalib takes for the defect"
+    yield from about(soft, what, "Save them as PNG with the values 0 and 255.")
     yield from missing_masks(files.photos)
 
 
-def missing_masks(photos: Sequence[Photo]) -> Iterable[Finding]:
-    """Defects without a mask where others have one.
-
-    Args:
-        photos: The photos of all splits.
-    """
+def missing_masks(photos: Sequence[Photo]) -> list[Finding]:
+    """Defects without a mask where others have one."""
     defects = dict.fromkeys(photo for photo in photos if photo.label == 1 and photo.split != "train")
     missing = [photo.path for photo in defects if not photo.mask]
-    if len(missing) < len(defects):
-        what = "defects have no mask, and anomalib fails where only some have one"
-        way_out = "Draw it, or move them out, or train without masks: datamodule Folder without mask_dir."
-        yield from (each._replace(refused=True) for each in _about(missing, what, way_out))
+    what = "defect/defects has/have no mask, and anomalib fails where only some have one"
+    way_out = "Draw the masks, or move the defects out, or train without masks: datamodule Folder without mask_dir."
+    return about(missing, what, way_out, refused=True) if len(missing) < len(defects) else []
 
 
 def copies(files: Files) -> Iterable[Finding]:
-    """Photos that are in training and test, or that are called good and defect."""
+    """Photos that are in training and test, or both good and defective."""
     same: dict[bytes, list[Photo]] = defaultdict(list)
     for photo, file in files.usable():
         same[file.digest].append(photo)
@@ -200,39 +219,28 @@ def copies(files: Files) -> Iterable[Finding]:
         good = next((photo.path for photo in group if photo.label == 0), None)
         trained.update({photo.path: f"is {train}" for photo in group if train and photo.split in {"val", "test"}})
         labels.update({photo.path: f"is {good}" for photo in group if good and photo.label == 1})
-    yield from _about(trained, "images of validation or test were trained on, so scores look better than they are")
-    yield from _about(labels, "defects are the same picture as a good part", "Keep one of each.")
+    what = "image/images of validation or test was/were trained on: scores look better than they are"
+    yield from about(trained, what)
+    yield from about(labels, "defect/defects is/are the same picture as a good part", "Keep one of each.")
 
 
 def names(files: Files) -> Iterable[Finding]:
-    """Photos whose results would be written over each other."""
-    first: dict[tuple[str, str], str] = {}
+    """Photos whose heatmaps anomalib saves under one name."""
+    first: dict[tuple[str, ...], str] = {}
     clashes = {}
     for path in dict.fromkeys(photo.path for photo in files.photos if photo.split in {"test", "predict"}):
-        other = first.setdefault(_result(path), path)
+        other = first.setdefault(Path(path).parts[-2:], path)
         if other != path:
             clashes[path] = f"is named like {other}"
-    what = "images share their name and folder's name with another, so their heatmaps overwrite each other"
-    yield from _about(clashes, what, "Rename them.")
-
-
-def _result(path: str) -> tuple[str, str]:
-    """Where anomalib saves the heatmap of a photo, at worst."""
-    return (Path(path).parent.name, Path(path).name)
-
-
-def _about(files: Iterable[str] | Mapping[str, str], what: str, way_out: str = "") -> Iterable[Finding]:
-    """A finding, if there are files it is about."""
-    details = dict(files) if isinstance(files, Mapping) else dict.fromkeys(files, "")
-    if details:
-        yield Finding(f"{len(details)} {what}", details, way_out)
+    what = "image/images shares/share name and folder's name with another, so heatmaps overwrite each other"
+    yield from about(clashes, what, "Rename them.")
 
 
 RULES: tuple[Callable[[Files], Iterable[Finding]], ...] = (
     unusable,
-    too_few,
+    training,
     masks,
-    colours,
+    ignored,
     brightness,
     sizes,
     copies,

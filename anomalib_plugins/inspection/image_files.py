@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is wrong with an image file, found by decoding it once."""
+"""Faults of an image file, found by decoding it once."""
 
 import hashlib
 import io
@@ -22,17 +22,17 @@ DARK = 16  # of 255: what PIL leaves of a colour image with 12 bits in 16, of wh
 
 
 class ImageFile(NamedTuple):
-    """What decoding a file showed.
+    """Decoded image or mask.
 
     Attributes:
-        problem: Why anomalib cannot read the image, or would read it wrongly; ``None`` if it can.
+        problem: Reason why anomalib cannot read the image, or reads it wrongly; ``None`` if it can.
         size: Width and height in pixels.
         constant: Whether all pixels are equal.
         transparent: Whether some pixels are not opaque.
-        paged: Whether it has further pages or frames, of which anomalib reads the first.
-        rotated: Whether the camera asks viewers to turn the image, which anomalib does not.
+        paged: Whether there are further pages or frames, of which anomalib reads the first.
+        rotated: Whether the camera asks viewers to turn the image, which anomalib ignores.
         brightness: Mean grey value, 0 to 255.
-        digest: Equal for files with equal bytes.
+        digest: Hash of the bytes.
         marked: Share of pixels above 0, which are a mask's defect.
         soft: Share of pixels between 0 and the largest value, which a mask should not have.
     """
@@ -53,10 +53,10 @@ _seen: dict[tuple[str, bool, int, int], ImageFile] = {}
 
 
 def read_files(paths: Iterable[str | Path], *, mask: bool = False) -> dict[str, ImageFile]:
-    """Decode files in threads; a file that this process has seen and that has not changed is not read again.
+    """Decode files in threads. Files that have not changed since the last time are not read again.
 
     Args:
-        paths: The files.
+        paths: Files.
         mask: Whether they are masks.
     """
     names = sorted({str(path) for path in paths})
@@ -65,14 +65,11 @@ def read_files(paths: Iterable[str | Path], *, mask: bool = False) -> dict[str, 
 
 
 def read_file(path: str, *, mask: bool = False) -> ImageFile:
-    """Decode one file.
+    """Decode a file; whatever goes wrong is its ``problem``.
 
     Args:
-        path: The file.
+        path: File.
         mask: Whether it is a mask.
-
-    Returns:
-        What there is to say about it. Nothing is raised: whatever goes wrong is the ``problem``.
     """
     try:
         stat = Path(path).stat()
@@ -89,7 +86,7 @@ def _decode(data: bytes, *, mask: bool) -> ImageFile:
         return ImageFile("is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            found = _look_at_mask(image) if mask else _look_at_image(image)
+            found = _mask(image) if mask else _image(image)
     except UnidentifiedImageError:
         return ImageFile(_why_unidentified(data))
     except Image.DecompressionBombError as error:
@@ -100,7 +97,7 @@ def _decode(data: bytes, *, mask: bool) -> ImageFile:
 
 
 def _why_unidentified(data: bytes) -> str:
-    """Tell the TIFF of a camera with more channels than PIL knows from what is no image at all."""
+    """Distinguish a TIFF with more channels than PIL knows from a file that is no image."""
     with suppress(Exception):
         channels = tifffile.TiffFile(io.BytesIO(data)).pages.first.samplesperpixel
         if channels not in {1, 3}:
@@ -108,24 +105,23 @@ def _why_unidentified(data: bytes) -> str:
     return "is not an image"
 
 
-def _look_at_image(image: Image.Image) -> ImageFile:
+def _image(image: Image.Image) -> ImageFile:
     channels = getattr(image, "tag_v2", {}).get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
     if channels > 4:
         return ImageFile(CHANNELS.format(channels), image.size)
     if image.mode.startswith(DEEP_MODES):
         kind = "float" if image.mode == "F" else "16-bit or deeper"
         return ImageFile(f"has {kind} pixels, which anomalib reads as plain white or black", image.size)
-    deep = ";16" in str(
-        getattr(image, "tile", ())[:1]
-    )  # of a colour image with 16 bits a channel PIL takes the upper 8
+    deep = ";16" in str(getattr(image, "tile", ())[:1])  # PIL takes the upper 8 of 16 bits of a colour
     image.load()
     lowest, highest = np.reshape(image.getextrema(), (-1, 2)).T  # of each band
     if deep and highest[:3].max() < DARK:
         return ImageFile("has few of 16 bits in use, of which anomalib reads the upper 8: almost black", image.size)
+    opaque = not image.has_transparency_data or np.asarray(image.convert("RGBA"))[..., 3].min() == 255
     return ImageFile(
         size=image.size,
         constant=bool((lowest == highest).all()),
-        transparent=_is_transparent(image),
+        transparent=not opaque,
         paged=_has_pages(image),
         rotated=image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
         brightness=ImageStat.Stat(image.convert("L")).mean[0],
@@ -133,22 +129,13 @@ def _look_at_image(image: Image.Image) -> ImageFile:
 
 
 def _has_pages(image: Image.Image) -> bool:
-    if image.format == "MPO":  # a phone's JPEG, with a preview behind the photo
-        return False
-    try:
-        return getattr(image, "n_frames", 1) > 1
-    except Exception:  # noqa: BLE001  # what is behind the first page is no concern of anomalib's
-        return False
+    with suppress(Exception):  # what is behind the first page does not concern anomalib
+        return image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # MPO: a phone's JPEG with a preview
+    return False
 
 
-def _look_at_mask(image: Image.Image) -> ImageFile:
+def _mask(image: Image.Image) -> ImageFile:
     # As anomalib reads it: converted to 8 bits of grey, where everything above 0 is the defect.
     grey = np.asarray(image.convert("L"))
     marked, brightest = grey > 0, grey.max()
     return ImageFile(size=image.size, marked=float(marked.mean()), soft=float((marked & (grey < brightest)).mean()))
-
-
-def _is_transparent(image: Image.Image) -> bool:
-    if not image.has_transparency_data:
-        return False
-    return bool((np.asarray(image.convert("RGBA"))[..., 3] < 255).any())

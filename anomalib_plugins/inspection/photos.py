@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The files behind a dataset: which photos, of what kind, with which masks."""
+"""Files behind a dataset, with split, label and mask."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 
 class Photo(NamedTuple):
-    """One photo of a dataset.
+    """Photo of a dataset.
 
     Attributes:
-        path: Its file.
+        path: File.
         split: ``train``, ``val``, ``test`` or ``predict``.
-        label: 0 for a good part, 1 for a defect, ``None`` if nobody knows.
+        label: 0 for a good part, 1 for a defect, ``None`` if unknown.
         mask: File that marks the defect; empty if there is none.
     """
 
@@ -26,7 +26,7 @@ class Photo(NamedTuple):
 
 
 def photos_of(datasets: Iterable[tuple[str, Any]]) -> list[Photo]:
-    """Photos of datasets, in their order; those that are no image datasets have none.
+    """List the photos of datasets, in their order; other datasets have none.
 
     Args:
         datasets: Split and dataset; with anomalib's ``samples`` table or a list ``image_filenames``.
@@ -39,21 +39,25 @@ def _photos(split: str, data: Any) -> list[Photo]:
     columns = getattr(samples, "columns", ())
     if "image_path" not in columns:
         return [Photo(str(path), split) for path in getattr(data, "image_filenames", ())]
-    unknown = [None] * len(samples)
-    paths = [str(path) for path in samples["image_path"]]
-    labels = [int(label) for label in samples["label_index"]] if "label_index" in columns else unknown
-    masks = [_mask(value) for value in samples["mask_path"]] if "mask_path" in columns else unknown
-    if makes_anomalies(data):
-        labels, masks = unknown, unknown  # of what it makes, not of the photos it reads
-    return [Photo(p, split, n, m or "") for p, n, m in zip(paths, labels, masks, strict=True)]
+    # Labels and masks of a dataset that makes anomalies are not those of the photos.
+    known = [name for name in ("label_index", "mask_path") if name in columns and not makes_anomalies(data)]
+    rows = samples[["image_path", *known]].to_dict("records")
+    return [
+        Photo(str(row["image_path"]), split, _label(row.get("label_index")), _path(row.get("mask_path")))
+        for row in rows
+    ]
 
 
-def _mask(value: Any) -> str:
-    return str(value) if isinstance(value, str | Path) and str(value) else ""
+def _label(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _path(value: Any) -> str:
+    return str(value) if isinstance(value, str | Path) else ""
 
 
 def makes_anomalies(data: Any) -> bool:
-    """Whether the dataset puts anomalies into normal photos while it reads them."""
+    """Tell whether the dataset puts anomalies into normal photos while it reads them."""
     return hasattr(data, "anomaly_ratio")
 
 
@@ -61,11 +65,11 @@ def leave_out(data: Any, bad: Mapping[str, str]) -> int:
     """Remove photos that are bad, or whose mask is, from a dataset.
 
     Args:
-        data: The dataset; it is changed.
-        bad: Paths of bad files.
+        data: Dataset; it is changed.
+        bad: Bad files by path.
 
     Returns:
-        How many were removed.
+        Number of photos removed.
     """
     photos = _photos("", data)
     keep = [row for row, photo in enumerate(photos) if photo.path not in bad and photo.mask not in bad]
@@ -79,7 +83,7 @@ def leave_out(data: Any, bad: Mapping[str, str]) -> int:
 
 
 def where(data: Any) -> str:
-    """Which folder a dataset looked in for which files, as far as it says."""
+    """Name the folder and endings that a dataset looked for, as far as known."""
     root, normal = getattr(data, "root_category", None) or getattr(data, "root", None), getattr(data, "normal_dir", "")
     folder = Path(root or ".") / str(normal or "train/good")
     endings = getattr(data, "extensions", None) or getattr(sys.modules[type(data).__module__], "IMG_EXTENSIONS", ())

@@ -207,7 +207,7 @@ def test_photos_of_a_kind_that_is_never_read_are_warned_about(root: Path):
     (root / "part/train/good/phone.HEIC").write_bytes(b"photo")
     (root / "part/train/good/phone.txt").write_text("a note")
     (said,) = run(datamodule(root))
-    assert re.search(r"1 images are not read by anomalib:\n  .*train/good/phone.HEIC\n", said)
+    assert re.search(r"1 image is not read by anomalib:\n  .*train/good/phone.HEIC\n", said)
 
 
 def test_one_training_image_is_warned_about(root: Path):
@@ -236,7 +236,7 @@ def test_transparent_images_are_warned_about(root: Path, mode: str):
     else:
         image.save(path, transparency=image.getpixel((0, 0)))
     (message,) = run(datamodule(root))
-    assert "1 images are partly transparent" in message
+    assert "1 image is partly transparent" in message
     assert str(path) in message
 
 

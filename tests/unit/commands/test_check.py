@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_plugins.commands.check import main, of_folder
+from anomalib_plugins.commands.check import main
 from anomalib_plugins.inspection.folders import layout_of, layouts, photos_in
+from anomalib_plugins.inspection.parts import of_folder
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +42,7 @@ def test_parts_side_by_side_are_checked_each(tmp_path: Path):
     mvtec(tmp_path / "nut")
     results = list(of_folder(tmp_path))
     assert [title.split(":")[0] for title, _ in results] == [str(tmp_path / "bolt"), str(tmp_path / "nut")]
-    assert all(title.endswith("2 images to train on, 4 to test on, 2 of them defects, 2 masks") for title, _ in results)
+    assert all(title.endswith("2 images to train on, 4 to test on (2 defects, 2 masks)") for title, _ in results)
     assert all(found == [] for _, found in results)
 
 
@@ -76,7 +77,7 @@ def test_datamodules_of_unknown_folders_have_no_layout():
 
 def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main([str(mvtec(tmp_path / "bolt"))]) == 0
-    assert "nothing to mend" in capsys.readouterr().out
+    assert "0 errors, 0 notes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -84,8 +85,8 @@ def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         ([], "give a folder, or --data FILE.yaml"),
         (["here", "--data", "there.yaml"], "give a folder, or --data FILE.yaml"),
-        (["nowhere"], "nowhere is no folder"),
-        (["--data", "nowhere.yaml"], "nowhere.yaml is no file"),
+        (["nowhere"], "there is no folder nowhere"),
+        (["--data", "nowhere.yaml"], "there is no file nowhere.yaml"),
     ],
 )
 def test_what_cannot_be_checked_is_said(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]):
