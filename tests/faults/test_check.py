@@ -367,7 +367,7 @@ def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(
     part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, printed = check(capsys, part.rename(tmp_path / "Späne 検査"))
-    assert "ERROR  3 folders have other than ASCII letters" in printed
+    assert "ERROR  4 folders have other than ASCII letters" in printed
     assert f"ln -s '{tmp_path}/Späne 検査' /tmp/photos" in printed
     assert code == 1
     (tmp_path / "link").symlink_to("Späne 検査")

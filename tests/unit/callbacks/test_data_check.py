@@ -149,7 +149,7 @@ def test_a_defect_without_the_mask_that_others_have_is_refused(root: Path, on_ba
     data = datamodule(root)
     rows = data.test_data.samples
     data.test_data._samples = pd.concat([rows, rows[rows.label_index == 1].assign(mask_path=None)], ignore_index=True)
-    with pytest.raises(DataCheckError, match=r"1 defects have no mask, and anomalib fails .*\n.*scratch/1.png"):
+    with pytest.raises(DataCheckError, match=r"1 defect has no mask, and anomalib fails .*\n.*scratch/1.png"):
         run(data, DataCheck(on_bad_image=on_bad_image))
 
 

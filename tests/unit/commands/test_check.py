@@ -84,7 +84,7 @@ def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ("arguments", "error"),
     [
         ([], "give a folder, or --data FILE.yaml"),
-        (["here", "--data", "there.yaml"], "give a folder, or --data FILE.yaml"),
+        ([".", "--data", __file__], "give a folder, or --data FILE.yaml"),
         (["nowhere"], "there is no folder nowhere"),
         (["--data", "nowhere.yaml"], "there is no file nowhere.yaml"),
     ],
