@@ -259,18 +259,18 @@ def test_false_alarms_of_validation_are_what_was_asked_for(used, tmp_path, capsy
     assert (
         int((scores > saved["state_dict"]["post_processor._image_threshold"]).sum()) == 2
     )  # 3 of 34 with the next one
-    assert "now 0.5, which 2 of these good parts exceed" in capsys.readouterr().out
+    assert "Threshold now: 0.5. Of these good parts, 2 would be false alarms." in capsys.readouterr().out
 
 
 def test_a_folder_is_no_checkpoint_and_three_parts_tell_no_rates(used, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(used.parent)])
-    assert "weights is a folder: name the checkpoint in it" in capsys.readouterr().err
+    assert "weights is a folder: name the file in it" in capsys.readouterr().err
     content = SafeCheckpointIO().load_checkpoint(used)
     content["callbacks"]["DriftWarning"]["scores"] = torch.tensor([0.1, 0.2, 0.3])
     torch.save(content, tmp_path / "x.ckpt")
     assert main([str(tmp_path / "x.ckpt")]) == 0
-    assert "too few to tell rates of false alarms below 25%" in capsys.readouterr().out
+    assert "3 good parts: too few for a rate of false alarms below 25%" in capsys.readouterr().out
 
 
 def test_the_pixel_threshold_is_set_alone(used, tmp_path):

@@ -1,4 +1,4 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""A page on this machine: drop photos, see heatmaps and scores, move the threshold."""
+"""Page on this machine that shows heatmaps and scores of photos, and lets the threshold move."""

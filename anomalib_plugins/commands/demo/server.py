@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Serves the page and scores what is dropped on it, with nothing but the standard library."""
+"""Server of the demo's page, of nothing but the standard library."""
 
 import base64
 import io
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from anomalib_plugins.errors import UserError
+
 from .scorer import Answer, Scorer, read_photo
 
 PAGE = {
@@ -25,16 +27,21 @@ PAGE = {
 }
 MOST = 64 * 2**20  # bytes of a photo
 BINARY = "application/octet-stream"  # a type that no page of another site may send without asking
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Answers on one address; photos are scored one after the other and kept nowhere.
+    """Server that scores photos one after the other and keeps none.
 
     Args:
         address: Host and port; port 0 takes a free one.
-        scorer: Says what it thinks of a photo.
-        name: What the page calls the model.
+        scorer: Function that scores a photo.
+        name: Name of the model on the page.
     """
 
     daemon_threads = True
@@ -46,7 +53,7 @@ class DemoServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{self.server_address[0]!s}:{self.server_port}/"
 
 
@@ -56,20 +63,20 @@ class Handler(BaseHTTPRequestHandler):
     server: DemoServer
 
     def do_GET(self) -> None:
-        """Give a part of the page, or the model's name."""
-        if not self._is_for_us():
+        """Send a part of the page, or the name of the model."""
+        if self._is_foreign():
             return
         if self.path == "/model":
-            self._send(HTTPStatus.OK, "application/json", json.dumps({"name": self.server.name}).encode())
+            self._send(HTTPStatus.OK, {"name": self.server.name})
         elif self.path in PAGE:
             name, kind = PAGE[self.path]
-            self._send(HTTPStatus.OK, f"{kind}; charset=utf-8", (files(__package__) / "page" / name).read_bytes())
+            self._send(HTTPStatus.OK, (files(__package__) / "page" / name).read_bytes(), f"{kind}; charset=utf-8")
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def do_POST(self) -> None:
-        """Score a photo, which is the body of the request."""
-        if not self._is_for_us():
+        """Score the photo in the body of the request."""
+        if self._is_foreign():
             return
         length = int(self.headers.get("Content-Length") or 0)
         if self.path != "/score":
@@ -82,56 +89,48 @@ class Handler(BaseHTTPRequestHandler):
             self._score(self.rfile.read(length))
 
     def _score(self, data: bytes) -> None:
-        try:
-            photo = read_photo(data)
-        except ValueError as error:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-            return
         with self.server.lock:
             start = time.perf_counter()
             try:
-                answer = self.server.scorer(photo)
-            except Exception as error:  # noqa: BLE001  # whatever a model raises, the page has to say it
+                answer = self.server.scorer(read_photo(data))
+            except UserError as error:
+                self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            except Exception as error:  # noqa: BLE001  # whatever a model raises, the page has to show it
                 self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"the model failed: {type(error).__name__}: {error}")
-                return
-        said = {**in_words(answer), "milliseconds": round(1000 * (time.perf_counter() - start), 1)}
-        self._send(HTTPStatus.OK, "application/json", json.dumps(said).encode())
+            else:
+                milliseconds = round(1000 * (time.perf_counter() - start), 1)
+                self._send(HTTPStatus.OK, {**plain(answer), "milliseconds": milliseconds})
 
-    def _is_for_us(self) -> bool:
-        """Whether the browser knows this machine by its own name: another one's page may have given it ours."""
+    def _is_foreign(self) -> bool:
+        """Refuse a page of another site that gave this machine a name of its own (DNS rebinding)."""
         host, ours = self.headers.get("Host", "").rpartition(":")[0], self.server.server_address[0]
         local = {"127.0.0.1", "localhost", "[::1]"}
-        if ours in local and host not in local:
+        foreign = ours in local and host not in local
+        if foreign:
             self._refuse(HTTPStatus.FORBIDDEN, f"open {self.server.url} instead")
-            return False
-        return True
+        return foreign
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self.close_connection = True  # the rest of a body that nobody reads
-        self._send(status, "application/json", json.dumps({"error": why}).encode())
+        self._send(status, {"error": why})
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+    def _send(self, status: HTTPStatus, content: bytes | dict[str, Any], kind: str = "application/json") -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
-        for name, value in {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        }.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class calls it so
-        """Say nothing of every request."""
+        """Log nothing."""
 
 
-def in_words(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON takes it, its map as a grey PNG in base64; what is no finite number counts as a defect.
+def plain(answer: Answer) -> dict[str, Any]:
+    """Convert an answer to JSON, its map to a grey PNG in base64; scores and pixels that are NaN or infinite become 1.
 
     Args:
-        answer: What the model said.
+        answer: Result for a photo.
     """
     score = answer.score if np.isfinite(answer.score) else 1.0
     if answer.anomaly_map is None:

@@ -50,7 +50,7 @@ function draw() {
 function drawVerdict(one) {
   const bad = one.error || one.score > threshold();
   $("verdict").className = bad ? "bad" : "good";
-  $("verdict").textContent = one.error ? one.error : `${bad ? "DEFECT" : "ok"}  ${one.score.toFixed(3)}`;
+  $("verdict").textContent = one.error ? `${one.name}: ${one.error}` : `${bad ? "DEFECT" : "ok"}  ${one.score.toFixed(3)}`;
   $("fill").style.width = `${one.error ? 0 : 100 * Math.min(1, one.score)}%`;
 }
 
@@ -74,7 +74,7 @@ function drawPicture({ image, levels }) {
 function drawTable() {
   $("table").hidden = false;
   const scored = shown.filter((one) => !one.error), bad = scored.filter((one) => one.score > threshold());
-  $("counts").textContent = `${bad.length} of ${scored.length} photos are above the threshold`;
+  $("counts").textContent = `${bad.length} of ${scored.length} photos above the threshold`;
   $("table").tBodies[0].replaceChildren(...shown.map((one, number) => {
     const row = document.createElement("tr"), name = document.createElement("button");
     name.textContent = one.name;

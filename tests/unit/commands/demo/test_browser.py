@@ -66,7 +66,7 @@ def test_dropped_photos_get_heatmap_score_and_verdict(page):
     drop(page, good=photo(0.2), bad=photo(0.8))
     assert page.run(ROWS) == [["good", "0.200", "ok"], ["bad", "0.800", "DEFECT"]]
     assert text(page, "verdict") == "DEFECT  0.800"
-    assert text(page, "counts") == "1 of 2 photos are above the threshold"
+    assert text(page, "counts") == "1 of 2 photos above the threshold"
     assert page.complaints() == []
     left, right = page.run(ALPHA)
     assert left == pytest.approx(0.8 * 255, abs=1)
@@ -100,5 +100,5 @@ def test_chosen_files_work_and_a_click_shows_an_earlier_photo(page, tmp_path):
 def test_a_file_that_is_no_image_is_said_and_counts_for_nothing(page):
     drop(page, **{"<img src=x onerror=window.hacked=1>": b"no image", "good": photo(0)})
     assert page.run(ROWS)[0] == ["<img src=x onerror=window.hacked=1>", "", "not read"]
-    assert text(page, "counts") == "0 of 1 photos are above the threshold"
+    assert text(page, "counts") == "0 of 1 photos above the threshold"
     assert page.run("return window.hacked ?? null") is None

@@ -72,7 +72,7 @@ def test_what_is_no_number_is_a_defect(serve):
     assert pixels(said).tolist() == [[255, 255], [255, 128]]
 
 
-@pytest.mark.parametrize(("body", "why"), [(b"no image", "cannot be read"), (photo(0)[:60], "cannot be read")])
+@pytest.mark.parametrize(("body", "why"), [(b"no image", "is not an image"), (photo(0)[:60], "cannot be read")])
 def test_says_what_is_wrong_with_a_file(serve, body, why):
     status, said = score(serve(), body)
     assert status == 400
