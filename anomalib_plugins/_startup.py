@@ -18,7 +18,7 @@ _PACKAGES = ("anomalib", "anomalib_plugins")
 
 
 class _WatchedSpec(ModuleSpec):
-    """Module spec that calls `open_doors` when the import of the module ends.
+    """Module spec that calls `register_soon` when the import of the module ends.
 
     A wrapped loader would come too late for a module whose import is already running, as anomalib's is when anomalib
     imports torch. The import system clears ``_initializing`` on the spec in both cases.
@@ -28,7 +28,7 @@ class _WatchedSpec(ModuleSpec):
         super().__setattr__(name, value)
         if name == "_initializing" and not value:
             self.__class__ = ModuleSpec  # type: ignore[assignment]
-            open_doors()
+            register_soon()
 
 
 class _HostFinder(MetaPathFinder):
@@ -68,7 +68,7 @@ def _in_progress() -> ModuleSpec | None:
     return None
 
 
-def open_doors() -> None:
+def register_soon() -> None:
     """Register the plugins now or at the end of a running import. Runs inside imports and therefore never raises."""
     loaded = [host for host in HOSTS if host in sys.modules]
     if not loaded:
@@ -87,7 +87,7 @@ def open_doors() -> None:
         import logging
 
         logging.getLogger("anomalib_plugins").warning(
-            "anomalib_plugins is not registered with anomalib (%s: %s). Run `python -m anomalib_plugins doctor`.",
+            "anomalib_plugins is not registered with anomalib (%s: %s). Run `anomalib-plugins doctor`.",
             type(error).__name__,
             error,
         )
@@ -97,4 +97,4 @@ def install() -> None:
     """Watch for imports of anomalib; called by the ``torch.backends`` entry point and ``import anomalib_plugins``."""
     if _FINDER not in sys.meta_path and not all(host in sys.modules for host in HOSTS):
         sys.meta_path.insert(0, _FINDER)
-    open_doors()
+    register_soon()

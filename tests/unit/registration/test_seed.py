@@ -1,9 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m anomalib_plugins`` makes ``--seed_everything`` seed."""
-
-import pytest
+"""``anomalib-plugins train`` makes ``--seed_everything`` seed."""
 
 SEEDS = """
 import json, os
@@ -34,40 +32,28 @@ rank, rank_seed = first_weights(SeededCLI)
 os.environ.pop("PL_GLOBAL_SEED")
 _, off = first_weights(SeededCLI, "--seed_everything=false")
 print(json.dumps({
-    "anomalib": same(theirs, again), "equal": same(first, second), "different": same(first, other), "seed": seed,
-    "drawn again": same(drawn, redrawn), "is int": type(drawn_seed) is int, "rank": rank_seed == drawn_seed,
-    "off": off, "untouched": "PL_GLOBAL_SEED" not in os.environ,
+    "anomalib seeds": same(theirs, again),
+    "equal seeds, equal weights": same(first, second),
+    "other seeds, equal weights": same(first, other),
+    "kept in the configuration": seed,
+    "a random seed is an integer": type(drawn_seed) is int,
+    "a random seed gives the run again": same(drawn, redrawn),
+    "processes share a random seed": rank_seed == drawn_seed,
+    "false": off,
+    "false seeds": "PL_GLOBAL_SEED" in os.environ,
 }))
 """
 
 
-@pytest.fixture(scope="module")
-def seeds(fresh):
-    return fresh(SEEDS).json
-
-
-def test_anomalib_itself_does_not_seed(seeds):
-    assert not seeds["anomalib"], "anomalib seeds now: `anomalib_plugins.commands.cli` is no longer needed"
-
-
-def test_same_seed_same_first_weights(seeds):
-    assert seeds["equal"]
-    assert seeds["seed"] == 42
-
-
-def test_another_seed_other_weights(seeds):
-    assert not seeds["different"]
-
-
-def test_random_seed_is_kept_in_the_configuration_and_gives_the_run_again(seeds):
-    assert seeds["is int"]
-    assert seeds["drawn again"]
-
-
-def test_process_of_a_distributed_run_takes_the_first_ones_seed(seeds):
-    assert seeds["rank"]
-
-
-def test_false_seeds_nothing(seeds):
-    assert seeds["off"] is False
-    assert seeds["untouched"]
+def test_the_seed_decides_the_first_weights(fresh):
+    assert fresh(SEEDS).json == {
+        "anomalib seeds": False,  # if it does, `anomalib_plugins.commands.cli` is no longer needed
+        "equal seeds, equal weights": True,
+        "other seeds, equal weights": False,
+        "kept in the configuration": 42,
+        "a random seed is an integer": True,
+        "a random seed gives the run again": True,
+        "processes share a random seed": True,
+        "false": False,
+        "false seeds": False,
+    }

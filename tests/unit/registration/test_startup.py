@@ -6,27 +6,23 @@
 import pytest
 
 from anomalib_plugins import registry
+from anomalib_plugins._startup import HOSTS
 from anomalib_plugins.registry import Plugin
 
-BROKEN = """
-import json
-import anomalib_plugins.registry as registry
-from anomalib_plugins.registry import Plugin
-
-registry.PLUGINS = (
-    Plugin("anomalib_plugins.no_such_module:Nothing"),
-    *registry.PLUGINS,
-)
-from anomalib.models import list_models
-print(json.dumps(["padim" in list_models(), "slsg" in list_models(), list(registry.import_errors())]))
-"""
-
-# `Padim` by its own name, and by a name that differs in nothing but case.
-TAKEN = """
+# A plugin that cannot be imported, a user's class with the name of one of ours, and one of ours with the name of
+# anomalib's, which differs in nothing but case.
+TROUBLE = """
 import json, sys, types
-import anomalib.models
 import anomalib_plugins.registry as registry
 from anomalib_plugins.registry import Plugin
+from lightning.pytorch import Callback
+class SynthesisPreview(Callback): pass
+
+registry.PLUGINS = (Plugin("anomalib_plugins.no_such_module:Nothing"), *registry.PLUGINS)
+import anomalib.callbacks, anomalib.models
+from anomalib_plugins.callbacks.preview import SynthesisPreview as ours
+broken = list(registry.import_errors())
+models = anomalib.models.list_models()
 
 other = types.ModuleType("other")
 other.PADIM = type("PADIM", (anomalib.models.Padim, anomalib.models.AnomalibModule), {"__module__": "other"})
@@ -38,17 +34,17 @@ for _ in range(2):
         registry.register()
     except ValueError as error:
         messages.append(str(error))
-print(json.dumps([messages, hasattr(anomalib.models, "PADIM")]))
+print(json.dumps({
+    "found": ["padim" in models, "slsg" in models, anomalib.callbacks.SynthesisPreview is ours],
+    "broken": broken, "taken": messages, "opened": hasattr(anomalib.models, "PADIM"),
+}))
 """
 
-
-USERS_OWN = """
-import json
-from lightning.pytorch import Callback
-class SynthesisPreview(Callback): pass
-import anomalib.models, anomalib.callbacks
-from anomalib_plugins.callbacks.preview import SynthesisPreview as ours
-print(json.dumps([anomalib.callbacks.SynthesisPreview is ours, "slsg" in anomalib.models.list_models()]))
+NO_REGISTRY = """
+import sys, json
+sys.modules['anomalib_plugins.registry'] = None
+from anomalib.models import list_models
+print(json.dumps('padim' in list_models()))
 """
 
 
@@ -66,38 +62,42 @@ def test_importing_the_package_imports_neither_torch_nor_anomalib(fresh):
     assert fresh(code).json == [False, False]
 
 
-def test_broken_plugin_costs_one_warning_that_names_it(fresh):
-    done = fresh(BROKEN)
-    assert done.json == [True, True, ["anomalib_plugins.no_such_module:Nothing"]]
-    assert len(done.warnings) == 1
-    assert "anomalib_plugins.no_such_module:Nothing" in done.warnings[0]
-
-
-def test_broken_registry_costs_one_warning_and_leaves_anomalib_alive(fresh):
+@pytest.mark.parametrize("command", ["check", "demo", "quickstart", "threshold"])
+def test_a_missing_file_is_answered_before_torch_is_imported(fresh, command):
     code = (
-        "import sys, json\n"
-        "sys.modules['anomalib_plugins.registry'] = None\n"
-        "from anomalib.models import list_models\n"
-        "print(json.dumps('padim' in list_models()))"
+        "import sys\nfrom anomalib_plugins.__main__ import main\ntry:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    print('torch' in sys.modules)"
     )
-    done = fresh(code)
-    assert done.json is True
-    assert len(done.warnings) == 1
-    assert "python -m anomalib_plugins doctor" in done.warnings[0]
+    done = fresh(code, command, "nowhere")
+    assert "nowhere" in done.stderr
+    assert done.stdout.strip() == "False"
 
 
-def test_name_anomalib_has_is_refused_naming_both_modules(fresh):
-    messages, opened = fresh(TAKEN).json
+@pytest.fixture(scope="module")
+def trouble(fresh):
+    return fresh(TROUBLE)
+
+
+def test_broken_plugin_costs_one_warning_that_names_it(trouble):
+    assert trouble.json["found"] == [True, True, True]
+    assert trouble.json["broken"] == ["anomalib_plugins.no_such_module:Nothing"]
+    assert len(trouble.warnings) == 1
+    assert "anomalib_plugins.no_such_module:Nothing" in trouble.warnings[0]
+
+
+def test_name_anomalib_has_is_refused_naming_both_modules(trouble):
+    messages = trouble.json["taken"]
     assert len(messages) == 2
     assert "anomalib.models.image.padim.lightning_model" in messages[0]
     assert "other" in messages[0]
-    assert not opened
+    assert not trouble.json["opened"]
 
 
-def test_users_class_of_the_same_name_does_not_keep_ours_from_being_found(fresh):
-    done = fresh(USERS_OWN)
-    assert done.json == [True, True]
-    assert not done.warnings
+def test_broken_registry_costs_one_warning_and_leaves_anomalib_alive(fresh):
+    done = fresh(NO_REGISTRY)
+    assert done.json is True
+    assert len(done.warnings) == 1
+    assert "anomalib-plugins doctor" in done.warnings[0]
 
 
 def test_same_name_twice_is_refused_naming_both_modules(monkeypatch):
@@ -120,6 +120,4 @@ def test_unknown_name_lists_what_there_is():
 
 
 def test_hosts_are_those_of_the_table():
-    from anomalib_plugins._startup import HOSTS
-
     assert set(HOSTS) == {kind.host for kind in registry.KINDS.values()}
