@@ -83,8 +83,10 @@ def layout_of(datamodule: Any) -> Layout | None:
     datamodule = getattr(datamodule, "source", datamodule)
     root, category = getattr(datamodule, "root", None), getattr(datamodule, "category", None)
     if getattr(datamodule, "normal_dir", None):
-        folders = (_paths(datamodule, name) for name in ("normal_dir", "normal_test_dir", "abnormal_dir", "mask_dir"))
-        return Layout(Path(root or "."), *folders, getattr(datamodule, "extensions", None) or IMG_EXTENSIONS)
+        names = ("normal_dir", "normal_test_dir", "abnormal_dir", "mask_dir")
+        train, good, defects, masks = (_paths(datamodule, name) for name in names)
+        endings = getattr(datamodule, "extensions", None) or IMG_EXTENSIONS
+        return Layout(Path(root or "."), train, good, defects, masks, endings)
     if root and category and (Path(root) / category / "train").is_dir():
         return _mvtec(Path(root) / category)
     return None

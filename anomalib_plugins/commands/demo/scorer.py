@@ -110,7 +110,9 @@ def _checkpoint(path: Path, name: str | None) -> Scorer:
     if name is None:
         msg = f"{path.name} does not name its model: add --model, e.g. --model Padim"
         raise UserError(msg)
-    models = {each: cls for each, cls in vars(import_module("anomalib.models")).items() if inspect.isclass(cls)}
+    models: dict[str, Any] = {
+        each: cls for each, cls in vars(import_module("anomalib.models")).items() if inspect.isclass(cls)
+    }
     if name not in models:
         msg = f"there is no model {name!r}{did_you_mean(name, models)}"
         raise UserError(msg)
