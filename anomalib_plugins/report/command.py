@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from anomalib_plugins.benchmark import results
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.report.facts import Place
+from anomalib_plugins.report.groups import Place
 
 if TYPE_CHECKING:
     from anomalib_plugins.report.page import Gallery

@@ -3,9 +3,6 @@
 
 """ROC, precision-recall and PRO curves, reduced to a few points of the exact curves."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -18,45 +15,33 @@ Floats = npt.NDArray[np.floating]
 Curve = tuple[list[float], list[float]]
 
 
-class Counts(NamedTuple):
-    """Rates at each threshold, from the highest to the lowest: first nothing is found, last everything.
-
-    Args:
-        positives: True positive rate.
-        negatives: False positive rate.
-        precision: Precision. Where nothing is found, it is the precision at the next threshold.
-    """
-
-    positives: Floats
-    negatives: Floats
-    precision: Floats
-
-
 def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
-    """Choose about ``2 * count`` scores as thresholds, evenly spaced by rank in either class and denser at the top.
+    """Choose about ``count`` scores as thresholds, evenly spaced by rank in either class and denser at the top.
 
     Args:
-        anomalous: Scores of the anomalous class.
-        normal: Scores of the normal class.
-        count: Number of thresholds per class. A class with fewer scores contributes all of them.
+        anomalous: Sorted scores of the anomalous class.
+        normal: Sorted scores of the normal class.
+        count: Number of thresholds, half of it from each class. A smaller class contributes all of its scores.
 
     Returns:
         Thresholds in descending order.
     """
     chosen = []
     for scores in (anomalous, normal):
-        ranked = np.sort(scores)[::-1]
-        if len(ranked) > count:
-            even = np.linspace(0, 1, count // 2)
+        ranked, most = scores[::-1], count // 2
+        if len(ranked) > most:
+            even = np.linspace(0, 1, most // 2)
             # Among 10^7 normal pixels, the highest thousand decide where the curve rises.
-            dense = np.geomspace(1 / len(ranked), 1, count - count // 2)
+            dense = np.geomspace(1 / len(ranked), 1, most - most // 2)
             ranked = ranked[(np.concatenate([even, dense]) * (len(ranked) - 1)).round().astype(np.int64)]
         chosen.append(ranked)
     return np.unique(np.concatenate(chosen))[::-1]
 
 
-def counts(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> Counts | None:
-    """Compute the rates at chosen thresholds.
+def rates(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> tuple[Floats, Floats, Floats] | None:
+    """Compute false positive rate, true positive rate and precision at chosen thresholds, the highest first.
+
+    Before them stands the point where nothing is found, with the precision of the first threshold.
 
     Args:
         scores: Scores of any shape. NaN is the most anomalous, as in NumPy's order.
@@ -64,17 +49,18 @@ def counts(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> Counts
         points: Approximate number of thresholds, or fewer if there are fewer scores.
 
     Returns:
-        Rates, or ``None`` if one class is missing.
+        The rates, or ``None`` if one class is missing.
     """
     anomalous, normal = np.sort(scores[target]), np.sort(scores[~target])
     if not (len(anomalous) and len(normal)):
         return None
-    at = thresholds(anomalous, normal, points // 2)
+    at = thresholds(anomalous, normal, points)
     true, false = (len(each) - np.searchsorted(each, at) for each in (anomalous, normal))
     precision = true / (true + false)
-    return Counts(
-        np.concatenate([[0], true / len(anomalous)]),
-        np.concatenate([[0], false / len(normal)]),
+    start = np.zeros(1)
+    return (
+        np.concatenate([start, false / len(normal)]),
+        np.concatenate([start, true / len(anomalous)]),
         np.concatenate([precision[:1], precision]),
     )
 
@@ -93,20 +79,17 @@ def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None
     if not masks.any() or masks.all():
         return None
     normal = np.sort(maps[~masks])
-    at = thresholds(maps[masks], normal, points // 2)
+    at = thresholds(np.sort(maps[masks]), normal, points)
     rate = (len(normal) - np.searchsorted(normal, at)) / len(normal)
-    overlap = np.zeros(len(at))
-    regions = 0
+    overlaps = []
     for scores, mask in zip(maps, masks, strict=True):
         number, labels = cv2.connectedComponents(mask.astype(np.uint8))
         for region in range(1, number):
             inside = np.sort(scores[labels == region])
-            overlap += 1 - np.searchsorted(inside, at) / len(inside)
-        regions += number - 1
-    x, y = np.concatenate([[0], rate]), np.concatenate([[0], overlap / regions])
-    end = int(np.searchsorted(x, PRO_LIMIT, side="right"))
-    y_end = np.interp(PRO_LIMIT, x, y)
-    return _curve(np.append(x[:end], PRO_LIMIT), np.append(y[:end], y_end))
+            overlaps.append(1 - np.searchsorted(inside, at) / len(inside))
+    x, y = np.concatenate([[0], rate]), np.concatenate([[0], np.mean(overlaps, axis=0)])
+    inside_limit = x <= PRO_LIMIT
+    return _curve(np.append(x[inside_limit], PRO_LIMIT), np.append(y[inside_limit], np.interp(PRO_LIMIT, x, y)))
 
 
 def curves_of(predictions: Predictions, points: int = 128) -> dict[str, Curve]:
@@ -119,20 +102,19 @@ def curves_of(predictions: Predictions, points: int = 128) -> dict[str, Curve]:
     Returns:
         Values of x and y for each curve, by name.
     """
-    found = {"image": counts(predictions.scores, predictions.labels, points)}
     curves: dict[str, Curve] = {}
+    levels = {"image": (predictions.scores, predictions.labels)}
     if predictions.maps is not None and predictions.masks is not None:
-        found["pixel"] = counts(predictions.maps, predictions.masks, points)
-        if overlap := pro(predictions.maps, predictions.masks, points):
+        levels["pixel"] = (predictions.maps, predictions.masks)
+        if overlap := pro(*levels["pixel"], points):
             curves["pro"] = overlap
-    for level, rates in found.items():
-        if rates:
-            curves[f"{level}_roc"] = _curve(rates.negatives, rates.positives)
-            curves[f"{level}_pr"] = _curve(rates.positives, rates.precision)
+    for level, (scores, target) in levels.items():
+        if found := rates(scores, target, points):
+            false, true, precision = found
+            curves |= {f"{level}_roc": _curve(false, true), f"{level}_pr": _curve(true, precision)}
     return curves
 
 
-def _curve(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> Curve:
+def _curve(x: Floats, y: Floats) -> Curve:
     """Round the values of a curve to four digits, enough for a plot."""
-    rounded: Curve = tuple([float(f"{value:.4g}") for value in axis] for axis in (x, y))  # type: ignore[assignment]
-    return rounded
+    return [float(f"{value:.4g}") for value in x], [float(f"{value:.4g}") for value in y]

@@ -21,8 +21,8 @@ from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.report import pictures
 from anomalib_plugins.report.curves import curves_of
-from anomalib_plugins.report.facts import NAMES, Group, Place, groups_of, metrics_of, names_of, place_of
-from anomalib_plugins.report.tables import COSTS, category_rows, mean_rows, run_facts, sentences
+from anomalib_plugins.report.groups import NAMES, Group, Place, groups_of, metrics_of, place_of, sentences
+from anomalib_plugins.report.tables import COSTS, category_rows, mean_rows, run_facts
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +56,8 @@ class Gallery:
             row: Row of the job in the results.
             predictions: Predictions of the job.
         """
-        place = place_of(row)
-        chosen = np.unique(
-            np.linspace(0, len(predictions.labels) - 1, min(self.most, len(predictions.labels)), dtype=int)
-        )
+        place, count = place_of(row), len(predictions.labels)
+        chosen = np.linspace(0, count - 1, min(self.most, count), dtype=int)
         key = place, hashlib.sha256("\0".join(predictions.paths).encode()).digest()
         if key not in self.images:
             self.images[key] = self._images(predictions, chosen.tolist())
@@ -146,10 +144,10 @@ def build(
         raise UserError(msg)
     gallery = gallery or Gallery()
     groups, metrics = groups_of(rows), metrics_of(rows)
-    names = names_of(groups)
     collect(groups, results, gallery)
-    means = mean_rows(groups, names, metrics)
-    style, script = _read("style.css"), "".join(map(_read, SCRIPTS))
+    means = mean_rows(groups, metrics)
+    style, *scripts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS))
+    script = "".join(scripts)
     return _template().render(
         title=results.stem,
         written=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
@@ -158,14 +156,14 @@ def build(
         metrics={metric: NAMES[metric] for metric in metrics},
         costs={column: COSTS[column] for column in COSTS if any(row["costs"][column] is not None for row in means)},
         means=means,
-        categories=category_rows(groups, names, metrics, alias or {}),
-        sentences=sentences(groups, names, metrics),
+        categories=category_rows(groups, metrics, alias or {}),
+        sentences=sentences(groups, metrics),
         rivals=any(not group.is_ours for group in groups),
-        facts=run_facts(groups, names),
+        facts=run_facts(groups),
         gallery=gallery,
         data={
             "metrics": {metric: NAMES[metric] for metric in metrics},
-            "groups": [{"name": name, "ours": group.is_ours} for name, group in zip(names, groups, strict=True)],
+            "groups": [{"name": group.name, "ours": group.is_ours} for group in groups],
             "means": [{key: row[key] for key in ("group", "dataset", "metrics", "costs")} for row in means],
             "jobs": gallery.jobs,
         },
@@ -193,10 +191,6 @@ def _template() -> jinja2.Template:
     environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.3f}".replace("-", "−")
     environment.filters["size"] = lambda value: "–" if value is None else f"{value:,.{0 if value >= 100 else 1}f}"
     return environment.get_template("page.html")
-
-
-def _read(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -4,7 +4,7 @@
 """What the papers of this package's models report, category by category, from the files in ``papers``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -66,19 +66,16 @@ class Published:
         Arguments in ``SCHEDULE`` and ``FREE`` may differ.
 
         Args:
-            row: Row of a results file. Its model is called by its class, perhaps followed by what tells it from others.
+            row: Row of a results file.
             category: Data set (perhaps unknown, ``""``) and category.
         """
         dataset, name = category
-        same = dataset in {self.dataset, ""} and name in self.values
-        return same and model_of(row["model"], {self.method}) == self.method and self._fits(options_of(row), name)
-
-    def _fits(self, options: Mapping[str, Any], category: str) -> bool:
-        arguments = {**self.arguments, **self.exceptions.get(category, {})}
-        defaults = {**self.ablated, **self.defaults}
-        given = {key: value for key, value in options.items() if key not in SCHEDULE | FREE}
-        wanted = {**defaults, **arguments}
-        return given.items() <= wanted.items() and all(key in given for key in arguments)
+        if dataset not in {self.dataset, ""} or name not in self.values or not is_model(row, self.method):
+            return False
+        arguments = {**self.arguments, **self.exceptions.get(name, {})}
+        given = {key: value for key, value in options_of(row).items() if key not in SCHEDULE | FREE}
+        wanted = {**self.ablated, **self.defaults, **arguments}
+        return given.items() <= wanted.items() and arguments.keys() <= given.keys()
 
 
 def options_of(row: Mapping[str, str]) -> dict[str, Any]:
@@ -94,10 +91,12 @@ def conditions(row: Mapping[str, str]) -> str:
     return ", ".join([*([f"{size} px"] if size else []), *([schedule] if schedule else []), *options])
 
 
-def model_of(label: str, names: Sequence[str] | set[str]) -> str | None:
-    """Name of the model that a label of results starts with, as ``Patchcore`` in ``Patchcore-1%``; the longest fits."""
-    fitting = [name for name in names if label.startswith(name) and not label[len(name) :][:1].isalnum()]
-    return max(fitting, key=len, default=None)
+def is_model(row: Mapping[str, str], name: str) -> bool:
+    """Whether a row is of a model: by its class or, in files of older versions, by the start of its label."""
+    label = row["model"]
+    return row.get("class") == name or (
+        not row.get("class") and label.startswith(name) and not label[len(name) :][:1].isalnum()
+    )
 
 
 @cache

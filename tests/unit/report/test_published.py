@@ -14,7 +14,7 @@ import anomalib.models
 import pytest
 
 from anomalib_plugins.registry import PLUGINS
-from anomalib_plugins.report.published import Published, conditions, model_of, published, read
+from anomalib_plugins.report.published import Published, conditions, is_model, published, read
 
 SCREW = ("MVTecAD", "screw")
 # Printed means that are not those of the printed categories, beyond rounding.
@@ -124,9 +124,18 @@ def test_a_category_is_that_of_its_data_set(dataset: str, expected: bool) -> Non
     assert not find("Pouta", "MVTecAD").is_about(row("Pouta"), (dataset, "candle"))
 
 
-def test_the_longest_name_is_the_model() -> None:
-    assert model_of("Patchcore, 1 %", ["Patch", "Patchcore", "Padim"]) == "Patchcore"
-    assert model_of("Patchcores", ["Patchcore"]) is None
+@pytest.mark.parametrize(
+    ("label", "name", "expected"),
+    [("Plain-1%", "CutSwapPatchcore", True), ("Patchcore-jigsaw", "SbmPfamPatchcore", True), ("Slsg", "Pouta", False)],
+)
+def test_the_class_decides_and_not_the_label(label: str, name: str, expected: bool) -> None:
+    assert is_model({"model": label, "class": name if expected else label}, name) is expected
+
+
+def test_results_without_a_class_are_of_the_model_their_label_starts_with() -> None:
+    assert is_model({"model": "Patchcore, 1 %"}, "Patchcore")
+    assert not is_model({"model": "Patchcore, 1 %"}, "Patch")
+    assert not is_model({"model": "Patchcores", "class": ""}, "Patchcore")
 
 
 @pytest.mark.parametrize("values", ["[50]", "[50, 101]", "[-1, 50]"])
