@@ -28,12 +28,7 @@ Config = dict[str, Any]
 
 
 def config_of(args: argparse.Namespace, models: dict[str, tuple[str, Config]]) -> Config:
-    """Build the configuration for the options of --root.
-
-    Args:
-        args: Options of the command.
-        models: Names of the models' classes and their arguments, by label.
-    """
+    """Build the configuration for the options of --root, and for models by label: their classes and arguments."""
     grid = []
     for label, (name, arguments) in models.items():
         own = dict(known(name).arguments)
@@ -111,11 +106,8 @@ def _check(section: Config) -> None:
 def refuse_unknown(jobs: Iterable[Job]) -> None:
     """Refuse jobs whose model or datamodule anomalib does not know, before the first one runs.
 
-    Args:
-        jobs: Jobs to check. Dotted paths are not checked.
-
     Raises:
-        ValueError: If a name is unknown. The message suggests the nearest known one.
+        UserError: If a name without dots is unknown. The message suggests the nearest known one.
     """
     for job in jobs:
         for name, host in ((job.model["class_path"], anomalib.models), (job.data["class_path"], anomalib.data)):
@@ -125,12 +117,7 @@ def refuse_unknown(jobs: Iterable[Job]) -> None:
 
 
 def labels(configs: Sequence[Config], ignored: Container[str]) -> list[str]:
-    """Name configurations by their class and the arguments in which configurations of that class differ.
-
-    Args:
-        configs: Mappings with ``class_path``, ``init_args`` and optionally ``label``, which replaces the name.
-        ignored: Arguments that are left out of names.
-    """
+    """Name configurations by their class and the arguments, but the ignored, in which those of that class differ."""
     names = [config.get("label") or _class_names(config) for config in configs]
     arguments = [_plain_arguments(config, ignored) for config in configs]
     labels = []

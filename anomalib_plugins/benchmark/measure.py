@@ -30,10 +30,6 @@ def seconds_per_call(model: "AnomalibModule", images: Tensor) -> float:
     """Measure the median time of a prediction: pre-processing, network and post-processing.
 
     One uncounted call is followed by 3 to 20 timed calls within about two seconds.
-
-    Args:
-        model: Trained model in evaluation mode.
-        images: Batch ``(N, 3, H, W)`` on the model's device.
     """
     seconds: list[float] = []
     while len(seconds) <= MIN_CALLS or (len(seconds) <= MAX_CALLS and sum(seconds) < MAX_SECONDS):
@@ -49,14 +45,13 @@ def seconds_per_call(model: "AnomalibModule", images: Tensor) -> float:
 def speed_and_size(model: "AnomalibModule", image: Tensor, batch: int) -> dict[str, str]:
     """Measure the columns of a results file about speed and size of a trained model.
 
+    These are ``latency_ms`` of one image, ``images_per_second`` in batches, and of the network alone ``parameters`` and
+    ``gmacs``, the multiply-accumulates for one image in billions.
+
     Args:
         model: Trained model.
         image: One image ``(1, 3, H, W)`` on the model's device, in the size that the model resizes to.
         batch: Batch size for ``images_per_second``.
-
-    Returns:
-        ``latency_ms`` of one image, ``images_per_second`` in batches, and of the network alone ``parameters`` and
-        ``gmacs``, the multiply-accumulates for one image in billions.
     """
     model.eval()
     images = image.expand(batch, -1, -1, -1).contiguous()
@@ -91,11 +86,7 @@ class PeakMemory:
             (proc / "clear_refs").write_text("5", encoding="ascii")  # tells the kernel to reset the peak
 
     def megabytes(self, device: torch.device) -> str:
-        """Peak memory in MB (10^6 bytes); empty on a CPU of a system other than Linux.
-
-        Args:
-            device: Device of the model.
-        """
+        """Peak memory in MB (10^6 bytes); empty on a CPU of a system other than Linux."""
         if device.type == "cuda":
             return f"{torch.cuda.max_memory_allocated(device) / 1e6:.0f}"
         status = self.proc / "status"
@@ -111,11 +102,7 @@ def machine(device: torch.device) -> str:
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Model name of the processor, or Python's shorter name for it on systems other than Linux.
-
-    Args:
-        cpuinfo: File in which Linux describes the processor.
-    """
+    """Model name of the processor, or Python's shorter name for it on systems other than Linux."""
     found = re.search(r"^model name\s*: (.*)", cpuinfo.read_text("utf-8"), re.MULTILINE) if cpuinfo.is_file() else None
     return found[1].strip() if found else platform.processor() or platform.machine()
 

@@ -57,12 +57,7 @@ def file_stem(*parts: Any) -> str:
 
 
 def path_of(results: Path, row: Mapping[str, Any]) -> Path:
-    """Path of the predictions that belong to a row, in the folder ``<results>_predictions`` beside the results file.
-
-    Args:
-        results: Results file.
-        row: Row of the results file. Rows without ``job`` come from versions that saved no predictions.
-    """
+    """Path of the predictions that belong to a row, in the folder ``<results>_predictions`` beside the results file."""
     name = file_stem(*(row[key] for key in ("model", "dataset", "category", "seed")))
     number = hashlib.sha256(f"{row['job']} {row['schedule']}".encode()).hexdigest()[:8]
     return results.with_name(f"{results.stem}_predictions") / f"{name}-{number}.npz"
@@ -85,12 +80,7 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 
 def save(path: Path, predictions: Predictions) -> None:
-    """Write predictions to a file. A crash leaves the whole file or none.
-
-    Args:
-        path: ``.npz`` file; its folder is created.
-        predictions: Predictions to write.
-    """
+    """Write predictions to an ``.npz`` file. A crash leaves the whole file or none."""
     arrays: dict[str, Any] = {name: value for name, value in vars(predictions).items() if value is not None}
     if predictions.maps is not None:
         finite = np.abs(predictions.maps[np.isfinite(predictions.maps)])
@@ -103,12 +93,9 @@ def save(path: Path, predictions: Predictions) -> None:
 def load(path: Path) -> Predictions:
     """Read predictions that :func:`save` wrote.
 
-    Args:
-        path: ``.npz`` file.
-
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the file holds something other than predictions.
+        UserError: If the file holds something other than predictions.
     """
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
@@ -121,13 +108,7 @@ def load(path: Path) -> Predictions:
 
 
 def choose(labels: npt.NDArray[np.bool_], good: int, defective: int) -> list[int]:
-    """Choose good and defective images, evenly spaced through the test set, and return their indices.
-
-    Args:
-        labels: True for defective images ``(N,)``.
-        good: Largest number of good images.
-        defective: Largest number of defective images.
-    """
+    """Choose at most so many good and defective images, evenly through the test set, and return their indices."""
     chosen: list[int] = []
     for label, count in ((False, good), (True, defective)):
         indices = np.flatnonzero(labels == label)
@@ -139,10 +120,7 @@ def choose(labels: npt.NDArray[np.bool_], good: int, defective: int) -> list[int
 def save_sheet(predictions: Predictions, dataset: "AnomalibDataset", path: Path) -> None:
     """Draw a contact sheet: image, ground truth and heatmap of three good and nine defective parts, on one scale.
 
-    Args:
-        predictions: Predictions with maps; without, nothing is drawn.
-        dataset: Images in the order of the predictions.
-        path: Image file to write.
+    Without maps nothing is drawn. The dataset has the images in the order of the predictions.
     """
     from matplotlib.figure import Figure
 

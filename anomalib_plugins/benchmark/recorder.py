@@ -17,15 +17,9 @@ from anomalib_plugins.benchmark.predictions import Predictions, shrink_maps, shr
 
 
 class Progress(Callback):
-    """Counts training batches, times training and reports progress. A resumed job continues both counts.
+    """Counts training batches, times training and reports progress after each. A resumed job continues both counts.
 
     ``trainer.global_step`` would count optimizer steps, of which a GAN takes two per batch.
-
-    Args:
-        report: Function that is called with a short text after every batch.
-
-    Attributes:
-        count: Number of training batches.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:

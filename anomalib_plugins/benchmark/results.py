@@ -56,7 +56,7 @@ def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
     """Add one row to a results file. The file is replaced in one step, so a crash never leaves half a row.
 
     Args:
-        path: Results file, created if it does not exist. Only one program at a time may write to it.
+        path: Results file. Only one program at a time may write to it.
         row: Values by column. Columns that are not in `COLUMNS` are added at the end.
         order: Values of ``job`` in their order. Rows of these jobs come last and in this order, whichever ended first.
     """
@@ -73,16 +73,10 @@ def table(rows: list[Row]) -> str:
 
     Each schedule and image size of a model has its own column. Cells are means over seeds, followed by the standard
     deviation if there are several; in the last row it is the deviation of the means over categories. A dash means not
-    run, "n/a" means undefined.
-
-    Args:
-        rows: Rows of a results file.
-
-    Returns:
-        Table, followed by a line about metrics, seeds, machine and versions.
+    run, "n/a" means undefined. A line about metrics, seeds, machine and versions follows.
 
     Raises:
-        ValueError: If there are no rows.
+        UserError: If there are no rows.
     """
     if not rows:
         msg = "no results for a table: run a benchmark first"
@@ -132,16 +126,12 @@ def _statistic(categories: list[list[Row]], metric: str) -> str:
 
 
 def update(document: Path, text: str, name: str) -> None:
-    """Replace the text between two markers of a document.
+    """Replace the text between the lines ``<!-- compare: start NAME -->`` and ``<!-- compare: end NAME -->``.
 
-    Args:
-        document: Text file with the lines ``<!-- compare: start NAME -->`` and ``<!-- compare: end NAME -->``. A
-            document with a single table may omit the name.
-        text: New text between the markers.
-        name: Name of the table: the name of the results file without its extension.
+    A document with a single table may omit the name.
 
     Raises:
-        ValueError: If a marker is missing.
+        UserError: If a marker is missing.
     """
     content = document.read_text(encoding="utf-8")
     for mark in (f" {name}", ""):

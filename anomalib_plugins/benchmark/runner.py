@@ -24,13 +24,7 @@ Ended = tuple[Job, Outcome | Exception]
 
 
 def one_by_one(jobs: Iterable[Job], log: Path, report: Callable[[str], None]) -> Iterator[Ended]:
-    """Run jobs one after the other in this process.
-
-    Args:
-        jobs: Jobs to run.
-        log: File for their output.
-        report: Function that is called with a short text about the running job's progress.
-    """
+    """Run jobs one after the other in this process, with their output in a log file, and report their progress."""
     for job in jobs:
         outcome: Outcome | Exception
         with everything_into(log):
@@ -84,12 +78,7 @@ def _save(output: Path, job: Job, outcome: Outcome, order: list[str]) -> None:
 
 
 def line(job: Job, outcome: Outcome | Exception) -> str:
-    """Describe the outcome of a job in one line.
-
-    Args:
-        job: Job that ended.
-        outcome: Outcome of the job, or its exception.
-    """
+    """Describe the outcome of a job in one line."""
     if isinstance(outcome, Exception):
         error = outcome if str(outcome) or outcome.__cause__ is None else outcome.__cause__
         return f"{job.title}: FAILED, " + "".join(traceback.format_exception_only(error)).splitlines()[0]

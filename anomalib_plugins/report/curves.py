@@ -16,15 +16,9 @@ Curve = tuple[list[float], list[float]]
 
 
 def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
-    """Choose about ``count`` scores as thresholds, evenly spaced by rank in either class and denser at the top.
+    """Choose about ``count`` thresholds from sorted scores, half from each class, in descending order.
 
-    Args:
-        anomalous: Sorted scores of the anomalous class.
-        normal: Sorted scores of the normal class.
-        count: Number of thresholds, half of it from each class. A smaller class contributes all of its scores.
-
-    Returns:
-        Thresholds in descending order.
+    They are evenly spaced by rank and denser at the top. A smaller class contributes all of its scores.
     """
     chosen = []
     for scores in (anomalous, normal):
@@ -41,15 +35,8 @@ def thresholds(anomalous: Floats, normal: Floats, count: int) -> Floats:
 def rates(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> tuple[Floats, Floats, Floats] | None:
     """Compute false positive rate, true positive rate and precision at chosen thresholds, the highest first.
 
-    Before them stands the point where nothing is found, with the precision of the first threshold.
-
-    Args:
-        scores: Scores of any shape. NaN is the most anomalous, as in NumPy's order.
-        target: Ground truth of the same shape, true where anomalous.
-        points: Approximate number of thresholds, or fewer if there are fewer scores.
-
-    Returns:
-        The rates, or ``None`` if one class is missing.
+    Before them stands the point where nothing is found, with the precision of the first threshold. NaN is the most
+    anomalous score, as in NumPy's order. If one class is missing there are no rates.
     """
     anomalous, normal = np.sort(scores[target]), np.sort(scores[~target])
     if not (len(anomalous) and len(normal)):
@@ -68,13 +55,7 @@ def rates(scores: Floats, target: npt.NDArray[np.bool_], points: int) -> tuple[F
 def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None:
     """Compute false positive rate and mean overlap with the connected regions of the masks, up to `PRO_LIMIT`.
 
-    Args:
-        maps: Anomaly maps ``(N, H, W)``; NaN is the most anomalous.
-        masks: Defective pixels ``(N, H, W)``.
-        points: Approximate number of thresholds.
-
-    Returns:
-        Curve, or ``None`` if no pixel or every pixel is defective.
+    NaN is the most anomalous. There is no curve if no pixel or every pixel is defective.
     """
     if not masks.any() or masks.all():
         return None
@@ -93,15 +74,7 @@ def pro(maps: Floats, masks: npt.NDArray[np.bool_], points: int) -> Curve | None
 
 
 def curves_of(predictions: Predictions, points: int = 128) -> dict[str, Curve]:
-    """Compute all curves that the predictions of a job allow.
-
-    Args:
-        predictions: Predictions of the job.
-        points: Approximate number of thresholds.
-
-    Returns:
-        Values of x and y for each curve, by name.
-    """
+    """Compute all curves that the predictions of a job allow: about so many values of x and y, by name."""
     curves: dict[str, Curve] = {}
     levels = {"image": (predictions.scores, predictions.labels)}
     if predictions.maps is not None and predictions.masks is not None:

@@ -124,20 +124,17 @@ class Comparison:
     categories: int
 
     @property
-    def lead(self) -> float:
-        """Difference to the four digits of results; negative if our model loses."""
-        return round(self.ours - self.theirs, 4)
+    def sign(self) -> int:
+        """-1 if our model loses, 1 if it is ahead, and 0 if both are equal to the four digits of results."""
+        lead = round(self.ours - self.theirs, 4)
+        return (lead > 0) - (lead < 0)
 
 
 def against_best(ours: Group, rivals: Sequence[Group], dataset: str, metrics: Sequence[str]) -> list[Comparison]:
-    """Compare one of our models with the best of anomalib's in each metric.
+    """Compare one of our models with the best of anomalib's in each metric on a data set.
 
-    Args:
-        ours: Results of our model.
-        rivals: Results of anomalib's models. The one with the most shared categories is chosen, and of several the one
-            with the best mean, so it may differ between metrics.
-        dataset: Name of the data set.
-        metrics: Columns of the results.
+    The best is the one with the most shared categories, and of several the one with the best mean, so it may differ
+    between metrics.
     """
     found = []
     for metric in metrics:
@@ -159,28 +156,24 @@ def _pair(ours: Group, rival: Group, dataset: str, metric: str) -> Comparison | 
 
 def sentence(name: str, dataset: str, comparisons: Sequence[Comparison]) -> str:
     """Write comparisons, one per metric, as a sentence: first the metrics that our model loses."""
-    parts = []
-    for each in sorted(comparisons, key=lambda each: (each.lead > 0) - (each.lead < 0)):
-        words = "loses to" if each.lead < 0 else "is ahead of" if each.lead > 0 else "ties with"
-        parts.append(
-            f"{words} anomalib's {each.rival} in {NAMES[each.metric]}, {each.ours:.3f} against {each.theirs:.3f} "
+    verbs = {-1: "loses to", 0: "ties with", 1: "is ahead of"}
+    grouped: dict[tuple[int, str], list[str]] = {}
+    for each in sorted(comparisons, key=lambda each: each.sign):
+        grouped.setdefault((each.sign, each.rival), []).append(
+            f"{NAMES[each.metric]} {each.ours:.3f} against {each.theirs:.3f} "
             f"(behind in {each.lost} of {each.categories} categories)"
         )
+    parts = [f"{verbs[sign]} anomalib's {rival} in {', '.join(each)}" for (sign, rival), each in grouped.items()]
     return f"{name}{f' on {dataset}' if dataset else ''} {'; it '.join(parts)}."
 
 
 def sentences(groups: Sequence[Group], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Compare each of our models with anomalib's in words, starting with those that lose.
-
-    Args:
-        groups: Groups of results.
-        metrics: Columns of the results.
-    """
+    """Compare each of our models with anomalib's in words, starting with those that lose."""
     rivals = [group for group in groups if not group.is_ours]
     found = []
     for group in (group for group in groups if group.is_ours):
         for dataset in group.places_by_dataset:
             if comparisons := against_best(group, rivals, dataset, metrics):
-                loses = any(each.lead < 0 for each in comparisons)
+                loses = any(each.sign < 0 for each in comparisons)
                 found.append({"loses": loses, "text": sentence(group.name, dataset, comparisons)})
     return sorted(found, key=lambda each: not each["loses"])

@@ -49,13 +49,7 @@ class Gallery:
     images: dict[tuple[Place, bytes], dict[str, Any]] = field(default_factory=dict)
 
     def add(self, group: int, row: Row, predictions: Predictions) -> None:
-        """Add curves, scores and pictures of one job.
-
-        Args:
-            group: Index of the job's group.
-            row: Row of the job in the results.
-            predictions: Predictions of the job.
-        """
+        """Add curves, scores and pictures of one job, given the index of its group and its row of the results."""
         place, count = place_of(row), len(predictions.labels)
         chosen = np.linspace(0, count - 1, min(self.most, count), dtype=int)
         key = place, hashlib.sha256("\0".join(predictions.paths).encode()).digest()
@@ -101,13 +95,7 @@ class Gallery:
 
 
 def collect(groups: Sequence[Group], results: Path, gallery: Gallery) -> None:
-    """Add the saved predictions of the first seed of every model and category to the gallery.
-
-    Args:
-        groups: Groups of results.
-        results: Results file; predictions are in a folder beside it.
-        gallery: Gallery to fill.
-    """
+    """Add the predictions, saved beside the results, of the first seed of every model and category to the gallery."""
     for number, group in enumerate(groups):
         for place in group.places:
             for row in (each for each in group.rows if place_of(each) == place and each.get("job")):

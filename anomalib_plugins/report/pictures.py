@@ -17,12 +17,7 @@ QUALITY = 55  # of WebP: an image of 192 pixels takes about 4 kB, a heatmap 1 kB
 
 
 class Picture(NamedTuple):
-    """Small picture of an image.
-
-    Args:
-        data: WebP file in base64.
-        ratio: Width divided by height.
-    """
+    """Small picture of an image: WebP file in base64, and width divided by height."""
 
     data: str
     ratio: float
@@ -41,12 +36,7 @@ def image_of(path: Path, side: int) -> Picture | None:
 
 
 def mask_of(mask: npt.NDArray[np.bool_], side: int) -> str | None:
-    """Draw ground truth in white on black, losslessly; ``None`` for a good image.
-
-    Args:
-        mask: Defective pixels ``(H, W)``.
-        side: Largest width and height in pixels.
-    """
+    """Draw ground truth in white on black, losslessly and at most ``side`` pixels wide; ``None`` for a good image."""
     if not mask.any():
         return None
     # Reduced by maximum, so that a scratch of one pixel's width does not vanish.
@@ -68,13 +58,7 @@ def scale_of(maps: npt.NDArray[np.floating]) -> tuple[float, float]:
 
 
 def heatmap_of(scores: npt.NDArray[np.floating], scale: tuple[float, float], side: int) -> str:
-    """Draw an anomaly map in colours; NaN is the brightest.
-
-    Args:
-        scores: Anomaly map ``(H, W)``.
-        scale: Scores of the darkest and the brightest colour.
-        side: Largest width and height in pixels.
-    """
+    """Draw an anomaly map in colours from the lowest to the highest score of the scale; NaN is the brightest."""
     low, high = scale
     share = np.clip((np.where(np.isnan(scores), high, scores) - low) / (high - low), 0, 1)
     grey = Image.fromarray((share * 255).round().astype(np.uint8))

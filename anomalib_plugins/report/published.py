@@ -63,11 +63,7 @@ class Published:
     def is_about(self, row: Mapping[str, str], category: tuple[str, str]) -> bool:
         """Whether the method is that of a row of results, with the same arguments, and has the category.
 
-        Arguments in ``SCHEDULE`` and ``FREE`` may differ.
-
-        Args:
-            row: Row of a results file.
-            category: Data set (perhaps unknown, ``""``) and category.
+        Arguments in ``SCHEDULE`` and ``FREE`` may differ, and the data set may be unknown, ``""``.
         """
         dataset, name = category
         if dataset not in {self.dataset, ""} or name not in self.values or not is_model(row, self.method):
@@ -106,13 +102,10 @@ def published() -> tuple[Published, ...]:
 
 
 def read(path: Path) -> list[Published]:
-    """Results of one paper.
-
-    Args:
-        path: YAML file with ``paper``, ``scale`` (what a perfect result is printed as) and ``tables``.
+    """Read a YAML file with ``paper``, ``scale`` (what a perfect result is printed as) and ``tables``.
 
     Raises:
-        ValueError: If a row has another number of values than there are metrics, or a value is out of range.
+        UserError: If a row has another number of values than there are metrics, or a value is out of range.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [_table(content["paper"], content["scale"], table) for table in content["tables"]]

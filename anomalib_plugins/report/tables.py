@@ -26,12 +26,7 @@ FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options",
 
 
 def mean_rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Build a row of means and costs for every group and data set.
-
-    Args:
-        groups: Groups of results.
-        metrics: Columns of the results.
-    """
+    """Build a row of means and costs for every group and data set."""
     rows: list[dict[str, Any]] = []
     for index, group in enumerate(groups):
         for dataset, places in group.places_by_dataset.items():
@@ -138,11 +133,7 @@ def _published_means(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> 
 
 
 def run_facts(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """List the settings of each group's results, with every value that occurs.
-
-    Args:
-        groups: Groups of results.
-    """
+    """List the settings of each group's results, with every value that occurs."""
     return [
         {"name": group.name, **{fact: list(dict.fromkeys(row.get(fact, "") for row in group.rows)) for fact in FACTS}}
         for group in groups

@@ -4,7 +4,8 @@
 #   bash docs/results/comparison_cpu.sh DATA CACHE TEXTURES VGG16
 #
 # DATA      folders in MVTec AD's layout; textures are named road_crack and magnetic_tile, the rest are objects
-# CACHE     hf/ and torch/ with ResNet-18's ImageNet weights
+# CACHE     hf/ and torch/ with ResNet-18's ImageNet weights; if they lack its last stage (layer4), which nothing but the
+#           pretexts' classifiers use, add "head_layer: layer3" to CutSwapPatchcore and to the jigsaw's options below
 # TEXTURES  images to paste, e.g. DTD
 # VGG16     file with VGG-16's weights, for CutSwap's saliency
 #

@@ -59,7 +59,7 @@ def test_a_comparison_is_on_the_categories_both_have(row) -> None:
     padim = group([row("Padim", "a", value=0.6), row("Padim", "b", value=0.6), row("Padim", "d", value=1.0)])
     [first, *_] = against_best(ours, [padim], "MVTecAD", METRICS)
     assert first == Comparison("image_auroc", pytest.approx(0.7), pytest.approx(0.6), "Padim", lost=1, categories=2)
-    assert first.lead == pytest.approx(0.1)
+    assert first.sign == 1
 
 
 def test_the_rival_is_the_best_of_those_with_most_categories(row) -> None:
@@ -82,12 +82,14 @@ def test_a_sentence_says_first_what_is_lost() -> None:
     comparisons = [
         Comparison("image_auroc", 0.9, 0.8, "Padim", 1, 3),
         Comparison("pixel_auroc", 0.71, 0.9, "Cfa", 3, 3),
+        Comparison("aupro", 0.5, 0.6, "Cfa", 2, 3),
         Comparison("pixel_ap", 0.50001, 0.5, "Cfa", 0, 3),
     ]
     assert sentence("Slsg", "Visa", comparisons) == (
-        "Slsg on Visa loses to anomalib's Cfa in Pixel AUROC, 0.710 against 0.900 (behind in 3 of 3 categories); it "
-        "ties with anomalib's Cfa in Pixel AP, 0.500 against 0.500 (behind in 0 of 3 categories); it is ahead of "
-        "anomalib's Padim in Image AUROC, 0.900 against 0.800 (behind in 1 of 3 categories)."
+        "Slsg on Visa loses to anomalib's Cfa in Pixel AUROC 0.710 against 0.900 (behind in 3 of 3 categories), "
+        "AUPRO 0.500 against 0.600 (behind in 2 of 3 categories); it ties with anomalib's Cfa in Pixel AP 0.500 "
+        "against 0.500 (behind in 0 of 3 categories); it is ahead of anomalib's Padim in Image AUROC 0.900 against "
+        "0.800 (behind in 1 of 3 categories)."
     )
 
 

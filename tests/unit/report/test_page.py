@@ -81,7 +81,7 @@ def test_nothing_is_loaded_and_no_other_script_may_run(page: Page) -> None:
 def test_losing_is_said_in_words(page: Page) -> None:
     said = " ".join(page.texts)
     assert (
-        "Slsg on MVTecAD loses to anomalib's Padim in Image AUROC, 0.800 against 0.900 (behind in 2 of 2 categories)"
+        "Slsg on MVTecAD loses to anomalib's Padim in Image AUROC 0.800 against 0.900 (behind in 2 of 2 categories)"
         in said
     )
     assert "Pouta on MVTecAD is ahead of anomalib's Padim" in said
