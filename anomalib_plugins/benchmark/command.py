@@ -149,7 +149,7 @@ def read_models(args: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]
     The file of arguments may name further models, so one file can serve many runs.
 
     Raises:
-        ValueError: If the file of arguments is not a mapping of mappings, if one of its keys is neither a label nor a
+        UserError: If the file of arguments is not a mapping of mappings, if one of its keys is neither a label nor a
             model, or if two models share a label.
     """
     names = {label: name or label for label, _, name in (model.partition("=") for model in args.models)}
@@ -173,7 +173,7 @@ def jobs_of(args: argparse.Namespace) -> list["Job"]:
     """Make the jobs for the options: of every configuration, with each of its accelerators.
 
     Raises:
-        ValueError: If a configuration is invalid.
+        UserError: If a configuration is invalid.
     """
     configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in args.config or ()]
     models = {} if configs else read_models(args)

@@ -72,7 +72,7 @@ def jobs_of(section: Config, setup: Setup, seeds: Sequence[int] | None = None) -
         seeds: Seeds to run instead of the configuration's ``seed``. They are passed to models that take a ``seed``.
 
     Raises:
-        ValueError: If a key is missing or unknown.
+        UserError: If a key is missing or unknown.
     """
     if seeds:
         section = {**section, "seed": {"grid": list(seeds)}}

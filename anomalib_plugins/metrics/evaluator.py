@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 
 THRESHOLDED_FIELDS = {"pred_label", "pred_mask"}
 
-CHANCE = 0.6
-"""Image AUROC below which a model hardly separates good from bad images; random guessing reaches 0.5."""
+CHANCE = 0.6  # image AUROC below which a model hardly separates good from bad images; random guessing reaches 0.5
 
 LEARNED_NOTHING = (
     "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and check the "
@@ -83,26 +82,22 @@ class RawScoreEvaluator(Evaluator):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that have data; warn about those without, and about a model close to chance."""
         del pl_module
+        missing = []
         for metric in self.test_metrics:
             if not metric.update_called:
+                missing.append(metric.name)
                 continue
             self.log(metric.name, metric)
             if trainer.barebones:  # disables logging, but the results are still needed
                 trainer.callback_metrics[metric.name] = trainer.logged_metrics[metric.name] = metric.compute()
-        missing = [metric.name for metric in self.test_metrics if not metric.update_called]
+            if metric.name == "image_AUROC" and (value := float(metric.compute())) < CHANCE:
+                logger.warning(LEARNED_NOTHING, value)
         if missing:
             logger.warning("No ground truth or no prediction for %s: left out of the results.", ", ".join(missing))
-        for metric in self.test_metrics:
-            if metric.name == "image_AUROC" and metric.update_called and (value := float(metric.compute())) < CHANCE:
-                logger.warning(LEARNED_NOTHING, value)
 
 
 class RawScoreUpdate(Callback):
-    """Updates the threshold-free metrics of an evaluator; must run before the post-processor.
-
-    Args:
-        evaluator: Evaluator that owns the metrics.
-    """
+    """Updates the threshold-free metrics of an evaluator; must run before the post-processor."""
 
     def __init__(self, evaluator: RawScoreEvaluator) -> None:
         self.evaluator = evaluator
@@ -118,12 +113,6 @@ def with_raw_scores(callbacks: Iterable[Callback]) -> list[Callback]:
     """Put the raw-score callback of every :class:`RawScoreEvaluator` before all other callbacks.
 
     Use it in a model's ``configure_callbacks``: ``return with_raw_scores(super().configure_callbacks())``.
-
-    Args:
-        callbacks: Callbacks of a model in anomalib's order: pre-processor, post-processor, evaluator, visualizer.
-
-    Returns:
-        One :class:`RawScoreUpdate` per :class:`RawScoreEvaluator`, followed by ``callbacks``.
     """
     callbacks = list(callbacks)
     return [callback.raw_scores for callback in callbacks if isinstance(callback, RawScoreEvaluator)] + callbacks
@@ -144,10 +133,7 @@ def default_evaluator() -> RawScoreEvaluator:
     """Evaluator with threshold-free metrics on raw scores, and image and pixel F1 of the predicted labels and masks.
 
     The metrics are logged as ``image_AUROC``, ``pixel_AUROC``, ``pixel_AUPRO``, ``pixel_AveragePrecision``,
-    ``image_F1Score`` and ``pixel_F1Score``.
-
-    Returns:
-        A new evaluator with test metrics only.
+    ``image_F1Score`` and ``pixel_F1Score``. There are no validation metrics.
     """
     return RawScoreEvaluator(
         test_metrics=[

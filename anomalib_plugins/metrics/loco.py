@@ -18,68 +18,49 @@ from anomalib_plugins.errors import MissingFileError, UserError
 
 from .ranking import _AUROC
 
-Kind = Literal["structural", "logical"]
-
-
-class Defect(NamedTuple):
-    """One entry of ``defects_config.json``.
-
-    Args:
-        name: Name of the defect.
-        threshold: Area that counts as the whole defect when found: pixels, or a share of the defect's area.
-        relative: Whether ``threshold`` is a share.
-    """
-
-    name: str
-    threshold: float
-    relative: bool
-
-    def saturation(self, area: int) -> int:
-        """Number of pixels that count as the whole of a region of ``area`` pixels; at least 1."""
-        return max(1, int(self.threshold * area) if self.relative else min(int(self.threshold), area))
+AnomalyKind = Literal["structural", "logical"]
 
 
 class Region(NamedTuple):
-    """One ground truth channel of an image; all its pixels count as one region.
-
-    Args:
-        mask: Pixels of the region, bool ``(H, W)``.
-        saturation: Number of pixels that count as the whole region when found.
-    """
+    """One ground truth channel of an image: its pixels ``(H, W)``, and how many count as the whole when found."""
 
     mask: Tensor
     saturation: int
 
 
-def kind_of(image_path: str | Path) -> Kind | None:
+def kind_of(image_path: str | Path) -> AnomalyKind | None:
     """Kind of anomaly of a test image, taken from its folder; ``None`` if the image is good.
 
     Raises:
-        ValueError: If the image is not in one of the data set's folders.
+        UserError: If the image is not in one of the data set's folders.
     """
     folder = Path(image_path).parent.name
-    kinds: dict[str, Kind | None] = {"good": None, **{f"{kind}_anomalies": kind for kind in get_args(Kind)}}
+    kinds: dict[str, AnomalyKind | None] = {
+        "good": None,
+        **{f"{kind}_anomalies": kind for kind in get_args(AnomalyKind)},
+    }
     if folder not in kinds:
         msg = f"{image_path} is in a folder {folder!r}; MVTec LOCO AD has {list(kinds)}"
         raise UserError(msg)
     return kinds[folder]
 
 
-def of_kind(image_paths: Sequence[str], kind: Kind | None) -> list[int]:
+def of_kind(image_paths: Sequence[str], kind: AnomalyKind | None) -> list[int]:
     """Indices of the good images and of the images with one kind of anomaly; ``None`` selects both kinds."""
     kinds = [kind_of(path) for path in image_paths]
     return [index for index, found in enumerate(kinds) if kind is None or found in {None, kind}]
 
 
-def read_defects(path: Path) -> dict[int, Defect]:
-    """Read the defects of a category, by their pixel value in ground truth channels.
+def read_defects(path: Path) -> dict[int, tuple[float, bool]]:
+    """Read ``defects_config.json`` of a category.
 
-    Args:
-        path: ``defects_config.json`` of a category.
+    Returns:
+        By pixel value in ground truth channels, the area that counts as the whole defect when found, and whether it is
+        a share of the defect's area instead of a number of pixels.
 
     Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If the file has another format.
+        MissingFileError: If the file is missing.
+        UserError: If the file has another format.
     """
     if not path.is_file():
         msg = (
@@ -88,14 +69,17 @@ def read_defects(path: Path) -> dict[int, Defect]:
         raise MissingFileError(msg)
     try:
         return {
-            entry["pixel_value"]: Defect(
-                entry["defect_name"], entry["saturation_threshold"], entry["relative_saturation"]
-            )
+            entry["pixel_value"]: (entry["saturation_threshold"], entry["relative_saturation"])
             for entry in json.loads(path.read_text(encoding="utf-8"))
         }
     except (TypeError, KeyError, json.JSONDecodeError) as error:
         msg = f"{path} must be a list of defects, each with pixel_value and saturation_threshold: {error!r}"
         raise UserError(msg) from error
+
+
+def saturation(area: int, threshold: float, relative: bool) -> int:
+    """Number of pixels that count as the whole of a region of ``area`` pixels; at least 1."""
+    return max(1, int(threshold * area) if relative else min(int(threshold), area))
 
 
 def read_regions(image_path: str | Path) -> list[Region]:
@@ -104,15 +88,9 @@ def read_regions(image_path: str | Path) -> list[Region]:
     They are read from files because anomalib's items keep only one of several masks, and its batches keep none if the
     first image is good. Empty channels are left out.
 
-    Args:
-        image_path: ``<category>/test/<kind>/<image>.png``.
-
-    Returns:
-        One region per channel; none for a good image.
-
     Raises:
-        FileNotFoundError: If an anomalous image has no channels or its category has no ``defects_config.json``.
-        ValueError: If a channel holds several values, or one that ``defects_config.json`` does not list.
+        MissingFileError: If an anomalous image has no channels or its category has no ``defects_config.json``.
+        UserError: If a channel holds several values, or one that ``defects_config.json`` does not list.
     """
     path = Path(image_path)
     if kind_of(path) is None:
@@ -132,12 +110,12 @@ def read_regions(image_path: str | Path) -> list[Region]:
             raise UserError(msg)
         if values:
             mask = pixels != 0
-            regions.append(Region(mask, defects[values[0]].saturation(int(mask.sum()))))
+            regions.append(Region(mask, saturation(int(mask.sum()), *defects[values[0]])))
     return regions
 
 
 class _KindAUROC(_AUROC):
-    def __init__(self, kind: Kind | None = None, **kwargs: Any) -> None:
+    def __init__(self, kind: AnomalyKind | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kind = kind
 
@@ -156,6 +134,6 @@ class KindAUROC(AnomalibMetric, _KindAUROC):
 
     default_fields = ("pred_score", "gt_label", "image_path")
 
-    def __init__(self, kind: Kind | None = None, **kwargs: Any) -> None:
+    def __init__(self, kind: AnomalyKind | None = None, **kwargs: Any) -> None:
         super().__init__(kind=kind, **kwargs)
         self.name = f"{kind + '_' if kind else ''}image_AUROC"

@@ -31,7 +31,7 @@ def confusion_curve(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         False positives and true positives for ``T`` distinct scores, both float64 ``(T + 1,)`` and starting at 0.
 
     Raises:
-        ValueError: If the shapes differ.
+        UserError: If the shapes differ.
     """
     if scores.shape != target.shape:
         msg = f"scores have shape {tuple(scores.shape)}, target has {tuple(target.shape)}"
@@ -48,12 +48,7 @@ def confusion_curve(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def auroc(scores: Tensor, target: Tensor) -> Tensor:
     """Area under the ROC curve: the share of (anomalous, normal) pairs in the right order, ties counting half.
 
-    Args:
-        scores: Anomaly scores of any shape; higher is more anomalous.
-        target: Ground truth of the same shape, non-zero where anomalous.
-
-    Returns:
-        Scalar in ``[0, 1]``; NaN if one class is missing.
+    It is NaN if one class is missing. Arguments are as in :func:`confusion_curve`.
 
     Example:
         >>> auroc(torch.tensor([-3.0, 50.0, 51.0, 900.0]), torch.tensor([0, 1, 0, 1]))
@@ -68,14 +63,7 @@ def average_precision(scores: Tensor, target: Tensor) -> Tensor:
     """Average precision: precision weighted by the steps in recall, without interpolation.
 
     This is AP as in the literature and scikit-learn. The trapezoidal area under the precision-recall curve (anomalib's
-    ``AUPR``) interpolates between operating points and differs from it.
-
-    Args:
-        scores: Anomaly scores of any shape; higher is more anomalous.
-        target: Ground truth of the same shape, non-zero where anomalous.
-
-    Returns:
-        Scalar in ``[0, 1]``; NaN if nothing is anomalous.
+    ``AUPR``) interpolates between operating points and differs from it. It is NaN if nothing is anomalous.
 
     Example:
         >>> average_precision(torch.tensor([-3.0, 50.0, 51.0, 900.0]), torch.tensor([0, 1, 0, 1]))
@@ -106,12 +94,7 @@ class _RankMetric(Metric):
         self.add_state("target", default=[], dist_reduce_fx="cat")
 
     def update(self, scores: Tensor, target: Tensor) -> None:
-        """Store one batch.
-
-        Args:
-            scores: Anomaly scores of any shape and range.
-            target: Ground truth with as many elements, non-zero where anomalous.
-        """
+        """Store one batch: scores of any shape and range, and as many targets, non-zero where anomalous."""
         self.scores.append(nan_is_anomalous(scores).flatten())
         self.target.append(target.flatten() != 0)
 
@@ -138,14 +121,6 @@ class AUPRO(host.AUPRO):
     """anomalib's per-region overlap up to a false positive rate of 0.3, for scores with NaN; NaN without defects."""
 
     def compute_pro(self, cca: Tensor, preds: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the curve of anomalib's AUPRO with NaN as the most anomalous score.
-
-        Args:
-            cca: Region labels ``(N, H, W)``, 0 outside defects.
-            preds: Anomaly maps ``(N, H, W)``.
-
-        Returns:
-            False positive rate and mean overlap, both 1-d; the overlap is NaN if there is no region.
-        """
+        """Compute the curve of anomalib's AUPRO with NaN as the most anomalous score; NaN if there is no region."""
         fpr, pro = super().compute_pro(cca, nan_is_anomalous(preds))
         return fpr, pro if cca.any() else torch.full_like(pro, torch.nan)

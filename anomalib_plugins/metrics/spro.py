@@ -18,7 +18,7 @@ from torchmetrics.utilities.data import dim_zero_cat
 
 from anomalib_plugins.errors import UserError
 
-from .loco import Kind, KindAUROC, Region, of_kind, read_regions
+from .loco import AnomalyKind, KindAUROC, Region, of_kind, read_regions
 
 SAMPLE = 2**24  # full-size pixels that thresholds are chosen from: 64 MiB
 
@@ -35,9 +35,8 @@ def spro_curve(images: Iterable[tuple[Tensor, list[Region]]], thresholds: Tensor
         thresholds: Ascending scores ``(T,)``; a pixel is found if its score is at least the threshold.
 
     Returns:
-        False positive rate and overlap, both float64 ``(T + 2,)`` and ascending: first nothing is found, then come the
-        thresholds from the largest to the smallest, last everything is found. The overlap is NaN if there are no
-        regions, the rate if all pixels are defective.
+        False positive rate and overlap, both float64 ``(T + 2,)`` and ascending, from nothing found to everything
+        found. The overlap is NaN if there are no regions, the rate if all pixels are defective.
     """
     false_positives = torch.zeros(len(thresholds) + 1, dtype=torch.float64)
     overlap = torch.zeros_like(false_positives)
@@ -62,13 +61,7 @@ def _found(scores: Tensor, thresholds: Tensor) -> Tensor:
 def area_up_to(limit: float, fpr: Tensor, overlap: Tensor) -> Tensor:
     """Compute the area under a curve up to a false positive rate, divided by that rate.
 
-    Args:
-        limit: Largest false positive rate, in ``(0, 1]``.
-        fpr: Ascending false positive rates ``(T,)`` from 0 to 1.
-        overlap: Overlap at each rate, ``(T,)``. The curve is linear between its points.
-
-    Returns:
-        Scalar in ``[0, 1]``.
+    The rates ascend from 0 to 1, and the curve is linear between its points.
 
     Example:
         >>> area_up_to(0.5, torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
@@ -86,13 +79,6 @@ def choose_thresholds(scores: Tensor, count: int) -> Tensor:
 
     The ``i``-th highest threshold has rank ``(i / count)^2`` among the scores, so half of the thresholds lie in the
     upper quarter. If there are at most ``count`` scores, all of them are used.
-
-    Args:
-        scores: Scores ``(P,)`` without NaN.
-        count: Largest number of thresholds.
-
-    Returns:
-        Distinct scores, ascending.
     """
     ranked = np.sort(scores.numpy())
     if len(ranked) > count:
@@ -109,7 +95,7 @@ class _SPRO(Metric):
     paths: list[Tensor]
 
     def __init__(
-        self, kind: Kind | None = None, fpr_limit: float = 0.05, thresholds: int = 10_000, **kwargs: Any
+        self, kind: AnomalyKind | None = None, fpr_limit: float = 0.05, thresholds: int = 10_000, **kwargs: Any
     ) -> None:
         if not 0 < fpr_limit <= 1:
             msg = f"fpr_limit must be in (0, 1], got {fpr_limit}"
@@ -189,15 +175,12 @@ class SPRO(AnomalibMetric, _SPRO):
 
 
 def loco_metrics() -> list[AnomalibMetric]:
-    """Image AUROC and sPRO for structural and for logical anomalies.
+    """Image AUROC and sPRO for structural and for logical anomalies, to be used beside those over both kinds.
 
     The metrics are logged as ``structural_image_AUROC``, ``logical_image_AUROC``, ``structural_pixel_SPRO`` and
     ``logical_pixel_SPRO``.
-
-    Returns:
-        New metrics for :class:`RawScoreEvaluator`, to be used beside those over both kinds.
     """
-    kinds: tuple[Kind, ...] = ("structural", "logical")
+    kinds: tuple[AnomalyKind, ...] = ("structural", "logical")
     return [
         *(KindAUROC(kind, strict=False) for kind in kinds),
         *(SPRO(kind=kind, prefix=f"{kind}_pixel_", strict=False) for kind in kinds),

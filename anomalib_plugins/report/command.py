@@ -66,7 +66,7 @@ def find(path: Path) -> Path:
     """Find the results file: the path itself, or the only ``*.csv`` in the folder.
 
     Raises:
-        ValueError: If the folder has no results file or several.
+        UserError: If the folder has no results file or several.
     """
     if path.is_file():
         return path

@@ -125,7 +125,7 @@ def build(
         HTML that loads nothing and runs only its own script.
 
     Raises:
-        ValueError: If there are no rows.
+        UserError: If there are no rows.
     """
     if not rows:
         msg = f"{results} has no results yet: run a benchmark first"

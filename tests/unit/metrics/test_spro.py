@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from anomalib_plugins.metrics import SPRO, KindAUROC, RawScoreEvaluator, loco_metrics, spro
-from anomalib_plugins.metrics.loco import Defect, kind_of, read_defects, read_regions
+from anomalib_plugins.metrics.loco import kind_of, read_defects, read_regions, saturation
 from anomalib_plugins.metrics.spro import area_up_to, choose_thresholds
 
 CONFIG = [
@@ -222,7 +222,7 @@ def test_an_empty_channel_has_nothing_to_find(category: Path) -> None:
     [(1.0, True, 7, 7), (0.5, True, 7, 3), (0.1, True, 4, 1), (9, False, 20, 9), (9, False, 5, 5)],
 )
 def test_saturation_is_a_share_or_a_number_of_pixels(threshold, relative, area, expected) -> None:
-    assert Defect("", threshold, relative).saturation(area) == expected
+    assert saturation(area, threshold, relative) == expected
 
 
 def test_split_through_an_evaluator(images: list[str]) -> None:
