@@ -3,7 +3,6 @@
 
 """anomalib's own command line with a seed that works, suggestions for misspelt names and one-line errors."""
 
-import difflib
 import inspect
 import linecache
 import logging
@@ -12,7 +11,7 @@ import re
 import secrets
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -23,6 +22,7 @@ from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from anomalib_plugins.components.names import nearest
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.registry import subclasses
 
@@ -69,31 +69,27 @@ def suggestions(message: str, parser: Any) -> str:
     Returns:
         Lines to append to the message; empty if no known name is similar.
     """
-    nearest = {}
+    found = {}
     for path, option in re.findall(r"class_path '([\w.]+)':\s+Option '(\w+)' is not accepted", message):
         module, _, name = path.rpartition(".")
         with suppress(AttributeError, ImportError, ValueError):  # not to hide the error that is being explained
-            nearest[option] = _nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
+            found[option] = nearest(option, inspect.signature(getattr(import_module(module), name)).parameters)
     for name in re.findall(r"Expected a dot import path string: (\w+)\s", message + "\n"):
         bases = (AnomalibModule, AnomalibDataModule, Callback)
-        nearest[name] = _nearest(name, {each.__name__ for base in bases for each in subclasses(base)})
+        found[name] = nearest(name, {each.__name__ for base in bases for each in subclasses(base)})
     options = {option for each in _parsers(parser) for option in each._option_string_actions}  # noqa: SLF001
     for option in re.findall(r"Unrecognized arguments: (--[\w.]+)", message):
-        nearest[option] = _nearest(option, options)
+        found[option] = nearest(option, options)
     for group, key in re.findall(r"(?:Group '([\w.]+)'|Subcommand '\w+') does not accept option '([\w.]+)'", message):
         name = f"{group}.{key}".lstrip(".")
-        nearest[name] = _nearest(f"--{name}", options).removeprefix("--")
-    return "".join(f"\n{wrong!r} is unknown; did you mean {right!r}?" for wrong, right in nearest.items() if right)
+        found[name] = nearest(f"--{name}", options).removeprefix("--")
+    return "".join(f"\n{wrong!r} is unknown; did you mean {right!r}?" for wrong, right in found.items() if right)
 
 
 def _parsers(parser: Any) -> list[Any]:
     """The parser and those of its commands."""
     commands = getattr(parser, "_subcommands_action", None)
     return [parser, *(commands.choices or {}).values()] if commands else [parser]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
 
 
 def refusal_in(error: BaseException) -> BaseException | None:

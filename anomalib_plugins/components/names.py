@@ -9,6 +9,11 @@ from collections.abc import Iterable
 from operator import itemgetter
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Nearest known name to an unknown one; empty if none is similar."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, to be appended to an error message.
 
@@ -23,7 +28,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         >>> did_you_mean("Slgs", ["Slsg", "Pouta"])
         "; did you mean 'Slsg'?"
     """
-    return "".join(f"; did you mean {each!r}?" for each in difflib.get_close_matches(name, list(known), n=1))
+    return f"; did you mean {found!r}?" if (found := nearest(name, known)) else ""
 
 
 def counted(count: int, text: str) -> str:

@@ -28,28 +28,12 @@ def parser() -> argparse.ArgumentParser:
     add = cli.add_argument
     add("results", type=Path, help="results file of `benchmark`, or its folder")
     add("--output", type=Path, metavar="HTML", help="page to write (default: name of the results file with .html)")
-    add(
-        "--paper-category",
-        nargs="+",
-        default=[],
-        type=_alias,
-        metavar="NAME=DATASET/CATEGORY",
-        help="published category to compare a category of another name with, e.g. my_screw=MVTecAD/screw",
-    )
-    add(
-        "--images",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="largest number of pictures per model and category (default: %(default)s)",
-    )
-    add(
-        "--picture-size",
-        type=int,
-        default=192,
-        metavar="PIXELS",
-        help="size of the gallery's pictures (default: %(default)s)",
-    )
+    paper = "published category to compare a category of another name with, e.g. my_screw=MVTecAD/screw"
+    add("--paper-category", nargs="+", default=[], type=_alias, metavar="NAME=DATASET/CATEGORY", help=paper)
+    most = "largest number of pictures per model and category (default: %(default)s)"
+    add("--images", type=int, default=1000, metavar="N", help=most)
+    side = "size of the gallery's pictures (default: %(default)s)"
+    add("--picture-size", type=int, default=192, metavar="PIXELS", help=side)
     return cli
 
 
@@ -79,14 +63,7 @@ def find(path: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page and print its path.
-
-    Args:
-        argv: Arguments after ``report``. ``None`` uses ``sys.argv``.
-
-    Returns:
-        0. Invalid arguments or results exit with 2.
-    """
+    """Write the page for the arguments after ``report`` and print its path; invalid ones exit with 2."""
     cli = parser()
     args = cli.parse_args(argv)
     if args.images < 1 or args.picture_size < 16:

@@ -14,7 +14,7 @@ from anomalib_plugins.synthesis.colour import colour_jitter
 from anomalib_plugins.synthesis.foreground import BrightObject, Foreground
 from anomalib_plugins.synthesis.geometry import shuffle_tiles
 from anomalib_plugins.synthesis.masks import MaskRule, add_square, keep_object, only_object
-from anomalib_plugins.synthesis.sources import Way, flip, repeat_middle_rows
+from anomalib_plugins.synthesis.sources import Recipe, flip, repeat_middle_rows
 
 ROWS, COLUMNS = 2, 3
 
@@ -44,7 +44,7 @@ class Preset:
     minimum_area: int = 49
     foreground: Callable[[Tensor], Tensor] = Foreground()  # noqa: RUF009 - has no state
     logical_rotation: bool = True
-    logical_ways: tuple[Way, ...] = (Way(1.0, other=True),)
+    logical_ways: tuple[Recipe, ...] = (Recipe(1.0, other=True),)
     mask_rules: tuple[MaskRule, ...] = ()
 
 
@@ -65,7 +65,7 @@ PRESETS = {
         structural_faint=0.0,
         logical_delta=(1.0, 1.0),
         logical_rotation=False,
-        logical_ways=(Way(1 / 3, (upside_down,)), Way(1 / 4, (tiles(3, 3),)), Way(5 / 12, other=True)),
+        logical_ways=(Recipe(1 / 3, (upside_down,)), Recipe(1 / 4, (tiles(3, 3),)), Recipe(5 / 12, other=True)),
     ),
     "breakfast_box": Preset(
         foreground=Foreground("none"),
@@ -73,7 +73,7 @@ PRESETS = {
         structural_faint=0.0,
         logical_delta=(0.3, 1.0),
         logical_rotation=False,
-        logical_ways=(Way(1 / 3, (tiles(3, 2),)), Way(1 / 3, (upside_down,)), Way(1 / 3, (left_right,))),
+        logical_ways=(Recipe(1 / 3, (tiles(3, 2),)), Recipe(1 / 3, (upside_down,)), Recipe(1 / 3, (left_right,))),
         mask_rules=(MaskRule(0.2, partial(add_square, first=140, last=204)),),
     ),
     "pushpins": Preset(
@@ -82,16 +82,16 @@ PRESETS = {
         logical_delta=(1.0, 1.0),
         minimum_area=64,
         logical_rotation=False,
-        logical_ways=(Way(1 / 3, (upside_down,)), Way(1 / 4, (tiles(3, 5),)), Way(5 / 12, other=True)),
+        logical_ways=(Recipe(1 / 3, (upside_down,)), Recipe(1 / 4, (tiles(3, 5),)), Recipe(5 / 12, other=True)),
         mask_rules=(MaskRule(0.75, partial(keep_object, rule=BrightObject(36, dilate=(5, 5))), logical_only=True),),
     ),
     "screw_bag": Preset(
         logical_rotation=False,
         logical_ways=(
-            Way(1 / 8, (strong_jitter, upside_down)),
-            Way(1 / 8, (strong_jitter, left_right)),
-            Way(1 / 4, (strong_jitter, tiles(4, 4))),
-            Way(1 / 2, (tiles(4, 4),), other=True),
+            Recipe(1 / 8, (strong_jitter, upside_down)),
+            Recipe(1 / 8, (strong_jitter, left_right)),
+            Recipe(1 / 4, (strong_jitter, tiles(4, 4))),
+            Recipe(1 / 2, (tiles(4, 4),), other=True),
         ),
     ),
     "splicing_connectors": Preset(
@@ -99,10 +99,10 @@ PRESETS = {
         logical_delta=(1.0, 1.0),
         logical_rotation=False,
         logical_ways=(
-            Way(0.7 * 0.75, (repeat_middle_rows, tiles(1, 4)), other=True),
-            Way(0.7 * 0.25, other=True),
-            Way(0.3 * 0.8, (repeat_middle_rows, tiles(2, 4))),
-            Way(0.3 * 0.2, (tiles(2, 4),)),
+            Recipe(0.7 * 0.75, (repeat_middle_rows, tiles(1, 4)), other=True),
+            Recipe(0.7 * 0.25, other=True),
+            Recipe(0.3 * 0.8, (repeat_middle_rows, tiles(2, 4))),
+            Recipe(0.3 * 0.2, (tiles(2, 4),)),
         ),
         mask_rules=(
             MaskRule(

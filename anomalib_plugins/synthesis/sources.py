@@ -89,8 +89,8 @@ def repeat_middle_rows(images: Tensor, generator: torch.Generator | None = None)
 
 
 @dataclass(frozen=True)
-class Way:
-    """Way to make the source of a logical anomaly.
+class Recipe:
+    """Recipe for the source of a logical anomaly.
 
     Attributes:
         probability: Probability of this way.
@@ -104,7 +104,7 @@ class Way:
 
 
 def logical_sources(
-    images: Tensor, pool: Tensor, ways: Sequence[Way], generator: torch.Generator | None = None
+    images: Tensor, pool: Tensor, ways: Sequence[Recipe], generator: torch.Generator | None = None
 ) -> Tensor:
     """Make a source for each image ``(N, 3, H, W)`` in one of several ways, with other images from a pool."""
     ends = torch.tensor([way.probability for way in ways]).cumsum(0)[:-1]

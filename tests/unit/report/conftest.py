@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from anomalib_plugins.benchmark import predictions, results
+from anomalib_plugins.report.page import build
 
 HOSTILE = """</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"&{{ 7 * 7 }}"""
 
@@ -67,12 +68,11 @@ def hostile() -> str:
     return HOSTILE
 
 
-@pytest.fixture
-def results_file(tmp_path: Path) -> Path:
+def write_results(folder: Path) -> Path:
     """Two of our models and two others on two categories, every text hostile; predictions of one category."""
-    path = tmp_path / "results" / "bench.csv"
+    path = folder / "results" / "bench.csv"
     values = {"Slsg": 0.8, "Pouta": 0.95, "Padim": 0.9, f"Patchcore {HOSTILE}": 0.7}
-    images = tmp_path / "it's <b>here</b>"
+    images = folder / "it's <b>here</b>"
     for number, (model, value) in enumerate(values.items()):
         for category in ("screw", HOSTILE):
             each = make_row(
@@ -82,3 +82,23 @@ def results_file(tmp_path: Path) -> Path:
             if category == "screw":
                 predictions.save(predictions.path_of(path, each), predict(images, seed=number))
     return path
+
+
+@pytest.fixture
+def results_file(tmp_path: Path) -> Path:
+    """Results that a test may change."""
+    return write_results(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results that are only read."""
+    return write_results(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def shared_page(shared_results: Path) -> Path:
+    """Their page."""
+    page = shared_results.with_suffix(".html")
+    page.write_text(build(results.read(shared_results), shared_results), encoding="utf-8")
+    return page

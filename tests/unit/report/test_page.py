@@ -47,9 +47,9 @@ class Page(HTMLParser):
         return json.loads(self.scripts[name])
 
 
-@pytest.fixture
-def page(results_file: Path) -> Page:
-    return Page(build(results.read(results_file), results_file))
+@pytest.fixture(scope="module")
+def page(shared_page: Path) -> Page:
+    return Page(shared_page.read_text(encoding="utf-8"))
 
 
 def test_hostile_names_stay_text(page: Page, hostile: str) -> None:
@@ -99,9 +99,9 @@ def test_numbers_are_those_of_the_results_and_the_paper(page: Page) -> None:
     assert len(cells) == 8
 
 
-def test_scores_are_exact(page: Page, results_file: Path) -> None:
-    row = next(each for each in results.read(results_file) if each["model"] == "Slsg")
-    stored = predictions.load(predictions.path_of(results_file, row))
+def test_scores_are_exact(page: Page, shared_results: Path) -> None:
+    row = next(each for each in results.read(shared_results) if each["model"] == "Slsg")
+    stored = predictions.load(predictions.path_of(shared_results, row))
     shown = page.json("scores-0")
     assert np.array_equal(np.array(shown["scores"], np.float32), stored.scores)
     assert shown["labels"] == stored.labels.astype(int).tolist()

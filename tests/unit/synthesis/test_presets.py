@@ -18,7 +18,7 @@ from anomalib_plugins.synthesis import SimulatedAnomaly, simulated
 from anomalib_plugins.synthesis.foreground import BrightObject
 from anomalib_plugins.synthesis.masks import MaskRule, add_square, apply_rule, keep_object, only_object
 from anomalib_plugins.synthesis.presets import PRESETS, find_preset, strong_jitter, tiles
-from anomalib_plugins.synthesis.sources import Way, flip, logical_sources, repeat_middle_rows
+from anomalib_plugins.synthesis.sources import Recipe, flip, logical_sources, repeat_middle_rows
 
 presets = pytest.mark.parametrize("name", PRESETS)
 
@@ -189,7 +189,7 @@ def test_sources_are_made_in_the_shares_and_by_the_steps_of_their_ways() -> None
     images, pool = torch.full((4000, 3, 1, 1), 0.25), torch.full((1, 3, 1, 1), 0.5)
     add = [lambda images, generator, by=by: images + by for by in (1, 2)]
     double = lambda images, generator: 2 * images  # noqa: E731
-    ways = (Way(0.5, (add[0], double)), Way(0.2, (double, add[1]), other=True), Way(0.3, other=True))
+    ways = (Recipe(0.5, (add[0], double)), Recipe(0.2, (double, add[1]), other=True), Recipe(0.3, other=True))
     made = Counter(logical_sources(images, pool, ways, seeded())[:, 0, 0, 0].tolist())
     assert set(made) == {2.5, 3.0, 0.5}
     assert [made[value] / 4000 for value in (2.5, 3.0, 0.5)] == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
@@ -232,7 +232,7 @@ def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bri
     anomaly = SimulatedAnomaly(preset="pushpins", use_structural=False, foreground="none")
     shares = []
     for rules in (anomaly.settings.mask_rules, ()):
-        anomaly.settings = replace(anomaly.settings, logical_ways=(Way(1.0, other=True),), mask_rules=rules)
+        anomaly.settings = replace(anomaly.settings, logical_ways=(Recipe(1.0, other=True),), mask_rules=rules)
         outside = anomaly(images, seeded()).mask * ~bright
         shares.append((outside.sum(dim=(1, 2, 3)) == 0).float().mean().item())
     with_rule, without = shares
