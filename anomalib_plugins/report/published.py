@@ -37,6 +37,7 @@ class Published:
         values: Metrics in ``[0, 1]`` by category and by the columns of a results file; beside those ``spro``, MVTec
             LOCO's area up to a false positive rate of 0.05.
         mean: Their means as printed, which rounding and slips may keep from being those of ``values``.
+        categories: Categories of ``mean``, if the paper prints no ``values``.
         arguments: Arguments of the model that give the paper's setting.
         defaults: Further ones, which are the model's defaults.
         ablated: More defaults, which only ablations change; a result with others is not compared.
@@ -49,6 +50,7 @@ class Published:
     method: str
     values: dict[str, dict[str, float]]
     mean: dict[str, float] = field(default_factory=dict)
+    categories: list[str] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     ablated: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class Published:
     @property
     def setting(self) -> str:
         """The paper's setting in words."""
-        return ", ".join(f"{name} {value}" for name, value in {**self.arguments, **self.defaults}.items())
+        named = flat({**self.arguments, **self.defaults})
+        return ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in named.items())
 
     def is_about(self, row: Mapping[str, str], category: tuple[str, str]) -> bool:
         """Whether the method is that of a row of results, with the same arguments, and has the category.
@@ -66,12 +69,22 @@ class Published:
         Arguments in ``SCHEDULE`` and ``FREE`` may differ, and the data set may be unknown, ``""``.
         """
         dataset, name = category
-        if dataset not in {self.dataset, ""} or name not in self.values or not is_model(row, self.method):
+        has_it = name in (self.values or self.categories)
+        if dataset not in {self.dataset, ""} or not has_it or not is_model(row, self.method):
             return False
-        arguments = {**self.arguments, **self.exceptions.get(name, {})}
-        given = {key: value for key, value in options_of(row).items() if key not in SCHEDULE | FREE}
-        wanted = {**self.ablated, **self.defaults, **arguments}
+        arguments = flat({**self.arguments, **self.exceptions.get(name, {})})
+        given = flat({key: value for key, value in options_of(row).items() if key not in SCHEDULE | FREE})
+        wanted = {**flat({**self.ablated, **self.defaults}), **arguments}
         return given.items() <= wanted.items() and arguments.keys() <= given.keys()
+
+
+def flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested arguments by dotted names, e.g. ``network.k``."""
+    found = {}
+    for name, value in options.items():
+        inner = {f"{name}.{key}": each for key, each in flat(value).items()} if isinstance(value, dict) else {}
+        found.update(inner or {name: value})
+    return found
 
 
 def options_of(row: Mapping[str, str]) -> dict[str, Any]:
@@ -113,7 +126,7 @@ def read(path: Path) -> list[Published]:
 
 def _table(paper: str, scale: float, table: dict[str, Any]) -> Published:
     metrics, rest = table["metrics"], {key: table[key] for key in table.keys() - {"metrics", "values", "mean"}}
-    rows = {category: _row(category, metrics, values, scale) for category, values in table["values"].items()}
+    rows = {category: _row(category, metrics, values, scale) for category, values in table.get("values", {}).items()}
     mean = _row("mean", metrics, table["mean"], scale) if "mean" in table else {}
     return Published(paper, values=rows, mean=mean, **rest)
 

@@ -5,12 +5,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
 from statistics import fmean
 from typing import Any
 
 from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.report.groups import Group, Place, number, place_of
-from anomalib_plugins.report.published import conditions, published
+from anomalib_plugins.report.published import Published, conditions, published
 
 # Columns of speed and size: header, unit, and factor from the column of the results.
 COSTS = {
@@ -86,7 +87,7 @@ def category_rows(groups: Sequence[Group], metrics: Sequence[str], alias: Mappin
     rows = []
     for group in groups:
         own = [_category_row(group, place, metrics, alias) for place in group.places]
-        rows += [*own, *_published_means(own, metrics)]
+        rows += [*own, *_published_means(own, group, metrics, alias)]
     for metric in metrics:
         for row in rows:
             rivals = [each for each in rows if (each["dataset"], each["category"]) == (row["dataset"], row["category"])]
@@ -100,7 +101,9 @@ def _category_row(group: Group, place: Place, metrics: Sequence[str], alias: Map
     row = next(each for each in group.rows if place_of(each) == place)
     printed = alias.get(place[1], place)
     papers = [each for each in published() if each.is_about(row, printed)]
-    sources = {metric: next((each for each in papers if metric in each.values[printed[1]]), None) for metric in metrics}
+    sources = {
+        metric: next((each for each in papers if metric in each.values.get(printed[1], ())), None) for metric in metrics
+    }
     cells = {
         metric: _cell(_finite(group.value(metric, place)), source.values[printed[1]][metric] if source else None)
         for metric, source in sources.items()
@@ -114,22 +117,34 @@ def _cell(ours: float | None, paper: float | None) -> dict[str, Any]:
     return {"ours": ours, "paper": paper, "difference": None if ours is None or paper is None else ours - paper}
 
 
-def _published_means(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Build a row of means over the published categories for each data set that has several of them."""
+def _published_means(
+    rows: Sequence[dict[str, Any]], group: Group, metrics: Sequence[str], alias: Mapping[str, Place]
+) -> list[dict[str, Any]]:
+    """Build a row of means for each data set with several published categories, or whose mean alone is published."""
     means = []
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+    for dataset, places in group.places_by_dataset.items():
         own = [row for row in rows if row["dataset"] == dataset]
-        cells = {}
-        several = False
+        papers = _papers_of_mean([row for row in group.rows if place_of(row) in places], alias)
+        cells, sources = {}, []
         for metric in metrics:
             pairs = [cell for row in own if (cell := row["cells"][metric])["difference"] is not None]
-            several |= len(pairs) > 1
             ours, paper = (fmean(cell[key] for cell in pairs) if pairs else None for key in ("ours", "paper"))
+            if len(pairs) > 1:
+                sources += [row["source"] for row in own if row["source"]]
+            elif not pairs and (source := next((each for each in papers if metric in each.mean), None)):
+                ours, paper = _finite(group.mean(metric, places)), source.mean[metric]
+                sources.append(source)
             cells[metric] = _cell(ours, paper)
-        if several:
-            source = next(row["source"] for row in own if row["source"])
-            means.append({**own[0], "category": MEAN, "cells": cells, "source": source})
+        if sources:
+            means.append({**own[0], "category": MEAN, "cells": cells, "source": sources[0]})
     return means
+
+
+def _papers_of_mean(rows: Sequence[Row], alias: Mapping[str, Place]) -> list[Published]:
+    """Published means without values of categories, if the rows are of all their categories and of no others."""
+    pairs = [(row, alias.get(row["category"], place_of(row))) for row in rows]
+    names = {name for _, (_, name) in pairs}
+    return [each for each in published() if set(each.categories) == names and all(starmap(each.is_about, pairs))]
 
 
 def run_facts(groups: Sequence[Group]) -> list[dict[str, Any]]:

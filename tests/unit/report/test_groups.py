@@ -17,7 +17,7 @@ from anomalib_plugins.report.groups import (
     sentence,
     sentences,
 )
-from anomalib_plugins.report.tables import category_rows, mean_rows
+from anomalib_plugins.report.tables import MEAN, category_rows, mean_rows
 
 METRICS = ["image_auroc", "pixel_auroc", "aupro", "pixel_ap"]
 
@@ -139,6 +139,33 @@ def test_means_beside_the_paper_are_over_the_published_categories(row) -> None:
 def test_one_published_category_has_no_mean(row) -> None:
     groups = groups_of([row("Slsg", "screw"), row("Slsg", "my_own")])
     assert len(category_rows(groups, METRICS, {})) == 2
+
+
+LOCO = ["breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"]
+NO_GRAPH = '{"network": {"use_gcn": false}, "steps": 10}'
+
+
+@pytest.mark.parametrize(
+    ("categories", "options", "paper"),
+    [(LOCO, NO_GRAPH, 0.875), (LOCO[1:], NO_GRAPH, None), (LOCO, '{"network": {"use_gcn": false, "k": 7}}', None)],
+)
+def test_a_mean_that_alone_is_printed_is_of_all_categories(
+    row, categories: list[str], options: str, paper: float | None
+) -> None:
+    """SLSG prints 0.875 / 0.883 / 0.876 without the graph: image AUROC of all, structural and logical anomalies."""
+    results = [
+        row("Slsg no graph", each, seed, seed / 10, dataset="MVTecLOCO", options=options, logical_auroc=0.5)
+        for each in categories
+        for seed in (0, 1)
+    ]
+    found = category_rows(groups_of(results), [*METRICS, "logical_auroc"], {})
+    means = [each["cells"] for each in found if each["category"] == MEAN]
+    assert [cells["image_auroc"]["paper"] for cells in means] == ([] if paper is None else [paper])
+    for cells in means:
+        assert (cells["image_auroc"]["ours"], cells["logical_auroc"]["paper"]) == pytest.approx((0.05, 0.876))
+        assert cells["logical_auroc"]["difference"] == pytest.approx(0.5 - 0.876)
+        assert cells["pixel_ap"]["paper"] is None
+    assert all(cell["paper"] is None for each in found if each["category"] != MEAN for cell in each["cells"].values())
 
 
 def test_the_best_of_a_category_is_marked(row) -> None:
