@@ -3,7 +3,7 @@
 
 """Checks of options, with error messages that say what was expected."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from anomalib_plugins.errors import UserError
@@ -35,6 +35,13 @@ def check_share(name: str, value: float, above_zero: bool = False) -> None:
     """Check that a number is in ``[0, 1]``, or above 0 and at most 1."""
     if not 0 <= value <= 1 or (above_zero and value == 0):
         msg = f"{name} must be {'above 0 and at most 1' if above_zero else 'in [0, 1]'}, got {value}"
+        raise UserError(msg)
+
+
+def check_range(name: str, value: Sequence[float]) -> None:
+    """Check that two numbers are a range in ``[0, 1]`` that does not end at 0."""
+    if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1 or value[1] == 0:
+        msg = f"{name} must be two numbers in [0, 1], the smaller first and the larger above 0, got {value}"
         raise UserError(msg)
 
 

@@ -5,11 +5,9 @@
 
 from anomalib_plugins.synthesis.base import LOGICAL, NORMAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
 from anomalib_plugins.synthesis.colour import colour_jitter
-from anomalib_plugins.synthesis.cutpaste import CutPaste
-from anomalib_plugins.synthesis.cutswap import CutSwap
-from anomalib_plugins.synthesis.foreground import Foreground
+from anomalib_plugins.synthesis.cutswap import CutPaste, CutSwap
+from anomalib_plugins.synthesis.masks import Foreground, perlin_noise
 from anomalib_plugins.synthesis.merged import MergedTexture
-from anomalib_plugins.synthesis.perlin import perlin_noise
 from anomalib_plugins.synthesis.simulated import SimulatedAnomaly
 from anomalib_plugins.synthesis.textures import ProceduralTextures, TextureFolder, TextureSource, texture_source
 

@@ -1,9 +1,10 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Base class of the generators of simulated anomalies, with their input and output."""
+"""Base class of the generators of simulated anomalies, with their input, output and random numbers."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -74,3 +75,31 @@ def check_images(images: Tensor, pool: Tensor | None = None) -> None:
     if pool is not None and (pool.shape[1:] != images.shape[1:] or len(pool) == 0):
         msg = f"the pool must hold images of shape {tuple(images.shape[1:])} like the batch, got {tuple(pool.shape)}"
         raise UserError(msg)
+
+
+def uniform(
+    shape: Sequence[int], low: float = 0.0, high: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw floats in ``[low, high)``, on the CPU: anomalies are the same on every device."""
+    device = generator.device if generator is not None else "cpu"
+    return torch.rand(tuple(shape), generator=generator, device=device).cpu() * (high - low) + low
+
+
+def integers(shape: Sequence[int], low: int, high: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw integers in ``[low, high)``, on the CPU."""
+    device = generator.device if generator is not None else "cpu"
+    return torch.randint(low, high, tuple(shape), generator=generator, device=device).cpu()
+
+
+def chance(count: int, probability: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draw ``count`` booleans ``(count,)``, each true with ``probability``, on the CPU."""
+    return uniform((count,), generator=generator) < probability
+
+
+def moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Move tensors of one type from one device to another in a single transfer: a GPU is slow at many small ones."""
+    if len(tensors) == 0 or tensors[0].device == device:
+        return list(tensors)
+    moved = torch.cat([each.flatten() for each in tensors]).to(device)
+    parts = moved.split([each.numel() for each in tensors])
+    return [part.view(each.shape) for part, each in zip(parts, tensors, strict=True)]

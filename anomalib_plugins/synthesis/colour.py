@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import moved_together, uniform
+from anomalib_plugins.synthesis.base import moved_together, uniform
 
 LUMA = (0.299, 0.587, 0.114)
 # RGB to luma and two colour axes (NTSC YIQ). A change of hue rotates the plane of the last two and keeps the luma.

@@ -1,22 +1,21 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Two patches of an image swapped, where the image is salient."""
+"""CutSwap, which swaps two patches of an image, and CutPaste, which copies one over another place."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from anomalib_plugins.components.checks import check_choice
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.base import AnomalyGenerator, SyntheticBatch, check_images
-from anomalib_plugins.synthesis.draws import integers, uniform
+from anomalib_plugins.synthesis.base import AnomalyGenerator, SyntheticBatch, check_images, integers, uniform
 from anomalib_plugins.synthesis.masks import ATTEMPTS, pixel_numbers
 from anomalib_plugins.synthesis.patches import (
     AREA,
-    SCAR_DEGREES,
-    Mode,
-    check_patches,
+    PatchShape,
     margins,
     move,
     paste,
@@ -24,10 +23,37 @@ from anomalib_plugins.synthesis.patches import (
     scar_shapes,
 )
 
+SCAR_DEGREES = 45.0
+
 Overlap = Literal["prefer_disjoint", "allow", "require_disjoint"]
 
 
-class CutSwap(AnomalyGenerator):
+class PatchGenerator(AnomalyGenerator):
+    """Base class of generators that move patches within an image.
+
+    Args:
+        mode: Shape of the patches, ``"patch"`` or ``"scar"``.
+        patch_jitter: Range of changes of a patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
+    """
+
+    def __init__(self, mode: PatchShape, patch_jitter: float) -> None:
+        check_choice("mode", mode, PatchShape)
+        if not 0 <= patch_jitter <= 0.5:
+            msg = f"patch_jitter must be in [0, 0.5], got {patch_jitter}"
+            raise UserError(msg)
+        self.mode, self.patch_jitter = mode, patch_jitter
+
+    def draw_shapes(
+        self, count: int, size: Sequence[int], angles: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw heights and widths of patches ``(count, 2)`` and degrees of rotation ``(count, angles)``."""
+        if self.mode == "scar":
+            shapes = scar_shapes(count, size, generator)
+            return shapes, uniform((count, angles), -SCAR_DEGREES, SCAR_DEGREES, generator)
+        return patch_shapes(count, size, AREA, generator), torch.zeros(count, angles)
+
+
+class CutSwap(PatchGenerator):
     """Swap two patches of the same size and nothing else, as CutSwap does (Qin et al., 2024).
 
     The patches' upper left corners are drawn from given pixels, the most salient ones in the paper; without them from
@@ -58,15 +84,13 @@ class CutSwap(AnomalyGenerator):
 
     def __init__(
         self,
-        mode: Mode = "patch",
+        mode: PatchShape = "patch",
         overlap: Overlap = "prefer_disjoint",
         patch_jitter: float = 0.0,
     ) -> None:
-        check_patches(mode, patch_jitter)
-        if overlap not in get_args(Overlap):
-            msg = f"overlap must be one of {', '.join(get_args(Overlap))}, got {overlap!r}"
-            raise UserError(msg)
-        self.mode, self.overlap, self.patch_jitter = mode, overlap, patch_jitter
+        super().__init__(mode, patch_jitter)
+        check_choice("overlap", overlap, Overlap)
+        self.overlap = overlap
 
     def __call__(
         self,
@@ -132,11 +156,7 @@ class CutSwap(AnomalyGenerator):
             Height and width of both patches of each image ``(N, 2)``; their upper left corners, (row, column)
             ``(N, 2, 2)``; the degrees by which to rotate what comes to the first and to the second ``(N, 2)``.
         """
-        if self.mode == "scar":
-            shapes = scar_shapes(count, size, generator)
-            degrees = uniform((count, 2), -SCAR_DEGREES, SCAR_DEGREES, generator)
-        else:
-            shapes, degrees = patch_shapes(count, size, AREA, generator), torch.zeros(count, 2)
+        shapes, degrees = self.draw_shapes(count, size, 2, generator)
         pixels = [torch.arange(size[0] * size[1])] * count if candidates is None else _anchors(candidates)
         corners = torch.empty(count, 2, 2, dtype=torch.long)
         pending = torch.arange(count)
@@ -183,3 +203,38 @@ def _overlap(corners: Tensor, shapes: Tensor) -> Tensor:
     """Pixels in common ``(N, A)`` of pairs of rectangles of ``shapes`` ``(N, 2)`` at corners ``(N, A, 2, 2)``."""
     apart = (corners[:, :, 0] - corners[:, :, 1]).abs()
     return (shapes[:, None] - apart).clamp(min=0).prod(dim=2)
+
+
+class CutPaste(PatchGenerator):
+    """Pastes a patch from anywhere in the image to anywhere else in it (Li et al., 2021).
+
+    The mask marks the pixels whose colour changed. If none changed, the kind is normal.
+
+    Args:
+        mode: Shape of the patch. ``"patch"`` is a rectangle of 2 to 15 % of the image, 0.3 to 3.3 times as wide as
+            high. ``"scar"`` is a thin rectangle rotated by up to 45 degrees, 10 to 25 pixels high and at most half
+            as wide in images of 256 x 256 and scaled with others.
+        patch_jitter: Range of random changes of the patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
+
+    Raises:
+        ValueError: If ``mode`` is unknown or ``patch_jitter`` is out of range.
+    """
+
+    def __init__(self, mode: PatchShape = "patch", patch_jitter: float = 0.1) -> None:
+        super().__init__(mode, patch_jitter)
+
+    def simulate(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> SyntheticBatch:
+        """Paste one patch in every image; ``pool`` is not used."""
+        del pool
+        count, size = len(images), images.shape[-2:]
+        shapes, degrees = self.draw_shapes(count, size, 1, generator)
+        reach = margins(shapes, degrees)
+        room = torch.tensor(list(size)) - shapes - 2 * reach + 1
+        corners = (reach + (uniform((2, count, 2), 0, 1, generator) * room).long()).minimum(reach + room - 1)
+        moves = [
+            [move(source, target, shape, angle, size)]
+            for source, target, shape, angle in zip(
+                *corners.tolist(), shapes.tolist(), degrees[:, 0].tolist(), strict=True
+            )
+        ]
+        return paste(images, moves, self.patch_jitter, generator)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.base import uniform
 
 BORDERS = {"zeros": cv2.BORDER_CONSTANT, "border": cv2.BORDER_REPLICATE, "reflection": cv2.BORDER_REFLECT}
 

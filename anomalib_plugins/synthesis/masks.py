@@ -1,21 +1,101 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Masks of simulated anomalies: thresholded Perlin noise or rectangles, limited to the object."""
+"""Masks of simulated anomalies: thresholded Perlin noise or rectangles, placed on the object in the foreground."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import chance, moved_together, uniform
-from anomalib_plugins.synthesis.foreground import BrightObject
+from anomalib_plugins.errors import UserError
+from anomalib_plugins.synthesis.base import moved_together, uniform
+from anomalib_plugins.synthesis.colour import LUMA
 from anomalib_plugins.synthesis.geometry import rotate, rotations, warp_plane
-from anomalib_plugins.synthesis.perlin import perlin_noise
 
 ATTEMPTS = 20
+
+
+@lru_cache(maxsize=128)
+def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
+    """Slope and interpolation weight of every lattice node at every pixel along one axis.
+
+    Along one axis the noise is a sum over nodes of ``weight`` and ``weight * offset``, where ``offset`` is the distance
+    from the node to the pixel in cells. The weight ``1 - fade(|offset|)`` is zero from one cell on, so extra nodes only
+    add zeros, and lattices of different sizes fit into one batched product.
+
+    Returns:
+        Slope ``weight * offset``, then ``weight``: ``(2, size, nodes)``.
+    """
+    position = torch.arange(size, dtype=torch.float64) * cells / size
+    offset = position[:, None] - torch.arange(nodes)  # (size, nodes)
+    distance = offset.abs().clamp(max=1)
+    weight = 1 - distance**3 * (6 * distance**2 - 15 * distance + 10)
+    return torch.stack((weight * offset, weight)).float().to(device)
+
+
+def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Tensor:
+    """Compute Perlin noise from given gradient directions.
+
+    With the slope and weight matrices ``D`` and ``A`` of each axis and unit gradients ``(cos, sin)``, the noise is
+    ``sqrt(2) (D_y cos A_x^T + A_y sin D_x^T)``.
+
+    Args:
+        angles: Gradient direction at each lattice node in radians, ``(N, K, K)`` with ``K > cells.max()``. An image
+            with fewer cells uses the first ``cells + 1`` rows and columns.
+        cells: Number of lattice cells of each image along height and width ``(N, 2)``, at least 1.
+        size: Height and width of the noise.
+
+    Returns:
+        Noise ``(N, 1, H, W)`` in about ``[-1, 1]``, zero at the lattice nodes, on the device of ``angles``.
+
+    Raises:
+        ValueError: If ``angles`` has too few nodes for ``cells``.
+    """
+    nodes = angles.shape[-1]
+    if int(cells.max()) >= nodes:
+        msg = f"{int(cells.max())} cells need {int(cells.max()) + 1} angles along each axis, got {nodes}"
+        raise UserError(msg)
+    rows, columns = (
+        torch.stack([_basis(length, number, nodes, angles.device) for number in axis])  # (N, 2, length, K)
+        for length, axis in zip(size, cells.T.tolist(), strict=True)
+    )
+    gradients = math.sqrt(2) * torch.stack((angles.cos(), angles.sin()), dim=1)  # (N, 2, K, K)
+    left = rows @ gradients  # (N, 2, H, K)
+    noise = torch.bmm(left[:, 0], columns[:, 1].mT).baddbmm_(left[:, 1], columns[:, 0].mT)
+    return noise.unsqueeze(1)
+
+
+def perlin_noise(
+    size: Sequence[int],
+    cells: Tensor,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Compute Perlin noise with random gradients and one lattice per image.
+
+    Args:
+        size: Height and width of the noise.
+        cells: Number of lattice cells of each image along height and width ``(N, 2)``.
+        generator: Source of the gradient directions.
+        device: Device of the noise.
+
+    Returns:
+        Noise ``(N, 1, H, W)`` in about ``[-1, 1]``.
+
+    Example:
+        >>> perlin_noise((100, 60), torch.tensor([[4, 2], [8, 8]])).shape
+        torch.Size([2, 1, 100, 60])
+    """
+    nodes = int(cells.max()) + 1
+    angles = uniform((len(cells), nodes, nodes), high=2 * math.pi, generator=generator)
+    return perlin_from_angles(angles.to(device), cells, size)
 
 
 @dataclass(frozen=True)
@@ -134,63 +214,101 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     return masks
 
 
-@dataclass(frozen=True)
-class MaskRule:
-    """Rule that changes some of the masks.
+BORDER = 5
+COVERAGE = (0.05, 0.95)
+# Share of the variance that lies between object and background. Values spread evenly reach 3/4, so that less than this
+# is no object but shading or texture.
+SEPARABILITY = 0.75
+SQUARE = np.ones((3, 3), np.uint8)
 
-    Attributes:
-        probability: Probability that a mask is changed.
-        change: Function of masks and sources ``(N, 3, H, W)`` that returns new boolean masks ``(N, 1, H, W)``.
-        logical_only: Whether only masks of logical anomalies are changed.
-    """
-
-    probability: float
-    change: Callable[[Tensor, Tensor], Tensor]
-    logical_only: bool = False
-
-
-def add_square(masks: Tensor, sources: Tensor, first: int, last: int) -> Tensor:  # noqa: ARG001
-    """Add a square from row and column ``first`` to ``last`` to masks, in pixels of an image of 256 x 256."""
-    height, width = masks.shape[-2:]
-    rows, columns = (slice(round(first * size / 256), round((last + 1) * size / 256)) for size in (height, width))
-    masks = masks.clone()
-    masks[..., rows, columns] = True
-    return masks
+# Grey threshold and side of it on which the object lies, from the MIT-licensed TooTouch/MemSeg. Categories of MVTec AD
+# that are not listed (cable, all textures) use no foreground.
+MVTEC_FOREGROUND: dict[str, tuple[int, Literal["brighter", "darker"]]] = {
+    "hazelnut": (50, "brighter"),
+    "metal_nut": (40, "brighter"),
+    "pill": (100, "brighter"),
+    "toothbrush": (30, "brighter"),
+    "capsule": (120, "darker"),
+    "transistor": (90, "darker"),
+    "bottle": (250, "darker"),
+    "screw": (110, "darker"),
+    "zipper": (100, "darker"),
+}
 
 
-def keep_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:
-    """Limit masks to the object in the sources."""
-    return masks & rule(sources)
+class Foreground:
+    """Binary masks of the object in each image.
 
-
-def only_object(masks: Tensor, sources: Tensor, rule: BrightObject) -> Tensor:  # noqa: ARG001
-    """Replace masks by the object in the sources."""
-    return rule(sources)
-
-
-def apply_rule(
-    rule: MaskRule,
-    masks: Tensor,
-    sources: Sequence[Tensor],
-    logical: Tensor,
-    foreground: Tensor,
-    minimum: float,
-    generator: torch.Generator | None = None,
-) -> None:
-    """Change some masks by a rule, in place. Masks that would get too few pixels on the foreground are not changed.
+    An image in which no object is found (it would be all background, or almost all of it object) counts as all object,
+    so that a defect always has somewhere to go.
 
     Args:
-        rule: Rule to apply.
-        masks: Boolean masks ``(N, 1, H, W)``.
-        sources: Source image ``(3, H, W)`` that each anomaly is painted from.
-        logical: True for logical anomalies ``(N,)``, on the CPU.
-        foreground: Boolean masks of the pixels where masks may be ``(N, 1, H, W)``.
-        minimum: Smallest number of pixels of a mask.
-        generator: Source of the choice of masks.
+        mode: ``"auto"`` finds what differs in colour from the image's border, and finds nothing in a texture;
+            ``"threshold"`` uses ``threshold`` and ``polarity``; ``"none"`` calls every pixel object, for textures; the
+            name of an MVTec AD object category uses that category's threshold.
+        threshold: Grey value, 0 to 255, for ``mode="threshold"``.
+        polarity: Whether the object is ``"brighter"`` or ``"darker"`` than ``threshold``.
+
+    Raises:
+        ValueError: If ``mode`` or ``polarity`` is unknown, or ``threshold`` is missing, superfluous or out of range.
     """
-    chosen = chance(len(masks), rule.probability, generator)
-    which = (chosen & logical if rule.logical_only else chosen).nonzero()[:, 0].tolist()
-    if which:
-        changed = rule.change(masks[which], torch.stack([sources[number] for number in which])) & foreground[which]
-        enough = (areas(changed) >= minimum).to(masks.device)
-        masks[which] = torch.where(enough[:, None, None, None], changed, masks[which])
+
+    def __init__(
+        self,
+        mode: str = "auto",
+        threshold: int | None = None,
+        polarity: Literal["brighter", "darker"] = "brighter",
+    ) -> None:
+        if mode not in {"auto", "threshold", "none", *MVTEC_FOREGROUND}:
+            choices = ", ".join(("auto", "threshold", "none", *MVTEC_FOREGROUND))
+            msg = f"unknown foreground {mode!r}; choose one of {choices}"
+            raise UserError(msg)
+        if polarity not in {"brighter", "darker"}:
+            msg = f'foreground polarity must be "brighter" or "darker", got {polarity!r}'
+            raise UserError(msg)
+        if (mode == "threshold") != (threshold is not None):
+            msg = f'a foreground threshold goes with mode "threshold" and only with it, got {mode!r} and {threshold}'
+            raise UserError(msg)
+        if threshold is not None and not 0 <= threshold <= 255:
+            msg = f"foreground threshold must be a grey value in [0, 255], got {threshold}"
+            raise UserError(msg)
+        self.mode = mode
+        self.threshold, self.polarity = MVTEC_FOREGROUND.get(mode, (threshold, polarity))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Masks ``(N, 1, H, W)``, true on the object, of images ``(N, 3, H, W)`` in ``[0, 1]``."""
+        if self.mode == "none":
+            return images.new_ones(len(images), 1, *images.shape[-2:], dtype=torch.bool)
+        if self.threshold is None:
+            planes = images.mul(255).round_().byte().cpu().numpy()
+            masks = torch.from_numpy(np.stack([_standing_out(image) for image in planes]) > 0).to(images.device)
+        else:
+            grey = torch.einsum("nchw,c->nhw", images, images.new_tensor(LUMA)) * 255
+            masks = grey > self.threshold if self.polarity == "brighter" else grey < self.threshold
+        masks = masks[:, None]
+        return masks | ~masks.flatten(1).any(dim=1)[:, None, None, None]
+
+
+def _standing_out(planes: np.ndarray) -> np.ndarray:
+    """Mask ``(H, W)`` of what differs from the colour along the border of an 8-bit image ``(3, H, W)``.
+
+    Otsu's threshold on the distance from the border's median colour, opened, closed and filled. All ones if the two
+    classes are not clearly apart or one of them is almost the whole image: then nothing stands out.
+    """
+    border = (planes[:, :BORDER], planes[:, -BORDER:], planes[:, :, :BORDER], planes[:, :, -BORDER:])
+    colour = np.median(np.concatenate([side.reshape(3, -1) for side in border], axis=1), axis=1)
+    red, green, blue = (cv2.absdiff(plane, float(value)) for plane, value in zip(planes, colour, strict=True))
+    distance = cv2.GaussianBlur(cv2.max(cv2.max(red, green), blue), (5, 5), 0)
+    _, mask = cv2.threshold(distance, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    share = _coverage(mask)
+    gap = cv2.mean(distance, mask)[0] - cv2.mean(distance, 1 - mask)[0]
+    if share * (1 - share) * gap**2 <= SEPARABILITY * cv2.meanStdDev(distance)[1].item() ** 2:
+        return np.ones_like(mask)
+    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, SQUARE), cv2.MORPH_CLOSE, SQUARE)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(mask, outlines, -1, 1, thickness=cv2.FILLED)
+    return mask if COVERAGE[0] <= _coverage(mask) <= COVERAGE[1] else np.ones_like(mask)
+
+
+def _coverage(mask: np.ndarray) -> float:
+    return cv2.countNonZero(mask) / mask.size

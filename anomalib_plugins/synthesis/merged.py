@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from anomalib_plugins.components.checks import check_choice, check_range
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.augment import OPERATIONS, random_operations
-from anomalib_plugins.synthesis.base import STRUCTURAL, AnomalyGenerator, SyntheticBatch
-from anomalib_plugins.synthesis.draws import integers, uniform
-from anomalib_plugins.synthesis.foreground import Foreground
+from anomalib_plugins.synthesis.base import STRUCTURAL, AnomalyGenerator, SyntheticBatch, integers, uniform
 from anomalib_plugins.synthesis.geometry import roll, rotate
-from anomalib_plugins.synthesis.masks import MaskStyle, perlin_masks, place_masks
+from anomalib_plugins.synthesis.masks import Foreground, MaskStyle, perlin_masks, place_masks
 from anomalib_plugins.synthesis.sources import other_images
-from anomalib_plugins.synthesis.textures import TextureSource, texture_source
+from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 # As in DRAEM, from a single blob to many specks.
 STYLE = MaskStyle(octaves=6, threshold=0.5, rectangles=4, side=(0.02, 0.30))
@@ -57,12 +54,8 @@ class MergedTexture(AnomalyGenerator):
         delta: Sequence[float] = (0.15, 1.0),
         foreground: str = "none",
     ) -> None:
-        if source not in {"texture", "pool"}:
-            msg = f'source must be "texture" or "pool", got {source!r}'
-            raise UserError(msg)
-        if len(delta) != 2 or not 0 <= delta[0] <= delta[1] <= 1 or delta[1] == 0:
-            msg = f"delta must be two numbers in [0, 1], the smaller first and the larger above 0, got {delta}"
-            raise UserError(msg)
+        check_choice("source", source, ("texture", "pool"))
+        check_range("delta", delta)
         if source == "pool" and texture_root is not None:
             msg = f'source="pool" uses no textures: remove it or texture_root={str(texture_root)!r}'
             raise UserError(msg)
@@ -93,31 +86,8 @@ class MergedTexture(AnomalyGenerator):
         """Draw a foreign image for each image ``(N, 3, H, W)``."""
         if self.textures is None:
             return moved(other_images(images, pool, generator), generator)
-        return random_textures(self.textures, images, generator)
-
-
-def random_textures(textures: TextureSource, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw a random texture for each image, augmented by three random operations.
-
-    Textures are augmented on the CPU and copied to the device in one batch of 8-bit values.
-
-    Args:
-        textures: Source of the textures.
-        images: Batch ``(N, 3, H, W)`` whose size, dtype and device the textures get.
-        generator: Source of the choice of textures and operations.
-
-    Returns:
-        Textures ``(N, 3, H, W)`` in ``[0, 1]``.
-    """
-    drawn = integers((len(images),), 0, len(textures), generator).tolist()
-    height, width = images.shape[-2:]
-    made = np.empty((len(images), height, width, 3), np.uint8)
-    for number, order, amounts, place in zip(drawn, *random_operations(len(images), generator), made, strict=True):
-        pixels = textures.get(number, (height, width))
-        for operation, amount in zip(order, amounts, strict=True):
-            pixels = OPERATIONS[operation](pixels, amount)
-        place[:] = pixels
-    return torch.from_numpy(made).to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
+        made = torch.from_numpy(random_textures(self.textures, len(images), images.shape[-2:], generator))
+        return made.to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
 
 
 def moved(images: Tensor, generator: torch.Generator | None = None) -> Tensor:

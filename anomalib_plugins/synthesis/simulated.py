@@ -9,33 +9,43 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from anomalib_plugins.components.checks import check_choice, check_least, check_range, check_share
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.base import LOGICAL, STRUCTURAL, AnomalyGenerator, SyntheticBatch
+from anomalib_plugins.synthesis.base import (
+    LOGICAL,
+    STRUCTURAL,
+    AnomalyGenerator,
+    SyntheticBatch,
+    chance,
+    moved_together,
+    uniform,
+)
 from anomalib_plugins.synthesis.colour import adjust_lists, random_colours
-from anomalib_plugins.synthesis.draws import chance, uniform
-from anomalib_plugins.synthesis.foreground import Foreground
 from anomalib_plugins.synthesis.geometry import gaussian_blur, pixel_scale
 from anomalib_plugins.synthesis.masks import (
     LOGICAL_STYLE,
     STRUCTURAL_STYLE,
-    apply_rule,
+    Foreground,
     perlin_masks,
     pixel_numbers,
     place_masks,
     rectangle_masks,
 )
-from anomalib_plugins.synthesis.painting import Places, blend, opposite, read
-from anomalib_plugins.synthesis.presets import find_preset
-from anomalib_plugins.synthesis.sources import logical_sources, self_patches, texture_colours, turned
-from anomalib_plugins.synthesis.textures import texture_source
+from anomalib_plugins.synthesis.patches import blend, read
+from anomalib_plugins.synthesis.presets import apply_rule, find_preset
+from anomalib_plugins.synthesis.sources import logical_sources, self_patches, turned
+from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 FAINT_OPACITY = 0.25
 SOURCE_CHANGE_PROBABILITY = 0.2
 SOURCE_COLOURS = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1}
 BLUR_SIGMA = 2.0
+# Flat indices of the masked pixels of each image ``(P,)``; ``P`` differs between images.
+Places = Sequence[Tensor]
 TEXTURE_SHARE = {"both": 0.5, "texture": 1.0, "self": 0.0}
 
 
@@ -102,18 +112,16 @@ class SimulatedAnomaly(AnomalyGenerator):
             "minimum_area": minimum_area,
         }
         self.settings = replace(find_preset(preset), **{name: x for name, x in given.items() if x is not None})
-        _check_share("logical_probability", logical_probability)
-        _check_share("structural_faint", self.settings.structural_faint)
-        _check_range("structural_delta", self.settings.structural_delta)
-        _check_range("logical_delta", self.settings.logical_delta)
-        _check_choice("mask_shape", mask_shape, ("perlin", "rect"))
-        _check_choice("structural_source", structural_source, tuple(TEXTURE_SHARE))
+        check_share("logical_probability", logical_probability)
+        check_share("structural_faint", self.settings.structural_faint)
+        check_range("structural_delta", self.settings.structural_delta)
+        check_range("logical_delta", self.settings.logical_delta)
+        check_choice("mask_shape", mask_shape, ("perlin", "rect"))
+        check_choice("structural_source", structural_source, TEXTURE_SHARE)
         if not (use_structural or use_logical):
             msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
             raise UserError(msg)
-        if self.settings.minimum_area < 1:
-            msg = f"minimum_area must be at least 1 pixel, got {minimum_area}"
-            raise UserError(msg)
+        check_least("minimum_area", self.settings.minimum_area)
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
         chosen = Foreground(foreground, foreground_threshold, foreground_polarity)
         self.foreground = self.settings.foreground if foreground == "auto" else chosen
@@ -160,7 +168,7 @@ class SimulatedAnomaly(AnomalyGenerator):
 
     def _logical_sources(self, pool: Tensor, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """What logical anomalies in the images are painted with ``(N, 3, H, W)``."""
-        sources = logical_sources(images, pool, self.settings.logical_ways, generator)
+        sources = logical_sources(images, pool, self.settings.logical_recipes, generator)
         if self.settings.logical_rotation:
             sources = turned(sources, generator)
         blurred = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
@@ -211,8 +219,13 @@ class SimulatedAnomaly(AnomalyGenerator):
         self, images: Tensor, places: Places, which: Sequence[int], generator: torch.Generator | None
     ) -> list[Tensor]:
         """Colours of textures for the images of numbers ``which``."""
-        colours = texture_colours([places[number] for number in which], images.shape[-2:], self.textures, generator)
-        return [colour.to(images.dtype) for colour in colours]
+        if not which:
+            return []
+        textures = random_textures(self.textures, len(which), images.shape[-2:], generator)
+        here = moved_together([places[number] for number in which], torch.device("cpu"))
+        picked = [pixels.reshape(-1, 3)[place.numpy()].T for pixels, place in zip(textures, here, strict=True)]
+        colours = [torch.from_numpy(np.divide(each, np.float32(255), dtype=np.float32, order="C")) for each in picked]
+        return [colour.to(images.dtype) for colour in moved_together(colours, images.device)]
 
     def _delta(self, logical: Tensor, generator: torch.Generator | None) -> Tensor:
         """Opacity of each anomaly ``(N,)``."""
@@ -223,19 +236,12 @@ class SimulatedAnomaly(AnomalyGenerator):
         return delta
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        msg = f"{name} must be in [0, 1], got {value}"
-        raise UserError(msg)
-
-
-def _check_range(name: str, value: Sequence[float]) -> None:
-    if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1 or value[1] == 0:
-        msg = f"{name} must be two numbers in [0, 1], the smaller first and the larger above 0, got {value}"
-        raise UserError(msg)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        msg = f"{name} must be one of {', '.join(choices)}, got {value!r}"
-        raise UserError(msg)
+def opposite(
+    images: Tensor,
+    places: Places,
+    which: Sequence[int],
+    generator: torch.Generator | None = None,  # noqa: ARG001
+) -> list[Tensor]:
+    """Colours half the range away from those of the images ``which`` in every channel, so that every pixel differs."""
+    colours = [read(images[number], places[number]) for number in which]
+    return [torch.where(colour < 0.5, colour + 0.5, colour - 0.5) for colour in colours]

@@ -1,48 +1,21 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Sources of simulated anomalies: textures, the image itself in disorder, or another normal image."""
+"""Sources of simulated anomalies: the image itself in disorder, or another normal image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from anomalib_plugins.synthesis.augment import augment, random_operations
+from anomalib_plugins.synthesis.base import chance, integers, uniform
 from anomalib_plugins.synthesis.colour import colour_jitter
-from anomalib_plugins.synthesis.draws import chance, integers, moved_together, uniform
 from anomalib_plugins.synthesis.geometry import rotate, shuffle_tiles
-from anomalib_plugins.synthesis.textures import TextureSource
 
 SELF_TILES = (4, 8)
 SELF_COLOURS = {"brightness": 0.2, "saturation": 0.2, "hue": 0.2}
 ALONE_TILES = (3, 3)
-
-
-def texture_colours(
-    places: Sequence[Tensor], size: Sequence[int], textures: TextureSource, generator: torch.Generator | None = None
-) -> list[Tensor]:
-    """Draw pixels of random textures, each augmented by three random operations.
-
-    Args:
-        places: Flat indices ``(P,)`` of the pixels to return, one tensor per texture.
-        size: Height and width of the textures.
-        textures: Source of the textures.
-        generator: Source of the choice of textures and operations.
-
-    Returns:
-        Colours ``(3, P)`` in ``[0, 1]`` for each of ``places``, on its device.
-    """
-    drawn = integers((len(places),), 0, len(textures), generator).tolist()
-    here = moved_together(places, torch.device("cpu"))
-    colours = []
-    for place, number, order, amounts in zip(here, drawn, *random_operations(len(places), generator), strict=True):
-        pixels, counts = textures.counted(number, (size[0], size[1]))
-        values = augment(pixels, order, amounts, place.numpy(), counts)
-        colours.append(torch.from_numpy(np.divide(values.T, np.float32(255), dtype=np.float32, order="C")))
-    return moved_together(colours, places[0].device) if places else []
 
 
 def self_patches(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -93,7 +66,7 @@ class Recipe:
     """Recipe for the source of a logical anomaly.
 
     Attributes:
-        probability: Probability of this way.
+        probability: Probability of this recipe.
         steps: Functions of images ``(N, 3, H, W)`` and ``generator``, applied in this order.
         other: Whether to start from another image of the pool instead of the image itself.
     """
@@ -104,17 +77,17 @@ class Recipe:
 
 
 def logical_sources(
-    images: Tensor, pool: Tensor, ways: Sequence[Recipe], generator: torch.Generator | None = None
+    images: Tensor, pool: Tensor, recipes: Sequence[Recipe], generator: torch.Generator | None = None
 ) -> Tensor:
-    """Make a source for each image ``(N, 3, H, W)`` in one of several ways, with other images from a pool."""
-    ends = torch.tensor([way.probability for way in ways]).cumsum(0)[:-1]
+    """Make a source for each image ``(N, 3, H, W)`` by one of several recipes, with other images from a pool."""
+    ends = torch.tensor([recipe.probability for recipe in recipes]).cumsum(0)[:-1]
     chosen = torch.bucketize(uniform((len(images),), generator=generator), ends, right=True)
     sources = torch.empty_like(images)
-    for number, way in enumerate(ways):
+    for number, recipe in enumerate(recipes):
         which = (chosen == number).nonzero()[:, 0].tolist()
         if which:
-            made = other_images(images[which], pool, generator) if way.other else images[which]
-            for step in way.steps:
+            made = other_images(images[which], pool, generator) if recipe.other else images[which]
+            for step in recipe.steps:
                 made = step(made, generator=generator)
             sources[which] = made
     return sources

@@ -1,12 +1,12 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Textures for structural anomalies, from a folder of images or from noise."""
+"""Textures for anomalies, from a folder of images or from noise, and the operations that augment them."""
 
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +16,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from anomalib_plugins.errors import MissingFileError, UserError
-from anomalib_plugins.synthesis.augment import count_values
-from anomalib_plugins.synthesis.draws import integers, uniform
-from anomalib_plugins.synthesis.perlin import perlin_noise
+from anomalib_plugins.synthesis.base import integers, uniform
+from anomalib_plugins.synthesis.masks import perlin_noise
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ class TextureSource(ABC):
 
     def __init__(self, cache_bytes: int = 512 * 2**20) -> None:
         self._room = cache_bytes
-        self._kept: dict[tuple[int, int, int], tuple[np.ndarray, np.ndarray]] = {}
+        self._kept: dict[tuple[int, int, int], np.ndarray] = {}
 
     @abstractmethod
     def __len__(self) -> int:
@@ -47,19 +46,14 @@ class TextureSource(ABC):
 
     def get(self, number: int, size: tuple[int, int]) -> np.ndarray:
         """Get a texture from the cache or from ``make``. It must not be modified."""
-        return self.counted(number, size)[0]
-
-    def counted(self, number: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Get a texture and its histogram ``(256, 3)``. Neither must be modified."""
         key = (number, *size)
         if key in self._kept:
             return self._kept[key]
         texture = self.make(number, size)
-        counts = count_values(texture)
-        if texture.nbytes + counts.nbytes <= self._room:
-            self._room -= texture.nbytes + counts.nbytes
-            self._kept[key] = texture, counts
-        return texture, counts
+        if texture.nbytes <= self._room:
+            self._room -= texture.nbytes
+            self._kept[key] = texture
+        return texture
 
 
 class TextureFolder(TextureSource):
@@ -169,3 +163,124 @@ def texture_source(root: str | Path | None = None) -> TextureSource:
     source = TextureFolder(root)
     logger.info("Structural anomalies use the %d textures in %s.", len(source), root)
     return source
+
+
+def random_textures(
+    textures: TextureSource, count: int, size: Sequence[int], generator: torch.Generator | None = None
+) -> np.ndarray:
+    """Draw textures and change each by three random operations of DRAEM.
+
+    Args:
+        textures: Source of the textures.
+        count: Number of textures N.
+        size: Height and width of the textures.
+        generator: Source of the choice of textures and operations.
+
+    Returns:
+        8-bit RGB ``(N, H, W, 3)``.
+    """
+    numbers = integers((count,), 0, len(textures), generator).tolist()
+    made = np.empty((count, *size, 3), np.uint8)
+    for number, order, amounts, result in zip(numbers, *random_operations(count, generator), made, strict=True):
+        pixels = textures.get(number, (size[0], size[1]))
+        for operation, amount in zip(order, amounts, strict=True):
+            pixels = OPERATIONS[operation](pixels, amount)
+        result[:] = pixels
+    return made
+
+
+# DRAEM's ten operations on 8-bit RGB images (H, W, 3). A look-up table of 256 values is several times faster on the CPU
+# than the same arithmetic on float batches. Each operation takes up to three amounts in [0, 1), which it scales to its
+# own ranges.
+
+Operation = Callable[[np.ndarray, Sequence[float]], np.ndarray]
+
+LEVELS = np.arange(256, dtype=np.float32)
+
+
+def _look_up(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Replace every value by its rounded and clipped entry in ``table``, ``(256,)`` or ``(256, 3)`` by channel."""
+    return cv2.LUT(pixels, table.round().clip(0, 255).astype(np.uint8).reshape(1, 256, -1))
+
+
+def gamma_contrast(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Raise each channel, scaled to ``[0, 1]``, to its own power from 0.5 to 2."""
+    return _look_up(pixels, 255 * (LEVELS[:, None] / 255) ** (0.5 + 1.5 * np.array(amounts[:3])))
+
+
+def shift_brightness(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Multiply by 0.8 to 1.2, then add -30 to 30."""
+    return _look_up(pixels, LEVELS * (0.8 + 0.4 * amounts[0]) - 30 + 60 * amounts[1])
+
+
+def sharpen(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Blend with a copy smoothed by PIL's kernel, by a factor from 0 (smooth) to 3 (sharp); 1 changes nothing."""
+    factor = 3 * amounts[0]
+    box = cv2.blur(pixels, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    # PIL's kernel has 5 at the centre and 1 around it, divided by 13: 9 / 13 of the box and 4 / 13 of the pixel.
+    return cv2.addWeighted(pixels, factor + (1 - factor) * 4 / 13, box, (1 - factor) * 9 / 13, 0)
+
+
+def shift_hue_saturation(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Add -50 to 50 (of 255) to the hue, which wraps around, and to the saturation in HSV."""
+    hue, saturation = (100 * amount - 50 for amount in amounts[:2])
+    table = np.stack(((LEVELS + round(hue)) % 256, LEVELS + saturation, LEVELS), axis=1)
+    return cv2.cvtColor(_look_up(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL), table), cv2.COLOR_HSV2RGB_FULL)
+
+
+def solarize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Invert, with probability 0.5, all values from a random threshold between 32 and 128 up."""
+    threshold = 32 + 96 * amounts[1] if amounts[0] < 0.5 else 256
+    return _look_up(pixels, np.where(threshold <= LEVELS, 255 - LEVELS, LEVELS))
+
+
+def posterize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Keep the 1 to 8 highest bits of each value."""
+    step = 2 ** (7 - int(8 * amounts[0]))
+    return _look_up(pixels, LEVELS // step * step)
+
+
+def invert(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa: ARG001
+    """Swap dark and bright."""
+    return cv2.bitwise_not(pixels)
+
+
+def auto_contrast(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa: ARG001
+    """Stretch each channel to the full range."""
+    planes = [cv2.normalize(plane, None, 0, 255, cv2.NORM_MINMAX) for plane in cv2.split(pixels)]
+    return cv2.merge(planes)
+
+
+def equalize(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:  # noqa: ARG001
+    """Flatten the histogram of each channel."""
+    return cv2.merge([cv2.equalizeHist(plane) for plane in cv2.split(pixels)])
+
+
+def turn(pixels: np.ndarray, amounts: Sequence[float]) -> np.ndarray:
+    """Rotate by -45 to 45 degrees around the centre; pixels from outside the image are black."""
+    height, width = pixels.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 90 * amounts[0] - 45, 1.0)
+    padded = cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA)  # OpenCV rotates four channels twice as fast as three
+    return cv2.cvtColor(cv2.warpAffine(padded, matrix, (width, height)), cv2.COLOR_RGBA2RGB)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    gamma_contrast,
+    shift_brightness,
+    sharpen,
+    shift_hue_saturation,
+    solarize,
+    posterize,
+    invert,
+    auto_contrast,
+    equalize,
+    turn,
+)
+
+
+def random_operations(
+    images: int, generator: torch.Generator | None = None, count: int = 3
+) -> tuple[list[list[int]], list[list[list[float]]]]:
+    """Choose ``count`` distinct operations in random order for each of ``images`` images: indices and amounts."""
+    order = uniform((images, len(OPERATIONS)), generator=generator).argsort(dim=1)[:, :count]
+    return order.tolist(), uniform((images, count, 3), generator=generator).tolist()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from anomalib_plugins.components.checks import check_choice
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.base import uniform
 
 Cluster = Literal["max", "min", "random"]
 AnchorStrategy = Literal["kmeans", "topk"]

@@ -22,7 +22,7 @@ from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import MergedTexture, SyntheticBatch
-from anomalib_plugins.synthesis.draws import chance
+from anomalib_plugins.synthesis.base import chance
 
 from .loss import PoutaLoss
 from .torch_model import NetworkVariant, PoutaModel

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from anomalib_plugins.components.checks import check_choice, check_share
 from anomalib_plugins.errors import UserError
+from anomalib_plugins.synthesis.base import chance, integers
 from anomalib_plugins.synthesis.colour import LUMA
-from anomalib_plugins.synthesis.draws import chance, integers
 from anomalib_plugins.synthesis.geometry import cut_tiles, join_tiles, rearrange
 
 Selection = Literal["hamming", "random"]

@@ -5,18 +5,15 @@
 
 import colorsys
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from anomalib_plugins.synthesis.augment import (
+from anomalib_plugins.synthesis.textures import (
     OPERATIONS,
     Operation,
-    augment,
     auto_contrast,
-    count_values,
     equalize,
     gamma_contrast,
     invert,
@@ -97,24 +94,6 @@ def test_equalized_values_are_spread_evenly(pixels: np.ndarray) -> None:
     assert np.abs(quartiles - np.array([[64], [128], [191]])).max() < 8
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_auto_contrast_and_equalize_equal_opencv_channel_by_channel(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    low = generator.integers(0, 200)
-    pixels = generator.integers(low, generator.integers(low + 2, 256), (40, 50, 3), dtype=np.uint8)
-    pixels[..., seed % 3] = low  # a channel of one value
-    planes = cv2.split(pixels)
-    stretched = [cv2.normalize(plane, None, 0, 255, cv2.NORM_MINMAX) for plane in planes]
-    assert np.array_equal(auto_contrast(pixels, ()), cv2.merge(stretched))
-    assert np.array_equal(equalize(pixels, ()), cv2.merge([cv2.equalizeHist(plane) for plane in planes]))
-
-
-def test_values_are_counted_in_each_channel(pixels: np.ndarray) -> None:
-    counts = count_values(pixels)
-    for channel in range(3):
-        assert np.array_equal(counts[:, channel], np.bincount(pixels[..., channel].ravel(), minlength=256))
-
-
 def test_turned_corners_are_black(pixels: np.ndarray) -> None:
     assert np.array_equal(turn(pixels, (0.5,)), pixels)
     assert not turn(pixels, (0.0,))[0, 0].any()
@@ -126,30 +105,3 @@ def test_three_different_operations_in_every_order() -> None:
     counts = np.bincount(np.array(order)[:, 0], minlength=10)
     assert counts.min() > 150
     assert np.array(amounts).shape == (2000, 3, 3)
-
-
-@pytest.mark.parametrize("count", range(1, 11))
-def test_augment_gives_the_pixels_asked_for_as_if_the_whole_image_was_changed(count: int, pixels: np.ndarray) -> None:
-    before = pixels.copy()
-    for order, amounts in zip(*random_operations(20, torch.Generator().manual_seed(count), count), strict=True):
-        whole = pixels
-        for number, amount in zip(order, amounts, strict=True):
-            whole = OPERATIONS[number](whole, amount)
-        for place in (np.array([0, 7, 199, 1999]), np.arange(2000)):
-            for counts in (None, count_values(pixels)):
-                assert np.array_equal(augment(pixels, order, amounts, place, counts), whole.reshape(-1, 3)[place])
-    assert np.array_equal(pixels, before)
-
-
-def test_more_pixels_than_opencv_takes_in_some_functions(pixels: np.ndarray) -> None:
-    large = np.tile(pixels, (8, 4, 1))  # 64,000 pixels; some functions refuse 32,768 in a row
-    place = np.arange(64_000)
-    for number, operation in enumerate(OPERATIONS):
-        expected = operation(large, (0.3, 0.6, 0.2)).reshape(-1, 3)
-        assert np.array_equal(augment(large, [number], [(0.3, 0.6, 0.2)], place), expected)
-
-
-@pytest.mark.parametrize("count", [0, 11])
-def test_impossible_counts_are_refused(count: int) -> None:
-    with pytest.raises(ValueError, match=f"count must be 1 to 10 operations, got {count}"):
-        random_operations(1, count=count)

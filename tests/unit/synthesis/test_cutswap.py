@@ -27,15 +27,6 @@ def distinct(count: int, height: int, width: int) -> Tensor:
     return (pixels.view(count, 1, height, width) / (height * width)).repeat(1, 3, 1, 1)
 
 
-def boxes(shapes: Tensor, corners: Tensor, size: torch.Size) -> Tensor:
-    """Masks of both patches ``(2, N, 1, H, W)``."""
-    masks = torch.zeros(2, len(shapes), 1, *size, dtype=torch.bool)
-    for number, ((height, width), pair) in enumerate(zip(shapes.tolist(), corners.tolist(), strict=True)):
-        for which, (top, left) in enumerate(pair):
-            masks[which, number, 0, top : top + height, left : left + width] = True
-    return masks
-
-
 def swapped(image: Tensor, shape: list[int], first: list[int], second: list[int]) -> Tensor:
     """What crop, crop, paste, paste makes of an image ``(3, H, W)``."""
     one, other = ((slice(None), slice(y, y + shape[0]), slice(x, x + shape[1])) for y, x in (first, second))
@@ -97,13 +88,6 @@ def test_colours_are_only_moved_and_a_second_swap_moves_them_back() -> None:
     assert torch.equal(batch.image.flatten(2).sort().values, images.flatten(2).sort().values)
     assert not torch.equal(batch.image, images)
     assert torch.equal(maker(batch.image, seeded(3)).image, images)
-
-
-def test_the_mask_of_distinct_pixels_is_both_patches() -> None:
-    images, maker = distinct(6, 64, 80), CutSwap(overlap="require_disjoint")
-    shapes, corners, _ = maker.places(6, images.shape[-2:], seeded())
-    first, second = boxes(shapes, corners, images.shape[-2:])
-    assert torch.equal(maker(images, seeded()).mask.bool(), first | second)
 
 
 @settings(max_examples=40, deadline=None)
@@ -201,14 +185,6 @@ def test_scars_are_turned_by_up_to_45_degrees_each_by_its_own_angle() -> None:
     assert not CutSwap("patch").places(5, torch.Size((256, 256)), seeded())[2].any()
 
 
-def test_scars_that_are_not_turned_are_swapped_like_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomalib_plugins.synthesis.cutswap.SCAR_DEGREES", 0.0)
-    images, maker = distinct(5, 128, 128), CutSwap("scar")
-    shapes, corners, _ = maker.places(5, images.shape[-2:], seeded())
-    expected = map(swapped, images, shapes.tolist(), *corners.transpose(0, 1).tolist())
-    assert torch.equal(maker(images, seeded()).image, torch.stack(list(expected)))
-
-
 def test_scars_match_two_rectangles_turned_by_their_own_angles() -> None:
     images, maker = distinct(8, 256, 256), CutSwap("scar", "require_disjoint")
     shapes, corners, degrees = maker.places(8, images.shape[-2:], seeded())
@@ -220,15 +196,6 @@ def test_scars_match_two_rectangles_turned_by_their_own_angles() -> None:
             part = move(source, target, shape, angle, (256, 256))
             expected[number, :, part.target] = images[number].flatten(1)[:, part.source]
     assert torch.equal(maker(images, seeded()).image, expected.view_as(images))
-
-
-def test_scars_bring_the_colours_of_the_other_place() -> None:
-    images, maker = distinct(8, 256, 256), CutSwap("scar", "require_disjoint")
-    shapes, corners, _ = maker.places(8, images.shape[-2:], seeded())
-    made = maker(images, seeded())
-    for image, before, place in zip(made.image, images, boxes(shapes, corners, images.shape[-2:]).any(0), strict=True):
-        new = image[0][(image != before).any(dim=0)]
-        assert torch.isin(new, before[0][place[0]]).all()
 
 
 def test_same_seed_same_anomalies_and_another_seed_others() -> None:
@@ -264,11 +231,6 @@ def test_refuses_options_that_cannot_be(options: dict, message: str) -> None:
 def test_refuses_candidates_of_another_shape_or_type(candidates: Tensor) -> None:
     with pytest.raises(ValueError, match=r"expected boolean candidates \(2, 64, 64\), got"):
         CutSwap()(distinct(2, 64, 64), candidates=candidates)
-
-
-def test_refuses_images_that_are_too_small() -> None:
-    with pytest.raises(ValueError, match="at least 32 pixels"):
-        CutSwap()(torch.rand(1, 3, 20, 64))
 
 
 @pytest.mark.gpu

@@ -45,11 +45,6 @@ def test_an_image_without_a_plain_object_is_all_object(kind: str) -> None:
     assert Foreground()(image).all()
 
 
-def test_none_calls_every_pixel_object() -> None:
-    assert Foreground("none")(torch.rand(2, 3, 40, 50)).shape == (2, 1, 40, 50)
-    assert Foreground("none")(torch.rand(2, 3, 40, 50)).all()
-
-
 @pytest.mark.parametrize(("polarity", "inside"), [("brighter", 1.0), ("darker", 0.0)])
 def test_threshold_takes_the_side_asked_for(polarity: str, inside: float) -> None:
     mask = disc(64, 64, 20)

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from anomalib_plugins.synthesis.draws import uniform
+from anomalib_plugins.synthesis.base import uniform
 from anomalib_plugins.synthesis.geometry import rotate
 from anomalib_plugins.synthesis.masks import (
     LOGICAL_STYLE,
@@ -16,11 +16,11 @@ from anomalib_plugins.synthesis.masks import (
     MaskStyle,
     areas,
     perlin_masks,
+    perlin_noise,
     pixel_numbers,
     place_masks,
     rectangle_masks,
 )
-from anomalib_plugins.synthesis.perlin import perlin_noise
 
 SIX_OCTAVES = MaskStyle(octaves=6, threshold=0.5, rectangles=1, side=(0.1, 0.2))
 
@@ -36,15 +36,6 @@ def test_statistics_of_perlin_masks(style: MaskStyle, accepted: float, area: flo
     assert kept.float().mean().item() == pytest.approx(area, rel=0.2)
     counts = [ndimage.label(mask[0].numpy(), structure=[[1] * 3] * 3)[1] for mask in kept]
     assert sum(counts) / len(counts) == pytest.approx(blobs, rel=0.2)
-
-
-@pytest.mark.parametrize("make", [perlin_masks, rectangle_masks])
-def test_masks_are_binary_and_reproducible(make) -> None:
-    styles = [STRUCTURAL_STYLE, LOGICAL_STYLE, SIX_OCTAVES] * 3
-    first, second = (make(styles, (50, 90), torch.Generator().manual_seed(3)) for _ in range(2))
-    assert first.shape == (9, 1, 50, 90)
-    assert first.dtype == torch.bool
-    assert torch.equal(first, second)
 
 
 def test_perlin_masks_are_rotated_noise_above_each_styles_threshold() -> None:

@@ -85,10 +85,6 @@ def test_scars_fit_in_the_image_however_they_are_turned(height: int, stretch: fl
     assert (shapes + 2 * reach <= height).all()
 
 
-def test_nothing_reaches_beyond_a_rectangle_that_is_not_turned() -> None:
-    assert (margins(torch.tensor([[5, 9], [1, 1]]), torch.zeros(2, 2)) == 0).all()
-
-
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(1, 30), width=st.integers(1, 30), degrees=st.floats(-180, 180))
 def test_a_turned_rectangle_stays_within_its_margins_and_keeps_its_area(
@@ -120,20 +116,6 @@ def test_a_turned_rectangle_is_all_pixels_whose_centre_it_covers(height: int, wi
         if 0 <= y < height and 0 <= x < width:
             expected[row * 100 + column] = (30 + y) * 100 + 20 + x
     assert dict(zip(part.target.tolist(), part.source.tolist(), strict=True)) == expected
-
-
-@pytest.mark.parametrize("shape", [(6, 9), (7, 7), (1, 12)])
-def test_no_rotation_copies_the_rectangle(shape: tuple[int, int]) -> None:
-    image, (height, width) = distinct(*SIZE), shape
-    expected = image.clone()
-    expected[..., 30 : 30 + height, 25 : 25 + width] = image[..., 4 : 4 + height, 3 : 3 + width]
-    assert torch.equal(pasted(image, move((4, 3), (30, 25), shape, 0.0, SIZE)), expected)
-
-
-def test_a_tiny_rotation_is_almost_none() -> None:
-    still, turned = (move((4, 3), (30, 25), (9, 6), degrees, SIZE) for degrees in (0.0, 1e-6))
-    assert torch.equal(still.source, turned.source)
-    assert torch.equal(still.target, turned.target)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

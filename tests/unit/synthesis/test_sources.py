@@ -4,14 +4,12 @@
 """What anomalies are made of."""
 
 from collections import Counter
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis import TextureFolder
-from anomalib_plugins.synthesis.sources import other_images, self_patches, texture_colours, turned
+from anomalib_plugins.synthesis.sources import other_images, self_patches, turned
 
 
 def flat(count: int, side: int = 32) -> Tensor:
@@ -32,15 +30,6 @@ def test_an_image_alone_in_its_pool_is_its_own_tiles_in_disorder() -> None:
     source = other_images(image, image, torch.Generator().manual_seed(0))
     assert not torch.equal(source, image)
     assert_close(source.flatten(2).sort().values, image.flatten(2).sort().values)
-
-
-def test_textures_are_drawn_from_the_whole_folder_and_changed(texture_root: Path) -> None:
-    places = [torch.arange(200)] * 16
-    colours = texture_colours(places, (40, 50), TextureFolder(texture_root), torch.Generator().manual_seed(0))
-    assert all(colour.shape == (3, 200) and 0 <= colour.min() <= colour.max() <= 1 for colour in colours)
-    assert len({colour.numpy().tobytes() for colour in colours}) == 16
-    values = torch.cat(colours, dim=1).mul(255)
-    assert_close(values, values.round(), atol=1e-4, rtol=0)  # shares of white, 8 bits of it
 
 
 def test_sources_keep_the_input_and_the_range(images: Tensor) -> None:
