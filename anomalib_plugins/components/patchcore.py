@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.checks import check_least, check_share
-from anomalib_plugins.components.inference import never_normal
+from anomalib_plugins.components.inference import mark_non_finite
 from anomalib_plugins.components.memory_bank import MemoryBank, Search
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
@@ -80,7 +80,7 @@ class PatchcoreModel(ABC, nn.Module):
         distances, score = self.bank(embedding.flatten(2).transpose(1, 2))
         with torch.autocast(images.device.type, enabled=False):
             anomaly_map = self.anomaly_map(distances.unflatten(1, embedding.shape[-2:])[:, None], images.shape[-2:])
-        score, anomaly_map = never_normal(images, score, anomaly_map, self.bank.broken)
+        score, anomaly_map = mark_non_finite(images, score, anomaly_map, self.bank.broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
 

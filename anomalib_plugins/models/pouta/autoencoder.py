@@ -47,14 +47,7 @@ class AutoEncoder(nn.Module):
         self.to_image = nn.Conv2d(CHANNELS[0], 3, 1)
 
     def forward(self, images: Tensor) -> Pyramids:
-        """Encode and decode images, up to the last layer, which :meth:`reconstruct` applies.
-
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Feature maps of encoder and decoder.
-        """
+        """Encode and decode images ``(N, 3, H, W)``, up to the last layer, which :meth:`reconstruct` applies."""
         first, *deeper = self.encoder
         encoded = [first(images)]
         for block in deeper:
@@ -67,14 +60,7 @@ class AutoEncoder(nn.Module):
         return Pyramids(encoded, decoded[::-1])
 
     def reconstruct(self, decoded: Sequence[Tensor]) -> Tensor:
-        """Compute the reconstructed images I_r.
-
-        Args:
-            decoded: Feature maps of the decoder, F_D1 to F_D4.
-
-        Returns:
-            Reconstructed images ``(N, 3, H, W)``, without activation.
-        """
+        """Reconstruct images I_r ``(N, 3, H, W)``, without activation, from the feature maps of the decoder."""
         return self.to_image(decoded[0])
 
 
@@ -96,13 +82,5 @@ class UpBlock(nn.Module):
         self.refine = conv_bn_relu(out_channels, out_channels, bias=False)
 
     def forward(self, features: Tensor, size: Sequence[int]) -> Tensor:
-        """Double height and width and crop to a size.
-
-        Args:
-            features: Feature maps ``(N, in_channels, h, w)``.
-            size: Height and width of the result, twice ``h`` and ``w`` or one less.
-
-        Returns:
-            Feature maps ``(N, out_channels, *size)``.
-        """
+        """Double height and width of features ``(N, C, h, w)`` and crop to ``size``, twice as large or one less."""
         return self.refine(self.up(features)[..., : size[0], : size[1]])

@@ -46,15 +46,7 @@ class FeatureContrast(nn.Module):
         self.merge = nn.Sequential(conv(2 * channels, channels), ACTIVATIONS[act]())
 
     def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
-        """Merge the maps of encoder and decoder.
-
-        Args:
-            encoded: Maps F_Ei of the encoder ``(N, C, H, W)``.
-            decoded: Maps F_Di of the decoder ``(N, C, H, W)``.
-
-        Returns:
-            Maps F_Ci ``(N, C, H, W)``.
-        """
+        """Merge maps F_Ei of the encoder and F_Di of the decoder to F_Ci, all ``(N, C, H, W)``."""
         return self.merge(torch.cat((self.encoded(encoded), self.decoded(decoded)), dim=1))
 
 
@@ -75,15 +67,7 @@ class HierarchicalGate(nn.Module):
         self.channel = nn.Sequential(conv(channels, channels), GATES[gate]())
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
-        """Apply the gates: F'_Ci = W_sp F_Ci W_cn (equation 4).
-
-        Args:
-            features: Maps F_Ci of the level ``(N, C, H, W)``.
-            guide: Maps F'_C(i+1) of the deeper level ``(N, guide_channels, H/2, W/2)``.
-
-        Returns:
-            Maps F'_Ci ``(N, C, H, W)``.
-        """
+        """Apply the gates: F'_Ci = W_sp F_Ci W_cn (equation 4), guided by F'_C(i+1) of the deeper level."""
         guide = self.guide(enlarge(guide, features.shape[-2:]))
         channels = self.channel(guide.mean(dim=(2, 3), keepdim=True))  # W_cn (N, C, 1, 1)
         return self.spatial(guide) * features * channels
@@ -114,28 +98,14 @@ class ContrastNetwork(nn.Module):
         self.heads = nn.ModuleList((nn.Conv2d(channels, 2, 1) for channels in CHANNELS) if use_mss else ())
 
     def forward(self, pyramids: Pyramids) -> list[Tensor]:
-        """Contrast the feature maps of encoder and decoder.
-
-        Args:
-            pyramids: Feature maps of the auto-encoder.
-
-        Returns:
-            Maps F'_C1, F'_C2, F'_C3 and F_C4.
-        """
+        """Contrast the feature maps of encoder and decoder: F'_C1, F'_C2, F'_C3 and F_C4."""
         levels = [contrast(*pair) for contrast, *pair in zip(self.contrasts, *pyramids, strict=True)]
         for level in reversed(range(len(self.gates))):
             levels[level] = self.gates[level](levels[level], levels[level + 1])
         return levels
 
     def segment(self, levels: Sequence[Tensor]) -> Tensor:
-        """Predict from all levels together.
-
-        Args:
-            levels: Result of :meth:`forward`.
-
-        Returns:
-            Logits ``(N, 2, H, W)``, float32.
-        """
+        """Predict logits ``(N, 2, H, W)``, float32, from all levels that :meth:`forward` returns."""
         # Equal to a 1x1 convolution of the enlarged and concatenated maps, but convolves them before enlarging.
         weights = self.predict.weight.split(CHANNELS, dim=1)
         finest, *deeper = (F.conv2d(maps, weight).float() for maps, weight in zip(levels, weights, strict=True))
@@ -143,13 +113,6 @@ class ContrastNetwork(nn.Module):
         return sum((enlarge(maps, size) for maps in deeper), start=finest) + self.predict.bias[:, None, None]
 
     def segment_levels(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Predict from each level alone.
-
-        Args:
-            levels: Result of :meth:`forward`.
-
-        Returns:
-            Logits of each level ``(N, 2, H, W)``, float32; none without multi-scale supervision.
-        """
+        """Predict logits ``(N, 2, H, W)``, float32, from each level alone; none without multi-scale supervision."""
         size = levels[0].shape[-2:]
         return [enlarge(head(maps).float(), size) for head, maps in zip(self.heads, levels, strict=False)]

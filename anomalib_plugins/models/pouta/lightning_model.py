@@ -17,7 +17,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.optim import Adam, Optimizer
 
-from anomalib_plugins.errors import UserError
+from anomalib_plugins.components.checks import check_positive, check_share
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
@@ -100,12 +100,8 @@ class Pouta(PhasedModule, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        if not 0 < anomaly_probability <= 1:
-            msg = f"anomaly_probability must be above 0 and at most 1, got {anomaly_probability}"
-            raise UserError(msg)
-        if not learning_rate > 0:
-            msg = f"learning_rate must be above 0, got {learning_rate}"
-            raise UserError(msg)
+        check_share("anomaly_probability", anomaly_probability, above_zero=True)
+        check_positive("learning_rate", learning_rate)
         network = options_of(PoutaModel, network, given=("variant", "use_hsg", "use_mss"))
         simulation = options_of(MergedTexture, simulation, given=("texture_root", "foreground"))
         loss = options_of(PoutaLoss, loss)
@@ -129,12 +125,7 @@ class Pouta(PhasedModule, AnomalibModule):
         self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Take the optimizer steps that this batch and the images left of earlier ones are enough for.
-
-        Args:
-            batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-            batch_idx: Not used.
-        """
+        """Take the optimizer steps for which the images of this batch and those left of earlier ones suffice."""
         del batch_idx
         for step in self.schedule.steps_of(self.tile_of_each(batch.image)):
             self._step(step)
@@ -148,14 +139,7 @@ class Pouta(PhasedModule, AnomalibModule):
         self.log("reconstruction_loss", terms.reconstruction.detach())
 
     def simulate(self, step: Step) -> SyntheticBatch:
-        """Simulate anomalies in some of a step's images.
-
-        Args:
-            step: Step of the schedule.
-
-        Returns:
-            All images of the step with masks and kinds.
-        """
+        """Simulate anomalies in some images of a step, and return all of them with masks and kinds."""
         images, generator = step.images, step.generator
         chosen = chance(len(images), self.anomaly_probability, generator).nonzero()[:, 0]
         mixed, mask = images.clone(), torch.zeros_like(images[:, :1])

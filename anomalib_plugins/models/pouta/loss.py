@@ -20,30 +20,16 @@ SSIM_WINDOW = 11
 
 
 def reconstruction_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
-    """Compute L_rec, the sum of mean squared error and 1 - SSIM.
-
-    Args:
-        reconstruction: Reconstructed images ``(N, 3, H, W)``.
-        target: Images without anomalies in ``[0, 1]`` ``(N, 3, H, W)``.
-
-    Returns:
-        Scalar, 0 if both are equal.
-    """
+    """Compute L_rec, the sum of mean squared error and 1 - SSIM of images ``(N, 3, H, W)`` in ``[0, 1]``."""
     with torch.autocast(target.device.type, enabled=False):  # kornia before 0.9 would filter in half precision
         reconstruction, target = reconstruction.float(), target.float()
         return F.mse_loss(reconstruction, target) + 1 - ssim(reconstruction, target, SSIM_WINDOW).mean()
 
 
 def segmentation_loss(logits: Tensor, mask: Tensor, gamma: float = 4.0) -> Tensor:
-    """Compute the sum of focal loss and mean absolute error of the anomaly probabilities.
+    """Compute the sum of focal loss, with exponent ``gamma``, and mean absolute error of the anomaly probabilities.
 
-    Args:
-        logits: Logits of the normal and the anomalous class ``(N, 2, H, W)``.
-        mask: Ground truth ``(N, 1, H, W)``, 1 where anomalous, else 0.
-        gamma: Exponent of the focal loss.
-
-    Returns:
-        Scalar, at least 0.
+    Logits are ``(N, 2, H, W)``, masks ``(N, 1, H, W)``, 1 where anomalous.
     """
     probability, mask = anomaly_probability(logits), mask.float()
     return focal_loss(probability, mask, gamma) + F.l1_loss(probability, mask)

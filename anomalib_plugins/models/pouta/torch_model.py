@@ -3,7 +3,7 @@
 
 """Network of POUTA and of its paper's baseline, Vanilla."""
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
@@ -11,7 +11,8 @@ from anomalib.models.image.draem.torch_model import DiscriminativeSubNetwork
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_plugins.components.inference import never_normal, window_score
+from anomalib_plugins.components.checks import check_choice
+from anomalib_plugins.components.inference import mark_non_finite
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
@@ -76,12 +77,10 @@ class PoutaModel(nn.Module):
         score_window: int = 21,
     ) -> None:
         super().__init__()
-        _check_choices(
-            variant=(variant, NetworkVariant),
-            fcm_act=(fcm_act, FcmAct),
-            hsg_gate=(hsg_gate, HsgGate),
-            init=(init, Init),
-        )
+        check_choice("variant", variant, NetworkVariant)
+        check_choice("fcm_act", fcm_act, FcmAct)
+        check_choice("hsg_gate", hsg_gate, HsgGate)
+        check_choice("init", init, Init)
         if not isinstance(score_window, int) or score_window < 1 or score_window % 2 == 0:
             msg = f"score_window must be an odd number of pixels, got {score_window}"
             raise UserError(msg)
@@ -97,27 +96,13 @@ class PoutaModel(nn.Module):
             self.apply(_init_as_draem)
 
     def segment(self, images: Tensor) -> Tensor:
-        """Compute only the logits.
-
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Logits of the normal and the anomalous class ``(N, 2, H, W)``.
-        """
+        """Compute only the logits ``(N, 2, H, W)`` of images ``(N, 3, H, W)``."""
         if isinstance(self.discriminator, DiscriminativeSubNetwork):
             return self.segment_all(images).logits
         return self.discriminator.segment(self.discriminator(self.autoencoder(images)))
 
     def segment_all(self, images: Tensor) -> Segmentation:
-        """Compute all supervised outputs.
-
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Reconstruction and logits.
-        """
+        """Compute all supervised outputs of images ``(N, 3, H, W)``."""
         pyramids = self.autoencoder(images)
         reconstruction = self.autoencoder.reconstruct(pyramids.decoded)
         if isinstance(self.discriminator, DiscriminativeSubNetwork):
@@ -141,22 +126,28 @@ class PoutaModel(nn.Module):
 
         Returns:
             All supervised outputs in training mode, else anomaly probabilities ``(N, 1, H, W)`` and scores ``(N,)``.
-            Both are in ``[0, 1]``, except for images with a NaN or an infinity, which get 2 everywhere, see
-            :func:`~anomalib_plugins.components.inference.never_normal`.
+            Both are in ``[0, 1]``, except for images with a NaN or an infinity, which get 2 everywhere.
         """
         if self.training:
             return self.segment_all(images)
         probability = anomaly_probability(self.segment(cut(images, self.tiler)))
         anomaly_map = merge(probability, self.tiler, images.shape[-2:])
-        pred_score, anomaly_map = never_normal(images, window_score(anomaly_map, self.score_window), anomaly_map)
+        pred_score, anomaly_map = mark_non_finite(images, window_score(anomaly_map, self.score_window), anomaly_map)
         return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)
 
 
-def _check_choices(**options: tuple[str, object]) -> None:
-    for name, (value, choices) in options.items():
-        if value not in get_args(choices):
-            msg = f"{name} must be one of {get_args(choices)}, got {value!r}"
-            raise UserError(msg)
+def window_score(anomaly_map: Tensor, side: int = 21) -> Tensor:
+    """Largest mean ``(N,)`` over any square window of each map ``(N, 1, H, W)``; zeros beyond the border count.
+
+    Example:
+        >>> window_score(torch.ones(1, 1, 3, 3), side=3)
+        tensor([1.])
+    """
+    with torch.autocast(anomaly_map.device.type, enabled=False):
+        # Rows, then columns: the same mean from 2 * side instead of side**2 pixels.
+        rows = F.avg_pool2d(anomaly_map.float(), (1, side), stride=1, padding=(0, side // 2))
+        means = F.avg_pool2d(rows, (side, 1), stride=1, padding=(side // 2, 0))
+    return means.flatten(1).amax(dim=1)
 
 
 def _init_as_draem(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim import AdamW, Optimizer
 
 from anomalib_plugins.components.checks import check_least, check_positive
-from anomalib_plugins.components.inference import never_normal
+from anomalib_plugins.components.inference import mark_non_finite
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
@@ -103,7 +103,8 @@ class SbmPfamCfaModel(nn.Module):
             weighed = weighed_distance(squared, self.spheres.far)  # (N, P)
             small = weighed.unflatten(1, embedding.shape[2:])[:, None]
             anomaly_map = self.blur(F.interpolate(small, size=images.shape[-2:], mode="bilinear"))
-        score, anomaly_map = never_normal(images, anomaly_map.amax(dim=(1, 2, 3)), anomaly_map, self.spheres.broken)
+        score = anomaly_map.amax(dim=(1, 2, 3))
+        score, anomaly_map = mark_non_finite(images, score, anomaly_map, self.spheres.broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
 

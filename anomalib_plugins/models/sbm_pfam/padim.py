@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.gaussians import PatchGaussians
-from anomalib_plugins.components.inference import never_normal
+from anomalib_plugins.components.inference import mark_non_finite
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
@@ -89,7 +89,9 @@ class SbmPfamPadimModel(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             larger = self.anomaly_map.up_sample(distances, images.shape[-2:])
             anomaly_map = self.anomaly_map.smooth_anomaly_map(larger)
-        score, anomaly_map = never_normal(images, anomaly_map.amax(dim=(1, 2, 3)), anomaly_map, self.gaussians.broken)
+        score, anomaly_map = mark_non_finite(
+            images, anomaly_map.amax(dim=(1, 2, 3)), anomaly_map, self.gaussians.broken
+        )
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
 

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The decoder that segmentation and inpainting share, and what brings an encoder's features to its widths."""
+"""Decoder of segmentation and inpainting, and the layers that join an encoder to it."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anomalib_plugins.components.checks import check_positive
 from anomalib_plugins.components.segmentation import conv_bn_relu
-from anomalib_plugins.errors import UserError
 
 WIDTHS = (64, 128, 256, 512)
 
 
 def scaled_widths(width: float) -> tuple[int, ...]:
-    """Channels of the decoder's levels, finest first: those of the paper times ``width``, in multiples of eight.
-
-    Raises:
-        ValueError: If ``width`` is not above 0.
-    """
-    if not width > 0:
-        msg = f"width must be above 0, got {width}"
-        raise UserError(msg)
+    """Channels of the decoder's levels, finest first: those of the paper times ``width``, in multiples of eight."""
+    check_positive("width", width)
     return tuple(max(8, 8 * round(channels * width / 8)) for channels in WIDTHS)
 
 
@@ -49,17 +43,10 @@ class Laterals(nn.ModuleList):
 
 
 def resize_to(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize bilinearly with aligned corners.
+    """Resize feature maps ``(N, C, H, W)`` to ``size`` (height, width) bilinearly with aligned corners.
 
     With a target size instead of a factor of two, a U-Net matches its skip connections at any image size. Aligned
     corners invert a stride-2 layer on odd sizes exactly, from ``n + 1`` back to ``2n + 1`` pixels.
-
-    Args:
-        features: Feature maps ``(N, C, H, W)``.
-        size: Target height and width, in pixels.
-
-    Returns:
-        Resized feature maps ``(N, C, *size)``.
     """
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=True)
 
@@ -85,15 +72,7 @@ class BottleneckHead(nn.Module):
         )
 
     def forward(self, bottleneck: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Reduce and predict.
-
-        Args:
-            bottleneck: ``(N, C, h, w)``.
-            size: Height and width of the prediction, in pixels.
-
-        Returns:
-            Prediction ``(N, out_channels, *size)`` and reduced bottleneck ``(N, context_channels, h, w)``.
-        """
+        """Predict ``(N, out_channels, *size)`` from the bottleneck ``(N, C, h, w)``, and return its reduction, too."""
         context = self.reduce(bottleneck)
         return resize_to(self.predict(context), size), context
 

@@ -4,22 +4,22 @@
 """The encoder that SLSG's two networks share: a ResNet-18 without max-pooling, or any network of timm."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from anomalib_plugins.components.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from anomalib_plugins.components.checks import check_choice
 from anomalib_plugins.components.weights import load_backbone
-from anomalib_plugins.errors import UserError
 
 Stem = Literal["reference", "standard"]
 CHANNELS = (64, 64, 128, 256, 512)
 
 
 class Features(NamedTuple):
-    """What an encoder sees in images ``(N, 3, H, W)``; sizes are rounded up.
+    """Features of images ``(N, 3, H, W)``; sizes are rounded up.
 
     Attributes:
         s0: Stem, for the last skip only ``(N, C, H/2, W/2)``.
@@ -39,10 +39,10 @@ class Features(NamedTuple):
 class SlsgEncoder(nn.Module):
     """ResNet-18 without max-pooling and classifier: stride 16 instead of 32.
 
-    Parameters are named as in torchvision and timm, so their ``resnet18`` weights load, but for ``fc``.
+    Parameters are named as in torchvision and timm, so that their ``resnet18`` weights load, except ``fc``.
 
     Args:
-        stem: What the first stage reads. ``"reference"``: the raw output of the first convolution, as in the authors'
+        stem: Input of the first stage. ``"reference"``: the raw output of the first convolution, as in the authors'
             release. ``"standard"``: its batch-normalised, rectified version, as in every ResNet.
 
     Raises:
@@ -54,9 +54,7 @@ class SlsgEncoder(nn.Module):
 
     def __init__(self, stem: Stem = "reference") -> None:
         super().__init__()
-        if stem not in get_args(Stem):
-            msg = f"stem must be one of {get_args(Stem)}, got {stem!r}"
-            raise UserError(msg)
+        check_choice("stem", stem, Stem)
         self.stem = stem
         resnet = resnet18(weights=None)
         self.conv1 = resnet.conv1
@@ -67,23 +65,11 @@ class SlsgEncoder(nn.Module):
         self.layer4 = resnet.layer4
 
     def load(self, weights: str | Path | None = None) -> None:
-        """Load weights.
-
-        Args:
-            weights: ImageNet weights or a checkpoint of Slsg; ``None`` takes torchvision's, from the caches or the
-                internet.
-        """
+        """Load ImageNet weights or a checkpoint of Slsg; ``None`` takes torchvision's, from caches or internet."""
         load_backbone(self, weights=weights, prefix="model.encoder.")
 
     def forward(self, images: Tensor) -> Features:
-        """Extract features.
-
-        Args:
-            images: ``(N, 3, H, W)``, normalised with ImageNet's mean and standard deviation.
-
-        Returns:
-            Features of all stages.
-        """
+        """Extract features of normalised images ``(N, 3, H, W)``."""
         raw = self.conv1(images)
         s0 = F.relu(self.bn1(raw))
         f1 = self.layer1(raw if self.stem == "reference" else s0)
@@ -94,10 +80,10 @@ class SlsgEncoder(nn.Module):
 
 
 class TimmEncoder(nn.Module):
-    """A network of timm, four of its stages, each of half the size of the one before; the first one is s0 and f1.
+    """Four stages of a network of timm, each of half the size of the one before; the first one is s0 and f1.
 
     Args:
-        name: What timm calls it, e.g. ``tf_efficientnet_lite0``.
+        name: Name of the network in timm, e.g. ``tf_efficientnet_lite0``.
         finest_stride: Pixels of the image per step of the first stage's map, e.g. 2 for strides of 2, 4, 8 and 16.
 
     Raises:
@@ -116,14 +102,7 @@ class TimmEncoder(nn.Module):
         self.backbone.load(weights, prefix="model.encoder.backbone.network.")
 
     def forward(self, images: Tensor) -> Features:
-        """Extract features.
-
-        Args:
-            images: ``(N, 3, H, W)``, normalised as the network's ImageNet weights expect.
-
-        Returns:
-            Features of all stages.
-        """
+        """Extract features of normalised images ``(N, 3, H, W)``."""
         finest, *coarser = self.backbone.network.forward_intermediates(
             images, indices=self.backbone.indices, stop_early=True, intermediates_only=True
         )

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""GPT-Net and D-Net, the pair that pre-trains the encoder by inpainting."""
+"""GPT-Net and D-Net, the networks that pre-train the encoder by inpainting."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,10 @@ from .encoder import CHANNELS, Features
 
 
 class InpaintingDecoder(nn.Module):
-    """GPT-Net without its encoder: paints masked images, in the encoder's input space.
-
-    Together with the encoder it is the generator: ``decoder(encoder(masked))``.
+    """GPT-Net without its encoder: ``decoder(encoder(masked))`` paints masked, normalised images.
 
     Args:
-        channels: Of the encoder's features.
+        channels: Channels of the encoder's features.
         widths: Channels of the decoder's levels, finest first.
     """
 
@@ -28,14 +26,9 @@ class InpaintingDecoder(nn.Module):
         self.aux_head = BottleneckHead(3, widths[-1], widths[0] // 2)
 
     def forward(self, features: Features, size: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Reconstruct.
+        """Reconstruct the image, and reconstruct it from the bottleneck alone; both ``(N, 3, H, W)``, linear.
 
-        Args:
-            features: From the encoder.
-            size: Height and width of the image; twice the first skip's by default, which is right for even sizes.
-
-        Returns:
-            Reconstruction, and reconstruction from the bottleneck alone; both ``(N, 3, H, W)``, linear.
+        The default ``size`` is twice that of the first skip, which is right for even sizes.
         """
         *skips, bottleneck = self.laterals(features)
         size = size or [2 * side for side in features.s0.shape[-2:]]
@@ -45,7 +38,7 @@ class InpaintingDecoder(nn.Module):
 class PatchDiscriminator(nn.Module):
     """D-Net: the 70x70 PatchGAN of pix2pix (Isola et al., 2017), unconditional and for least squares.
 
-    Says of each 70 x 70 px patch, 8 px apart, whether it is real; needs at least 24 px.
+    It judges patches of 70 x 70 px, 8 px apart, and needs images of at least 24 px.
     """
 
     def __init__(self) -> None:
@@ -68,12 +61,5 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Judge patches.
-
-        Args:
-            images: ``(N, 3, H, W)`` in the encoder's input space.
-
-        Returns:
-            ``(N, 1, H/8 - 2, W/8 - 2)``, linear: near 1 for real, near 0 for painted ones.
-        """
+        """Judge patches ``(N, 1, H/8 - 2, W/8 - 2)`` of normalised images: near 1 for real, near 0 for painted ones."""
         return self.layers(images)

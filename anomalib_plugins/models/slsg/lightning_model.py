@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from anomalib_plugins.components.checks import check_choice, check_positive
 from anomalib_plugins.components.weights import saved_options
 from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.models.base import check_size, options_of
@@ -50,38 +51,38 @@ class Slsg(PhasedModule, AnomalibModule):
 
     Args:
         image_size: Height and width the network works at, in pixels, each at least 32.
-        encoder: ``"resnet18"`` is the published one; or any other network of timm with stages of stride 2, 4, 8 and
-            16, e.g. ``"tf_efficientnet_lite0"``.
-        width: Scales the channels of decoder and SG block; 1 is published.
+        encoder: ``"resnet18"``, which is published, or any other network of timm with stages of stride 2, 4, 8 and 16,
+            e.g. ``"tf_efficientnet_lite0"``.
+        width: Factor of the channels of decoder and SG block; 1 is published.
         pretrain: ``"gpt"`` runs the inpainting phase; ``"imagenet"`` and ``"none"`` skip it and keep the encoder's
             ImageNet or random weights; a path takes the encoder of an Slsg checkpoint or a weights file of ``encoder``.
-        pre_trained: Start the encoder from ImageNet weights (implied by ``pretrain="imagenet"``).
+        pre_trained: Whether the encoder starts from ImageNet weights (implied by ``pretrain="imagenet"``).
         weights: File with ImageNet weights (``.safetensors``, ``.pth``); ``None`` looks in the caches and downloads
             when training begins.
-        freeze_encoder: Keep the encoder's parameters fixed in the segmentation phase, as the paper's code does.
-        encoder_bn: ``"train"`` lets the frozen encoder's batch statistics go on moving, as the paper's code does;
-            ``"eval"`` fixes them too.
+        freeze_encoder: Whether the encoder's parameters are fixed in the segmentation phase, as in the paper's code.
+        encoder_bn: ``"train"`` updates the batch statistics of the frozen encoder, as in the paper's code; ``"eval"``
+            fixes them, too.
         texture_root: Folder of textures for structural anomalies, e.g. DTD; ``None`` makes procedural textures.
-        foreground: Where anomalies may lie: ``"auto"`` finds the object, ``"none"`` takes the whole image.
+        foreground: Region for anomalies: ``"auto"`` finds the object, ``"none"`` takes the whole image.
         preset: A category of MVTec LOCO AD whose simulation settings to use, or ``None``.
         pretrain_epochs: Length of the pretext phase in passes over the images.
-        pretrain_batch_size: Images an optimizer step of the pretext phase takes.
+        pretrain_batch_size: Number of images per optimizer step of the pretext phase.
         steps: Length of the segmentation phase in optimizer steps.
-        batch_size: Normal images an optimizer step of the segmentation phase takes; as many simulated ones join them.
-        optimizer: Of the segmentation phase: ``"sgd"``, with momentum 0.9, as published, or ``"adamw"``, which gets
-            further in schedules of a few hundred steps.
-        learning_rate: Of the segmentation phase, at its start; falls to zero along a half cosine. ``None`` is 0.04 for
-            SGD and 0.001 for AdamW.
-        network: More arguments of :class:`SlsgModel` (ablations), e.g. ``{"use_gcn": False}``. ``stem`` is
+        batch_size: Number of normal images per optimizer step of the segmentation phase; as many simulated ones join.
+        optimizer: Optimizer of the segmentation phase: ``"sgd"`` with momentum 0.9, as published, or ``"adamw"``, which
+            gets further in schedules of a few hundred steps.
+        learning_rate: Learning rate at the start of the segmentation phase; falls to zero along a half cosine. ``None``
+            is 0.04 for SGD and 0.001 for AdamW.
+        network: Further arguments of :class:`SlsgModel` (ablations), e.g. ``{"use_gcn": False}``. ``stem`` is
             ``"standard"`` for ImageNet weights without inpainting, else ``"reference"``.
-        masking: More arguments of :class:`InpaintingMask`, e.g. ``{"mask_ratio": 0.6}``.
-        simulation: More arguments of :class:`SimulatedAnomaly`, e.g. ``{"logical_probability": 0.3}``.
-        loss: More arguments of :class:`SegmentationLoss`, e.g. ``{"use_aux": False}``.
-        seed: Seeds initial weights, masks and anomalies; ``None`` follows torch's seed.
-        pre_processor: ``True`` resizes to ``image_size``; or an own pre-processor without ``Normalize``.
-        post_processor: ``True`` for anomalib's thresholds and score normalisation.
-        evaluator: ``True`` for AUROC, F1, AUPRO and average precision.
-        visualizer: ``True`` for anomalib's heatmaps.
+        masking: Further arguments of :class:`InpaintingMask`, e.g. ``{"mask_ratio": 0.6}``.
+        simulation: Further arguments of :class:`SimulatedAnomaly`, e.g. ``{"logical_probability": 0.3}``.
+        loss: Further arguments of :class:`SegmentationLoss`, e.g. ``{"use_aux": False}``.
+        seed: Seed of initial weights, masks and anomalies; ``None`` follows torch's seed.
+        pre_processor: Pre-processor without ``Normalize``, or ``True`` for one that resizes to ``image_size``.
+        post_processor: Post-processor, or ``True`` for anomalib's thresholds and score normalisation.
+        evaluator: Evaluator, or ``True`` for AUROC, F1, AUPRO and average precision.
+        visualizer: Visualizer, or ``True`` for anomalib's heatmaps.
 
     Raises:
         ValueError: If an option is outside its range.
@@ -120,16 +121,10 @@ class Slsg(PhasedModule, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        if encoder_bn not in {"train", "eval"}:
-            msg = f'encoder_bn must be "train" or "eval", got {encoder_bn!r}'
-            raise UserError(msg)
-        if optimizer not in LEARNING_RATES:
-            msg = f"optimizer must be one of {list(LEARNING_RATES)}, got {optimizer!r}"
-            raise UserError(msg)
+        check_choice("encoder_bn", encoder_bn, ("train", "eval"))
+        check_choice("optimizer", optimizer, LEARNING_RATES)
         learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-        if not learning_rate > 0:
-            msg = f"learning_rate must be above 0, got {learning_rate}"
-            raise UserError(msg)
+        check_positive("learning_rate", learning_rate)
         from_imagenet = pre_trained or weights is not None or pretrain == "imagenet"
         network = options_of(SlsgModel, network, given=("encoder", "width"))
         if from_imagenet and pretrain in {"imagenet", "none"}:
@@ -189,12 +184,7 @@ class Slsg(PhasedModule, AnomalibModule):
             raise UserError(msg)
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
-        """Take the optimizer steps that this batch and the images left of earlier ones are enough for.
-
-        Args:
-            batch: Normal images ``(N, 3, H, W)`` in ``[0, 1]``.
-            batch_idx: Not used.
-        """
+        """Take the optimizer steps for which the images of this batch and those left of earlier ones suffice."""
         del batch_idx
         for step in self.schedule.steps_of(self.tile_of_each(batch.image)):
             if step.phase == PRETEXT:
@@ -203,7 +193,7 @@ class Slsg(PhasedModule, AnomalibModule):
                 self._segment(step)
 
     def _inpaint(self, step: Step) -> None:
-        """Discriminator, then generator, on masked images (least-squares GAN)."""
+        """Take a step of the discriminator, then of the generator, on masked images (least-squares GAN)."""
         optimizer_d, optimizer_g, _ = self.optimizer_list
         self.model.encoder.requires_grad_(requires_grad=True)
         target = self.model.normalize(step.images)
@@ -220,7 +210,7 @@ class Slsg(PhasedModule, AnomalibModule):
         self.descend(optimizer_g, loss_g, "pretext_loss")
 
     def _segment(self, step: Step) -> None:
-        """Segment simulated anomalies among as many untouched images."""
+        """Take a step on simulated anomalies and as many normal images."""
         images = colour_jitter(step.images, generator=step.generator)
         simulated = self.simulator(images, generator=step.generator, pool=torch.cat([images, step.others]))
         inputs = torch.cat([images, simulated.image])
@@ -233,7 +223,7 @@ class Slsg(PhasedModule, AnomalibModule):
         self.descend(self.optimizer_list[-1], loss, learning_rate=self.learning_rate * cosine)
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Adam for discriminator and generator, the chosen one for the segmentation network."""
+        """Create Adam for discriminator and generator, and the chosen optimizer for the segmentation network."""
         parameters: list[nn.Parameter] = [
             p for name, p in self.model.named_parameters() if not (self.freeze_encoder and name.startswith("encoder."))
         ]

@@ -14,9 +14,9 @@ class SegmentationLoss(nn.Module):
     """Weighted sum of focal loss, l1 distance and the auxiliary head's l1 distance, L_S.
 
     Args:
-        use_focal: Focal loss of the probabilities, weight 0.4.
-        use_l1: Mean absolute difference of probabilities and mask, weight 0.6.
-        use_aux: The same for the auxiliary head, weight 0.3.
+        use_focal: Whether to add the focal loss of the probabilities, weight 0.4.
+        use_l1: Whether to add the mean absolute difference of probabilities and mask, weight 0.6.
+        use_aux: Whether to add the same for the auxiliary head, weight 0.3.
         gamma: Exponent of the focal loss.
 
     Raises:
@@ -40,16 +40,7 @@ class SegmentationLoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, aux_logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            logits: ``(N, 2, H, W)``.
-            aux_logits: ``(N, 2, H, W)``.
-            mask: 1 where anomalous, else 0 ``(N, 1, H, W)``.
-
-        Returns:
-            Scalar, at least 0.
-        """
+        """Compute the loss of logits ``(N, 2, H, W)`` for masks ``(N, 1, H, W)``, 1 where anomalous: a scalar."""
         mask = mask.float()
         probability, aux_probability = anomaly_probability(logits), anomaly_probability(aux_logits)
         return (
@@ -60,41 +51,26 @@ class SegmentationLoss(nn.Module):
 
 
 def adversarial_loss(fake_scores: Tensor) -> Tensor:
-    """Least-squares loss of a generator whose images should pass as real, L_G (Mao et al., 2017).
-
-    Args:
-        fake_scores: The discriminator's opinion of generated images, any shape.
-
-    Returns:
-        Scalar, 0 where all pass as real (score 1).
-    """
+    """Least-squares loss of a generator, L_G (Mao et al., 2017): 0 if all generated images score 1."""
     return (fake_scores.float() - 1).square().mean() / 2
 
 
 def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """Least-squares loss of a discriminator, L_D.
+    """Least-squares loss of a discriminator, L_D: 0 if all real images score 1 and all generated ones 0.
 
-    Args:
-        real_scores: Its opinion of real images, any shape.
-        fake_scores: Its opinion of generated images, which must be detached from the generator.
-
-    Returns:
-        Scalar, 0 where all real images score 1 and all generated ones 0.
+    Generated images must be detached from the generator.
     """
     return ((real_scores.float() - 1).square().mean() + fake_scores.float().square().mean()) / 2
 
 
 def inpainting_loss(adversarial: Tensor, reconstruction: Tensor, aux: Tensor, target: Tensor) -> Tensor:
-    """Loss of the inpainting generator, L_R: pass as real, match the image, match it from the bottleneck alone.
+    """Loss of the inpainting generator, L_R: a scalar, at least 0.
 
     Args:
         adversarial: L_G of the reconstruction, weight 1.
-        reconstruction: ``(N, 3, H, W)``; its mean absolute error over the whole image has weight 0.8.
-        aux: The bottleneck's reconstruction ``(N, 3, H, W)``; its mean squared error has weight 1.
-        target: Unmasked images, in the same space ``(N, 3, H, W)``.
-
-    Returns:
-        Scalar, at least 0.
+        reconstruction: Reconstruction ``(N, 3, H, W)``; its mean absolute error has weight 0.8.
+        aux: Reconstruction from the bottleneck alone ``(N, 3, H, W)``; its mean squared error has weight 1.
+        target: Unmasked images in the same space ``(N, 3, H, W)``.
     """
     target = target.float()
     return adversarial + 0.8 * F.l1_loss(reconstruction.float(), target) + F.mse_loss(aux.float(), target)

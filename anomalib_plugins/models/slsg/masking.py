@@ -4,11 +4,12 @@
 """Masks that hide parts of images from a network that is to paint them."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from anomalib_plugins.components.checks import check_choice, check_least, check_share
 from anomalib_plugins.errors import UserError
 
 CellUnit = Literal["pixels", "cells"]
@@ -18,16 +19,16 @@ _REFERENCE_SIDE = 256
 
 
 class InpaintingMask:
-    """Draws masks of many small cells and a few large rectangles, each image its own.
+    """Draws masks of many small cells and a few large rectangles, another one for each image.
 
-    The cells teach a network how neighbouring pixels belong together, the rectangles what belongs where.
+    To fill the cells a network must learn textures, to fill the rectangles the layout of the image.
 
     Args:
         mask_ratio: Share of the cells that is hidden, in ``[0, 1]``; each image hides exactly the nearest count.
         cell_size: Size of the cells, in units of ``cell_unit``.
         cell_unit: ``"pixels"``: cells have ``cell_size`` pixels a side, at any image size. ``"cells"``: every image has
             ``cell_size`` rows and columns of cells.
-        num_large_masks: Fewest and most rectangles per image; ``(0, 0)`` for none.
+        num_large_masks: Smallest and largest number of rectangles per image; ``(0, 0)`` for none.
         large_size: Smallest and largest side of a rectangle, in pixels of an image whose shorter side is 256; smaller
             and larger images have theirs in proportion.
 
@@ -47,15 +48,9 @@ class InpaintingMask:
         num_large_masks: Sequence[int] = (1, 3),
         large_size: Sequence[int] = (40, 150),
     ) -> None:
-        if not 0 <= mask_ratio <= 1:
-            msg = f"mask_ratio must be in [0, 1], got {mask_ratio}"
-            raise UserError(msg)
-        if cell_size < 1:
-            msg = f"cell_size must be at least 1, got {cell_size}"
-            raise UserError(msg)
-        if cell_unit not in get_args(CellUnit):
-            msg = f"cell_unit must be one of {get_args(CellUnit)}, got {cell_unit!r}"
-            raise UserError(msg)
+        check_share("mask_ratio", mask_ratio)
+        check_least("cell_size", cell_size)
+        check_choice("cell_unit", cell_unit, CellUnit)
         self.mask_ratio = mask_ratio
         self.cell_size = cell_size
         self.cell_unit = cell_unit
@@ -63,15 +58,7 @@ class InpaintingMask:
         self.large_size = _ordered("large_size", large_size, lowest=1, highest=_REFERENCE_SIDE)
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw masks.
-
-        Args:
-            images: What will be masked ``(N, C, H, W)``; gives number, size, type and device.
-            generator: Source of all randomness, on any device; torch's global one by default.
-
-        Returns:
-            1 where hidden, else 0 ``(N, 1, H, W)``.
-        """
+        """Draw masks ``(N, 1, H, W)``, 1 where hidden, else 0, for images ``(N, C, H, W)``."""
         count, _, height, width = images.shape
         hidden = self.draw_cells(count, height, width, generator)
         if self.num_large_masks[1] > 0:
@@ -79,17 +66,7 @@ class InpaintingMask:
         return hidden.unsqueeze(1).to(images)
 
     def draw_cells(self, count: int, height: int, width: int, generator: torch.Generator | None = None) -> Tensor:
-        """Hide the configured share of cells.
-
-        Args:
-            count: Number of masks N.
-            height: Height, in pixels.
-            width: Width, in pixels.
-            generator: Source of all randomness.
-
-        Returns:
-            True where hidden ``(N, H, W)``.
-        """
+        """Hide the configured share of cells: ``count`` boolean masks ``(N, H, W)``, true where hidden."""
         device = generator.device if generator else None
         row, column = self._cell_of_pixel(height, device), self._cell_of_pixel(width, device)
         rows, columns = int(row[-1]) + 1, int(column[-1]) + 1
@@ -105,10 +82,7 @@ class InpaintingMask:
         return position * min(self.cell_size, length) // length
 
     def draw_large(self, count: int, height: int, width: int, generator: torch.Generator | None = None) -> Tensor:
-        """Hide rectangles that lie inside the image; side lengths, positions and their number are uniform.
-
-        Takes and gives what ``draw_cells`` does.
-        """
+        """Hide rectangles inside the image with uniform sides, positions and number, as ``draw_cells`` does."""
         fewest, most = self.num_large_masks
         number = _integers(fewest, most, _uniform((count, 1), generator))
         scale = min(height, width) / _REFERENCE_SIDE

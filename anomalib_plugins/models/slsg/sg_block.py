@@ -3,34 +3,24 @@
 
 """The self-attentive graph block: how every patch relates to all others and to its nearest look-alikes."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_plugins.errors import UserError
+from anomalib_plugins.components.checks import check_choice, check_least
 
 AttnScale = Literal["none", "sqrt"]
 ValueConv = Literal["reference", "1x1"]
 
 
 def position_similarity(height: int, width: int, channels: int = 512, device: torch.device | None = None) -> Tensor:
-    """Cosine similarity of 2-D sine-cosine position codes, W_p.
+    """Cosine similarity W_p of 2-D sine-cosine position codes: ``(P, P)`` for ``height * width`` patches.
 
     Half of the channels encode the column, half the row, each as ``[sin(p w_k), cos(p w_k)]`` with
     ``w_k = 10000 ** (-k / (channels / 4))``. As ``sin a sin b + cos a cos b = cos(a - b)`` and all codes have the same
-    length, the similarity of two patches is the mean of ``cos(d w_k)`` over both distances d and all k: the codes
-    themselves are never built.
-
-    Args:
-        height: Rows of patches.
-        width: Columns of patches.
-        channels: Length of a code, divisible by 4.
-        device: Where to compute.
-
-    Returns:
-        ``(P, P)`` with ``P = height * width`` patches in raster order; 1 on the diagonal.
+    length, the similarity of two patches is the mean of ``cos(d w_k)`` over both distances d and all k.
     """
     frequencies = 10000.0 ** (-torch.arange(channels // 4, device=device) / (channels // 4))
 
@@ -45,15 +35,9 @@ def position_similarity(height: int, width: int, channels: int = 512, device: to
 
 
 def dilated_neighbors(similarity: Tensor, k: int, dilation: int) -> Tensor:
-    """For each patch, every ``dilation``-th of its ``k * dilation`` most similar patches.
+    """Indices ``(N, P, K)`` of every ``dilation``-th of the ``k * dilation`` patches most similar to each patch.
 
-    Args:
-        similarity: ``(N, P, P)``, keys last.
-        k: Neighbours per patch, K. Fewer where an image has not ``k * dilation`` patches.
-        dilation: Distance of two chosen ranks: 3 takes the ranks 0, 3, 6, ...
-
-    Returns:
-        Indices ``(N, P, K)``, most similar first.
+    The similarity ``(N, P, P)`` has its keys last. Images with fewer patches give fewer neighbours.
     """
     # sym_min instead of min: the traced graph of an export keeps the choice open when the image size is dynamic.
     candidates = torch.sym_min(k * dilation, similarity.shape[-1])
@@ -61,15 +45,7 @@ def dilated_neighbors(similarity: Tensor, k: int, dilation: int) -> Tensor:
 
 
 def max_relative(nodes: Tensor, neighbors: Tensor) -> Tensor:
-    """Largest difference to a neighbour, channel by channel: ``m_i = max_j (x_j - x_i)``.
-
-    Args:
-        nodes: Patch vectors x ``(N, C, P)``.
-        neighbors: Indices ``(N, P, K)``.
-
-    Returns:
-        m ``(N, C, P)``.
-    """
+    """Largest difference ``m_i = max_j (x_j - x_i)`` of vectors x ``(N, C, P)`` to neighbours ``(N, P, K)``."""
     batch, channels, patches = nodes.shape
     rows = nodes.transpose(1, 2).reshape(batch * patches, channels)
     offset = torch.arange(batch, device=nodes.device)[:, None, None] * patches
@@ -83,14 +59,14 @@ class SelfAttentiveGraphBlock(nn.Module):
 
     Args:
         channels: Channels C of X, divisible by 8.
-        use_attention: Mix in all patches, weighted by similarity. ``False`` leaves only the graph convolution, over
-            patches compared without a learned projection.
-        use_gcn: Mix in the differences to the graph's neighbours. ``False`` leaves only attention; with neither, the
-            block returns X and has no parameters.
-        remove_pos_sim: Subtract the similarity of positions from that of features before neighbours are chosen, so
-            that a patch's neighbours are not just the ones beside it.
-        k: Neighbours per patch, K; at most as many as the image has patches.
-        knn_dilation: Neighbours are every ``knn_dilation``-th of the most similar patches; 1 takes the nearest K.
+        use_attention: Whether to mix in all patches, weighted by similarity. ``False`` leaves only the graph
+            convolution, over patches compared without a learned projection.
+        use_gcn: Whether to mix in the differences to the graph's neighbours. With neither part, the block returns X
+            and has no parameters.
+        remove_pos_sim: Whether to subtract the similarity of positions from that of features before neighbours are
+            chosen, so that a patch's neighbours are not just the ones beside it.
+        k: Number of neighbours per patch, K; at most as many as the image has patches.
+        knn_dilation: Step between the ranks of neighbours among the most similar patches; 1 takes the nearest K.
         attn_scale: ``"sqrt"`` divides the attention logits by the root of their dimension, as the paper prints;
             ``"none"`` is what the authors' release does.
         value_conv: ``"reference"``: 3x3 convolution over the raster-ordered list of patches, as in the authors'
@@ -112,15 +88,10 @@ class SelfAttentiveGraphBlock(nn.Module):
         value_conv: ValueConv = "reference",
     ) -> None:
         super().__init__()
-        if k < 1 or knn_dilation < 1:
-            msg = f"k and knn_dilation must be at least 1, got {k} and {knn_dilation}"
-            raise UserError(msg)
-        if attn_scale not in get_args(AttnScale) or value_conv not in get_args(ValueConv):
-            msg = (
-                f"attn_scale must be one of {get_args(AttnScale)}, value_conv one of {get_args(ValueConv)}; "
-                f"got {attn_scale!r} and {value_conv!r}"
-            )
-            raise UserError(msg)
+        check_least("k", k)
+        check_least("knn_dilation", knn_dilation)
+        check_choice("attn_scale", attn_scale, AttnScale)
+        check_choice("value_conv", value_conv, ValueConv)
         self.use_attention = use_attention
         self.use_gcn = use_gcn
         self.remove_pos_sim = remove_pos_sim
@@ -146,14 +117,7 @@ class SelfAttentiveGraphBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Relate patches.
-
-        Args:
-            features: X ``(N, C, H, W)``.
-
-        Returns:
-            X' ``(N, C, H, W)``.
-        """
+        """Relate the patches of features X ``(N, C, H, W)``; the result X' has the same shape."""
         if not (self.use_attention or self.use_gcn):
             return features
         x = self.entry(features)
@@ -180,43 +144,22 @@ class SelfAttentiveGraphBlock(nn.Module):
         return self.neighbors(f, *features.shape[-2:])
 
     def attend(self, x: Tensor, f: Tensor) -> Tensor:
-        """Sum all patches' values, weighted by similarity.
-
-        Args:
-            x: ``(N, C, H, W)``.
-            f: Queries and keys ``(N, C/2, P)``.
-
-        Returns:
-            ``(N, C, H, W)``.
-        """
+        """Sum the values of all patches x ``(N, C, H, W)``, weighted by the similarity of f ``(N, C/2, P)``."""
         value = self.value(x.flatten(2).unsqueeze(-1)).squeeze(-1)  # (N, C, P, 1) -> (N, C, P)
         weights = self.attention(f).to(value.dtype)
         return self.attended((value @ weights.transpose(1, 2)).unflatten(2, x.shape[-2:]))
 
     def attention(self, f: Tensor) -> Tensor:
-        """Dense weights W_d.
-
-        Args:
-            f: Queries and keys ``(N, C/2, P)``.
-
-        Returns:
-            ``(N, P, P)`` in float32; rows, one a query, sum to 1.
-        """
+        """Dense weights W_d ``(N, P, P)`` of queries and keys f ``(N, C/2, P)`` in float32; rows sum to 1."""
         # Unscaled logits over 256 channels reach the hundreds: half precision would be off by more than 1.
         with torch.autocast(f.device.type, enabled=False):
             f = f.float()
             return (self.scale * f.transpose(1, 2) @ f).softmax(dim=-1)
 
     def semantic_similarity(self, f: Tensor, height: int, width: int) -> Tensor:
-        """Similarity S that ranks neighbours: cosine of features, without that of positions if so configured.
+        """Similarity S ``(N, P, P)`` that ranks neighbours: cosine of f ``(N, C/2 or C, P)``, minus that of positions.
 
-        Args:
-            f: What patches are compared by ``(N, C/2 or C, P)``.
-            height: Rows of patches.
-            width: Columns of patches; ``P = height * width``.
-
-        Returns:
-            ``(N, P, P)`` in float32.
+        The latter only with ``remove_pos_sim``. There are ``P = height * width`` patches.
         """
         with torch.autocast(f.device.type, enabled=False):
             f = F.normalize(f.float(), dim=1)
@@ -227,14 +170,5 @@ class SelfAttentiveGraphBlock(nn.Module):
 
     @torch.no_grad()
     def neighbors(self, f: Tensor, height: int, width: int) -> Tensor:
-        """Choose neighbours; no gradient flows through the choice.
-
-        Args:
-            f: What patches are compared by ``(N, C/2 or C, P)``.
-            height: Rows of patches.
-            width: Columns of patches.
-
-        Returns:
-            Indices ``(N, P, K)``.
-        """
+        """Indices ``(N, P, K)`` of the neighbours of each patch; no gradient flows through the choice."""
         return dilated_neighbors(self.semantic_similarity(f, height, width), self.k, self.knn_dilation)

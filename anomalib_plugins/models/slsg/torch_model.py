@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""SegNet, the network that detects."""
+"""SegNet, the network that detects anomalies."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from anomalib_plugins.components.backbone import Normalize
-from anomalib_plugins.components.inference import never_normal, top_k_score
+from anomalib_plugins.components.checks import check_least
+from anomalib_plugins.components.inference import mark_non_finite, top_k_score
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
@@ -40,14 +41,7 @@ class SkipRefinement(nn.Module):
         self.project = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(channels, channels, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Weigh features by their surroundings.
-
-        Args:
-            features: ``(N, C, H, W)``.
-
-        Returns:
-            ``(N, C, H, W)``.
-        """
+        """Weight features ``(N, C, H, W)`` by their surroundings; the shape does not change."""
         near, far, mix = self.attention
         weights = near(features)
         # oneDNN's bfloat16 weight gradient of dilated depthwise convolutions holds uninitialised memory in
@@ -60,28 +54,26 @@ class SkipRefinement(nn.Module):
 class SlsgModel(nn.Module):
     """SegNet: encoder, self-attentive graph block and decoder, one anomaly probability per pixel.
 
-    Images of any size from 32 px on are taken: up-sampling aims at the size of the next skip. Below 96 px the graph has
-    fewer than ``k * knn_dilation`` = 27 patches, so that each has fewer than ``k`` neighbours (2 at 32 px).
-
-    In the paper only the rest learns to segment: freeze :attr:`encoder` with ``requires_grad_(False)``.
+    Images may have any size from 32 px on. Below 96 px the graph has fewer than ``k * knn_dilation`` = 27 patches, so
+    that each has fewer than ``k`` neighbours (2 at 32 px). In the paper the encoder is frozen in this network.
 
     Args:
-        encoder: ``"resnet18"`` is the published one; or any other network of timm with stages of these strides, e.g.
+        encoder: ``"resnet18"``, which is published, or any other network of timm with stages of these strides, e.g.
             ``"tf_efficientnet_lite0"``, which 1x1 convolutions join to the decoder.
-        width: Scales the channels of decoder and SG block; 1 is published.
-        finest_stride: Stride of the finest features of other encoders than ``"resnet18"``; three more stages follow,
-            each of twice the stride. With 4 the decoder has a quarter of the pixels to work on, and so have its maps.
-        stem: What the first stage of ``"resnet18"`` reads, see :class:`SlsgEncoder`.
-        skip_refine: Large-kernel attention on the skips.
-        bottleneck_skip: Feed the reduced bottleneck into the decoder's second and third block.
-        use_attention: Attention part of the SG block.
-        use_gcn: Graph part of the SG block. With neither part the network is a U-Net.
-        remove_pos_sim: Keep position out of the choice of neighbours.
-        k: Neighbours in the graph, K.
-        knn_dilation: Neighbours are every ``knn_dilation``-th of the most similar patches.
+        width: Factor of the channels of decoder and SG block; 1 is published.
+        finest_stride: Stride of the finest features of encoders other than ``"resnet18"``; three more stages follow,
+            each of twice the stride. With 4 the decoder and its maps have a quarter of the pixels.
+        stem: Input of the first stage of ``"resnet18"``, see :class:`SlsgEncoder`.
+        skip_refine: Whether the skips have large-kernel attention.
+        bottleneck_skip: Whether the reduced bottleneck enters the decoder's second and third block.
+        use_attention: Whether the SG block has its attention part.
+        use_gcn: Whether the SG block has its graph part. With neither part the network is a U-Net.
+        remove_pos_sim: Whether position is kept out of the choice of neighbours.
+        k: Number of neighbours in the graph, K.
+        knn_dilation: Step between the ranks of neighbours among the most similar patches.
         attn_scale: Whether attention divides by the root of its dimension (``"sqrt"``) or not (``"none"``).
         value_conv: Form of the attention's value layer, see :class:`SelfAttentiveGraphBlock`.
-        top_k: The score of an image is the mean of so many largest pixels; all of them where it has fewer.
+        top_k: Number of largest pixels whose mean is the score of an image; all pixels if it has fewer.
 
     Raises:
         ValueError: If ``top_k`` is less than 1, ``width`` is not above 0, or an option of the encoder or the SG block
@@ -106,9 +98,7 @@ class SlsgModel(nn.Module):
         top_k: int = 100,
     ) -> None:
         super().__init__()
-        if top_k < 1:
-            msg = f"top_k must be at least 1 pixel, got {top_k}"
-            raise UserError(msg)
+        check_least("top_k", top_k)
         if encoder == "resnet18" and finest_stride != 2:
             msg = f"finest_stride of resnet18 is 2, got {finest_stride}: it is for other encoders"
             raise UserError(msg)
@@ -137,13 +127,9 @@ class SlsgModel(nn.Module):
         self.decoder = Decoder(2, context if bottleneck_skip else 0, self.widths)
 
     def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the logits of normal and anomalous.
+        """Compute logits of the normal and the anomalous class, and auxiliary logits from the bottleneck alone.
 
-        Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Logits, which include the second, and auxiliary logits from the bottleneck; both ``(N, 2, H, W)``.
+        The first include the second; both are ``(N, 2, H, W)``.
         """
         s0, f1, f2, f3, f4 = self.laterals(self.encoder(self.normalize(images)))
         size = images.shape[-2:] if self.finest_stride == 2 else s0.shape[-2:]
@@ -156,19 +142,18 @@ class SlsgModel(nn.Module):
         return resize_to(logits + aux_logits, images.shape[-2:]), resize_to(aux_logits, images.shape[-2:])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor] | InferenceBatch:
-        """Segment, and score if not training.
+        """Segment images, and score them unless in training mode.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            In training, logits and auxiliary logits, both ``(N, 2, H, W)``. Else probabilities of anomaly
-            ``(N, 1, H, W)`` and scores ``(N,)``, both in ``[0, 1]`` except for images that hold a NaN or an infinity:
-            these get 2 everywhere, see :func:`~anomalib_plugins.components.inference.never_normal`.
+            Result of :meth:`segment` in training mode, else anomaly probabilities ``(N, 1, H, W)`` and scores ``(N,)``.
+            Both are in ``[0, 1]``, except for images with a NaN or an infinity, which get 2 everywhere.
         """
         if self.training:
             return self.segment(images)
         logits, _ = self.segment(cut(images, self.tiler))
         anomaly_map = merge(anomaly_probability(logits), self.tiler, images.shape[-2:])
-        pred_score, anomaly_map = never_normal(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
+        pred_score, anomaly_map = mark_non_finite(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
         return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)

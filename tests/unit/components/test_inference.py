@@ -14,11 +14,10 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components.inference import (
     as_rgb,
-    never_normal,
+    mark_non_finite,
     spread_unusable,
     top_k_score,
     usable,
-    window_score,
 )
 
 NO_NUMBER = [float("nan"), float("inf"), -float("inf")]
@@ -35,52 +34,12 @@ def test_score_is_the_mean_of_the_largest_pixels_of_a_sort(maps):
     assert_close(top_k_score(maps), torch.tensor(expected))
 
 
-def test_score_does_not_depend_on_where_pixels_lie(maps):
-    shuffled = maps.flatten(1)[:, torch.randperm(600)].view_as(maps)
-    assert_close(top_k_score(shuffled), top_k_score(maps))
-
-
 def test_score_of_a_small_map_is_the_mean_of_all_its_pixels(maps):
     assert_close(top_k_score(maps, k=601), maps.mean(dim=(1, 2, 3)))
 
 
-def test_a_score_of_no_pixel_is_refused(maps):
-    with pytest.raises(ValueError, match="k must be at least 1 pixel, got 0"):
-        top_k_score(maps, k=0)
-
-
-def test_window_score_is_the_largest_mean_of_a_loop_over_windows_with_zeros_outside(maps):
-    expected = []
-    for plane in maps[:, 0]:
-        padded = torch.zeros(20 + 20, 30 + 20)
-        padded[10:30, 10:40] = plane
-        expected.append(max(padded[y : y + 21, x : x + 21].mean().item() for y in range(20) for x in range(30)))
-    assert_close(window_score(maps), torch.tensor(expected))
-
-
-def test_window_score_of_ones_is_one_and_of_one_pixel_its_share():
-    assert window_score(torch.ones(1, 1, 40, 40)) == 1
-    pixel, corner = torch.zeros(2, 1, 1, 40, 40)
-    pixel[..., 20, 20] = 1
-    corner[..., :11, :11] = 1
-    assert_close(window_score(pixel), torch.tensor([1 / 441]))
-    assert_close(window_score(corner), torch.tensor([121 / 441]))
-
-
-def test_window_score_is_summed_in_full_precision(maps):
-    half = maps.bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
-        assert_close(window_score(half), window_score(half.float()))
-
-
-@pytest.mark.parametrize("side", [0, 20, -3])
-def test_a_window_without_a_middle_is_refused(maps, side):
-    with pytest.raises(ValueError, match=f"side must be an odd number of pixels, got {side}"):
-        window_score(maps, side)
-
-
 def test_finite_images_keep_their_scores_and_maps(maps):
-    score, out = never_normal(torch.rand(3, 3, 20, 30), maps.amax(dim=(1, 2, 3)), maps)
+    score, out = mark_non_finite(torch.rand(3, 3, 20, 30), maps.amax(dim=(1, 2, 3)), maps)
     assert torch.equal(out, maps)
     assert torch.equal(score, maps.amax(dim=(1, 2, 3)))
 
@@ -101,7 +60,7 @@ def test_a_broken_image_is_labelled_anomalous_alone(maps, broken, low, high, thr
     images = torch.rand(3, 3, 20, 30)
     images[1, 2, 5, 7] = broken
     maps = maps.to(dtype)
-    score, maps = never_normal(images, 0.1 * top_k_score(maps), 0.1 * maps)
+    score, maps = mark_non_finite(images, 0.1 * top_k_score(maps), 0.1 * maps)
     out = _post_processor(low, high, threshold)(InferenceBatch(pred_score=score, anomaly_map=maps))
     assert out.pred_label.tolist() == [False, True, False]
     assert out.pred_mask.float().mean(dim=(1, 2, 3)).tolist() == [0, 1, 0]
@@ -110,7 +69,7 @@ def test_a_broken_image_is_labelled_anomalous_alone(maps, broken, low, high, thr
 
 @pytest.mark.parametrize("broken", NO_NUMBER)
 def test_a_network_that_computes_no_number_calls_the_image_anomalous(maps, broken):
-    score, out = never_normal(torch.rand(3, 3, 20, 30), torch.tensor([0.1, broken, 0.2]), maps, value=5.0)
+    score, out = mark_non_finite(torch.rand(3, 3, 20, 30), torch.tensor([0.1, broken, 0.2]), maps, value=5.0)
     assert score.tolist() == pytest.approx([0.1, 5.0, 0.2])
     assert (out[1] == 5).all()
 

@@ -72,22 +72,6 @@ def test_one_gate_knows_no_channels_and_the_other_no_places():
 
 
 @torch.no_grad()
-def test_open_gates_change_nothing():
-    block, features = HierarchicalGate(6, 4), torch.randn(2, 4, 6, 10)
-    for gate in (block.spatial[0], block.channel[0]):
-        gate.weight.fill_(1e6)
-    block.guide[0].weight.fill_(1.0)
-    assert_close(block(features, torch.ones(2, 6, 3, 5)), features)
-
-
-@torch.no_grad()
-def test_without_gate_activation_the_gates_are_linear():
-    torch.manual_seed(0)
-    block, features, guide = HierarchicalGate(6, 4, "none", "none"), torch.randn(1, 4, 6, 10), torch.randn(1, 6, 3, 5)
-    assert_close(block(features, 2 * guide), 4 * block(features, guide))
-
-
-@torch.no_grad()
 def test_guidance_runs_from_the_deepest_level_to_the_finest(network, pyramids):
     contrasts = [contrast(*pair) for contrast, *pair in zip(network.contrasts, *pyramids, strict=True)]
     third = network.gates[2](contrasts[2], contrasts[3])

@@ -72,10 +72,6 @@ def test_total_is_the_sum_of_all_terms_with_the_weights_of_the_levels(predicted,
     assert_close(terms.total, expected)
 
 
-def test_weights_of_the_levels_sum_to_one():
-    assert sum(PoutaLoss().lambdas) == pytest.approx(1)
-
-
 def test_gamma_reaches_every_focal_loss(predicted, images, mask):
     terms = PoutaLoss(gamma=1.0)(predicted, images, mask)
     assert_close(terms.prediction, segmentation_loss(predicted.logits, mask, 1.0))

@@ -45,19 +45,15 @@ def runtimes(onnx_file):
     """Functions from images to score and map, by name."""
     session = onnxruntime.InferenceSession(onnx_file)
 
-    def compiled(precision):
-        network = openvino.Core().compile_model(onnx_file, "CPU", {"INFERENCE_PRECISION_HINT": precision})
-        return lambda images: list(network(images).values())
-
+    network = openvino.Core().compile_model(onnx_file, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
     return {
         "onnxruntime": lambda images: session.run(None, {"input": images}),
-        "f32": compiled("f32"),
-        "bf16": compiled("bf16"),
+        "bf16": lambda images: list(network(images).values()),
     }
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize(("runtime", "tolerance"), [("onnxruntime", 1e-4), ("f32", 1e-4), ("bf16", 1e-2)])
+@pytest.mark.parametrize(("runtime", "tolerance"), [("onnxruntime", 1e-4), ("bf16", 1e-2)])
 def test_one_exported_file_scores_any_batch_as_torch_does(model, runtimes, runtime, tolerance, batch):
     images = torch.rand(batch, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(batch))
     with torch.no_grad():
@@ -68,20 +64,10 @@ def test_one_exported_file_scores_any_batch_as_torch_does(model, runtimes, runti
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("runtime", ["onnxruntime", "f32", "bf16"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "bf16"])
 def test_no_runtime_swallows_a_broken_pixel(runtimes, runtime, broken):
     images = torch.rand(2, 3, SIDE, SIDE)
     images[1, 0, 9, 9] = broken
     score, anomaly_map = runtimes[runtime](images.numpy())
     assert score[0] <= 1 < score[1]
     assert anomaly_map[0].max() <= 1 < anomaly_map[1].min()
-
-
-def test_a_traced_program_takes_any_batch_and_image_size(model):
-    dynamic = torch.export.Dim.DYNAMIC
-    shapes = ({0: dynamic, 2: dynamic, 3: dynamic},)
-    program = torch.export.export(model, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=shapes).module()
-    for size in [(1, 3, 32, 32), (3, 3, 64, 100), (1, 3, 112, 128)]:
-        images = torch.rand(size)
-        with torch.no_grad():
-            torch.testing.assert_close(program(images).anomaly_map, model(images).anomaly_map)

@@ -94,11 +94,6 @@ def test_each_image_of_a_step_has_its_tile_elsewhere(monkeypatch):
     assert len(seen[0].unique(dim=0)) > 1
 
 
-def test_frozen_encoder_gets_no_gradient(loader):
-    model = fit(Slsg(**SHORT, pretrain="none"), loader)
-    assert all(parameter.grad is None for parameter in model.model.encoder.parameters())
-
-
 def test_pretext_moves_the_encoder_and_nothing_else_of_the_network(loader, monkeypatch):
     model = Slsg(**SHORT)
     before, discriminator = state(model.model), state(model.discriminator)
@@ -178,13 +173,6 @@ def test_without_inpainting_there_is_neither_decoder_nor_discriminator(pretrain,
     assert [phase.name for phase in model.schedule.phases] == [lightning_model.SEGMENTATION]
 
 
-def test_encoder_starts_from_a_weights_file(tmp_path):
-    resnet = resnet18()
-    torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
-    model = Slsg(pretrain="imagenet", weights=tmp_path / "resnet18.pth")
-    assert_close(model.model.encoder.layer3[0].conv1.weight, resnet.layer3[0].conv1.weight, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     ("options", "stem"),
     [
@@ -257,34 +245,6 @@ def test_checkpoint_loads_where_the_weights_and_textures_it_began_with_are_not(l
     assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0, equal_nan=True)
 
 
-def test_without_a_seed_it_follows_torchs():
-    def made(seed):
-        torch.manual_seed(seed)
-        model = Slsg(image_size=SIZE)
-        return model.schedule.seed, model.model.decoder.state_dict()
-
-    (seed, weights), (same_seed, same_weights), (other_seed, _) = made(3), made(3), made(4)
-    assert seed == same_seed != other_seed
-    assert_close(weights, same_weights, rtol=0, atol=0)
-
-
-def test_building_it_with_a_seed_leaves_torchs_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    Slsg(image_size=SIZE, seed=0)
-    assert torch.rand(1) == expected
-
-
-def test_preview_shows_the_same_twice_and_moves_no_seed():
-    model, images = Slsg(**SHORT), torch.rand(2, 3, *SIZE)
-    torch.manual_seed(3)
-    first, second = model.preview_anomalies(images), model.preview_anomalies(images)
-    assert_close(first.image, second.image, rtol=0, atol=0)
-    expected = torch.rand(1, generator=torch.Generator().manual_seed(3))
-    assert torch.rand(1) == expected
-
-
 def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
     """OmegaConf's lists could not be read back from a checkpoint with ``weights_only=True``."""
     options = {
@@ -320,11 +280,11 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
         ({"steps": 0}, ValueError, "'segmentation' needs epochs or steps"),
         ({"batch_size": 0}, ValueError, "'segmentation': batch_size must be at least 1"),
         ({"learning_rate": -0.1}, ValueError, "learning_rate must be"),
-        ({"optimizer": "adam"}, ValueError, r"optimizer must be one of \['sgd', 'adamw'\], got 'adam'"),
+        ({"optimizer": "adam"}, ValueError, "optimizer must be one of sgd, adamw, got 'adam'"),
         ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here; did you mean 'use_gcn'"),
         ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
         ({"network": {"stem": "other"}}, ValueError, "stem must be one of"),
-        ({"network": {"k": 0}}, ValueError, "k and knn_dilation must be at least 1"),
+        ({"network": {"k": 0}}, ValueError, "k must be at least 1"),
         ({"masking": {"mask_ratio": 1.5}}, ValueError, r"mask_ratio must be in \[0, 1\]"),
         ({"masking": {"ratio": 0.5}}, TypeError, "ratio"),
         ({"simulation": {"logical_probability": 1.5}}, ValueError, r"logical_probability must be in \[0, 1\]"),
@@ -337,16 +297,6 @@ def test_loss_that_is_not_finite_stops_the_run(loader):
 def test_option_out_of_range_or_unknown_is_refused_at_construction(options, error, message):
     with pytest.raises(error, match=message):
         Slsg(**options)
-
-
-def test_unknown_masking_is_refused_though_nothing_is_inpainted():
-    with pytest.raises(TypeError, match="ratio"):
-        Slsg(pretrain="none", masking={"ratio": 0.5})
-
-
-def test_folder_without_textures_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"texture folder {tmp_path} holds no image"):
-        Slsg(texture_root=tmp_path)
 
 
 @pytest.mark.parametrize(

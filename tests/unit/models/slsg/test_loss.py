@@ -57,11 +57,6 @@ def test_segmentation_loss_of_half_precision_logits_is_that_of_their_values(logi
     assert_close(actual, SegmentationLoss()(half.float(), half.float(), mask))
 
 
-def test_segmentation_loss_without_a_term_is_refused():
-    with pytest.raises(ValueError, match="no term is left to learn from"):
-        SegmentationLoss(use_focal=False, use_l1=False, use_aux=False)
-
-
 def test_adversarial_losses_match_their_closed_forms(generator):
     real, fake = torch.randn(2, 3, 1, 4, 4, generator=generator)
     assert adversarial_loss(fake).item() == pytest.approx(sum((d - 1) ** 2 for d in fake.flatten().tolist()) / 48 / 2)
@@ -69,19 +64,7 @@ def test_adversarial_losses_match_their_closed_forms(generator):
     assert discriminator_loss(real, fake).item() == pytest.approx(expected / 48 / 2, rel=1e-5)
 
 
-def test_a_fooled_discriminator_costs_the_generator_nothing_and_itself_half():
-    ones = torch.ones(2, 1, 3, 3)
-    assert adversarial_loss(ones) == 0
-    assert discriminator_loss(ones, ones).item() == pytest.approx(0.5)
-    assert discriminator_loss(ones, 0 * ones) == 0
-
-
 def test_inpainting_loss_is_the_weighted_sum_of_its_terms(generator):
     reconstruction, aux, target = torch.randn(3, 2, 3, 4, 4, generator=generator)
     expected = 0.25 + 0.8 * (reconstruction - target).abs().mean() + (aux - target).square().mean()
     assert_close(inpainting_loss(torch.tensor(0.25), reconstruction, aux, target), expected)
-
-
-def test_inpainting_loss_of_a_perfect_painter_is_the_adversarial_one():
-    target = torch.randn(1, 3, 4, 4)
-    assert_close(inpainting_loss(torch.tensor(0.25), target, target, target), torch.tensor(0.25))

@@ -88,11 +88,6 @@ def test_max_relative_is_a_triple_loop_over_patches_neighbors_and_channels(simil
         assert actual[n, c, i] == max(nodes[n, c, j] - nodes[n, c, i] for j in neighbors[n, i])
 
 
-def test_max_relative_is_never_negative_for_a_patch_that_is_its_own_neighbor(similarity):
-    similarity.diagonal(dim1=1, dim2=2).fill_(2)
-    assert max_relative(torch.randn(2, 5, 30), dilated_neighbors(similarity, k=3, dilation=2)).min() >= 0
-
-
 def test_max_relative_gradient_is_right(similarity):
     neighbors = dilated_neighbors(similarity[:, :8, :8], k=2, dilation=2)
     nodes = torch.randn(2, 3, 8, dtype=torch.float64, requires_grad=True)
@@ -200,10 +195,10 @@ def test_any_number_of_patches_works(size):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"k": 0}, "k and knn_dilation must be at least 1, got 0 and 3"),
-        ({"knn_dilation": 0}, "k and knn_dilation must be at least 1, got 9 and 0"),
-        ({"attn_scale": "root"}, "attn_scale must be one of .*none.*sqrt.*; got 'root' and 'reference'"),
-        ({"value_conv": "3x3"}, "value_conv one of .*reference.*1x1.*; got 'none' and '3x3'"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"knn_dilation": 0}, "knn_dilation must be at least 1, got 0"),
+        ({"attn_scale": "root"}, "attn_scale must be one of none, sqrt, got 'root'"),
+        ({"value_conv": "3x3"}, "value_conv must be one of reference, 1x1, got '3x3'"),
     ],
 )
 def test_an_unknown_option_is_refused(options, match):
