@@ -133,7 +133,7 @@ class Backbone(nn.Module):
             ValueError: If the file is of another architecture.
         """
         if weights is not None or self._is_known:
-            self.random = load_backbone(self.network, self.name, weights, prefix=prefix).random
+            self.random = load_backbone(self.network, self.name, weights, prefix=prefix)
             return
         try:
             state = timm.create_model(self.name, pretrained=True, num_classes=0).state_dict()

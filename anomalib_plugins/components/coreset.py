@@ -32,7 +32,7 @@ def greedy_coreset(
         progress: Whether to show a progress bar.
 
     Returns:
-        Indices of the picked points in picking order ``(count,)``, on the points' device.
+        Indices of the picked points in picking order ``(count,)``.
 
     Raises:
         ValueError: If ``points`` is not a matrix of finite numbers, or ``count`` is not in ``[1, N]``.

@@ -42,22 +42,13 @@ class Cost(NamedTuple):
 
 
 def measure(variant: Variant) -> Cost:
-    """Build a network and measure it with one image on the CPU, in evaluation mode.
-
-    Args:
-        variant: Network to measure.
-    """
+    """Build a network and measure it with one image on the CPU, in evaluation mode."""
     with torch.inference_mode():
         return count(variant.build().eval(), torch.empty(1, 3, variant.image_size, variant.image_size))
 
 
 def count(network: nn.Module, image: Tensor) -> Cost:
-    """Count the parameters of a network and its operations for one image.
-
-    Args:
-        network: Network in evaluation mode.
-        image: Input of the network ``(1, C, H, W)``.
-    """
+    """Count the parameters of a network in evaluation mode and its operations for one image ``(1, C, H, W)``."""
     with FlopCounterMode(display=False) as counter:
         network(image)
     # FlopCounterMode counts a multiply-accumulate as two operations.

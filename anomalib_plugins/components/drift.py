@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import ks_2samp
 
+from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.components.normal_scores import NormalScores
 from anomalib_plugins.errors import UserError
 
@@ -84,13 +85,9 @@ class DriftMonitor:
         self._defects: list[float] = []  # in a row
 
     def update(self, scores: ArrayLike) -> Drift | None:
-        """Add scores and test every window that they complete.
+        """Add scores, of which NaN and infinity are ignored, and test every window that they complete.
 
-        Args:
-            scores: Scores of one or several parts. NaN and infinity are ignored.
-
-        Returns:
-            Drift in the last of the completed windows that has any, else ``None``.
+        Returns the drift in the last of the completed windows that has any, else ``None``.
         """
         found = None
         for score in np.asarray(scores, dtype=np.float64).ravel().tolist():
@@ -105,13 +102,7 @@ class DriftMonitor:
         return found
 
     def finish(self) -> Drift | None:
-        """Test the parts since the last test, even if they do not fill a window.
-
-        Parts called defects are tested only if they fill a window.
-
-        Returns:
-            Drift if the test finds any, else ``None``.
-        """
+        """Test the parts since the last test; parts called defects only if they fill a window."""
         good, defects = self._good, self._defects
         if len(defects) == self.window:
             self._defects = []
@@ -127,18 +118,8 @@ class DriftMonitor:
 
 
 def refuse_monitor_options(window: int, false_warnings: float) -> None:
-    """Check the options of :class:`DriftMonitor`.
-
-    Args:
-        window: Number of parts per test.
-        false_warnings: Probability of a false warning per window.
-
-    Raises:
-        ValueError: If an option is out of range.
-    """
-    if window < 2:
-        msg = f"window must be at least 2 parts, got {window}"
-        raise UserError(msg)
+    """Check the options of :class:`DriftMonitor`."""
+    check_least("window", window, 2)
     if not 0 < false_warnings < 1:
         msg = f"false_warnings must be a probability between 0 and 1, got {false_warnings}"
         raise UserError(msg)

@@ -1,17 +1,18 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How a pretext fine-tunes a pretrained backbone without losing what it knows."""
+"""Fine-tuning of a pretrained backbone by a pretext, near its ImageNet weights."""
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anomalib_plugins.components.backbone import Backbone
+from anomalib_plugins.components.checks import check_choice, check_share
 from anomalib_plugins.errors import UserError
 
 BatchNorm = Literal["eval", "train"]
@@ -51,12 +52,8 @@ class FineTuning:
         if not 0 <= warmup < 1:
             msg = f"warmup must be in [0, 1), a share of the pretext's steps, got {warmup}"
             raise UserError(msg)
-        if batch_norm not in get_args(BatchNorm):
-            msg = f"backbone_bn must be one of {get_args(BatchNorm)}, got {batch_norm!r}"
-            raise UserError(msg)
-        if not 0 < interpolation <= 1:
-            msg = f"weight_interpolation must be above 0 and at most 1, got {interpolation}"
-            raise UserError(msg)
+        check_choice("backbone_bn", batch_norm, BatchNorm)
+        check_share("weight_interpolation", interpolation, above_zero=True)
         self.learning_rate, self.head_learning_rate = learning_rate, head_learning_rate
         self.warmup, self.batch_norm, self.interpolation = warmup, batch_norm, interpolation
         self.pending = False
@@ -91,26 +88,13 @@ class FineTuning:
         self._resumed = state["start"]
 
     def groups(self, backbone: Iterable[nn.Parameter], head: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
-        """Parameter groups of an optimizer; ``lr_scale`` is a group's learning rate over the backbone's.
-
-        Args:
-            backbone: Parameters that were trained before.
-            head: Parameters that start at random.
-        """
+        """Parameter groups of an optimizer; ``lr_scale`` is a group's learning rate over the backbone's."""
         scale = self.head_learning_rate / self.learning_rate
         return [{"params": list(backbone), "lr_scale": 1.0}, {"params": list(head), "lr_scale": scale}]
 
     @torch.no_grad()
     def similarity(self, backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
-        """How near features are to those of the start: 1 at first, lower the further they drift.
-
-        Args:
-            backbone: The network now.
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Mean cosine of each layer's features and its features at the start, by the layer's name.
-        """
+        """Mean cosine, by layer, of the features of images ``(N, 3, H, W)`` and those of the start: 1 at first."""
         if self._start is None:
             return {}
         was_training = backbone.training
@@ -123,11 +107,7 @@ class FineTuning:
 
     @torch.no_grad()
     def finish(self, backbone: Backbone) -> None:
-        """Interpolate start and tuned weights once, and free the start's memory.
-
-        Args:
-            backbone: The network after the pretext.
-        """
+        """Interpolate start and tuned weights once, and free the start's memory."""
         if self.pending and self._start is not None:
             start = self._start.network.state_dict()
             for name, each in backbone.network.state_dict().items():

@@ -18,13 +18,7 @@ STRIPS, HALF_STRIPS = 10, 4  # strips per triangle: more store fewer zeros but a
 
 
 class Strip(NamedTuple):
-    """Rows ``start`` to ``stop`` of the lower triangles of all positions, without the zeros on their right.
-
-    Attributes:
-        start: First row.
-        stop: Row after the last, which is also the number of columns.
-        values: Transposed rows ``(L, stop, stop - start)``.
-    """
+    """Rows ``start`` to ``stop`` of the lower triangles of all positions, transposed: ``(L, stop, stop - start)``."""
 
     start: int
     stop: int
@@ -51,9 +45,8 @@ class PatchGaussians(Limits, DynamicBufferMixin, nn.Module):
         super().__init__()
         self.dtype, self.strips = (torch.bfloat16, HALF_STRIPS) if half else (torch.float32, STRIPS)
         self.register_buffer("mean", torch.empty(0, 0))  # (L, C)
-        self.register_buffer(
-            "whitening", torch.empty(0, dtype=self.dtype)
-        )  # strips of the inverse Cholesky factors, concatenated
+        # Strips of the inverse Cholesky factors, concatenated.
+        self.register_buffer("whitening", torch.empty(0, dtype=self.dtype))
         self.register_buffer("reach", torch.ones(()))  # norm of the largest vector
         self.count = 0  # images added so far
         self._sum: Tensor | None = None  # sum of the vectors minus the first batch's mean (L, C)
@@ -86,11 +79,7 @@ class PatchGaussians(Limits, DynamicBufferMixin, nn.Module):
 
     @torch.no_grad()
     def add(self, embedding: Tensor) -> None:
-        """Add images to the statistics.
-
-        Args:
-            embedding: Embeddings ``(N, C, h, w)``, of the same size in every call.
-        """
+        """Add embeddings ``(N, C, h, w)``, of the same size in every call, to the statistics."""
         with torch.autocast(embedding.device.type, enabled=False):
             flat = embedding.float().flatten(2)  # (N, C, L)
             largest = flat.square().sum(dim=1).amax().sqrt()
@@ -156,13 +145,7 @@ class PatchGaussians(Limits, DynamicBufferMixin, nn.Module):
                 yield here, torch.linalg.cholesky(covariance)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Compute Mahalanobis distances of embeddings to the means of their positions.
-
-        Args:
-            embedding: Embeddings ``(N, C, h, w)``.
-
-        Returns:
-            Distances ``(N, 1, h, w)``, at most :attr:`far`.
+        """Compute Mahalanobis distances ``(N, 1, h, w)``, at most :attr:`far`, of embeddings ``(N, C, h, w)``.
 
         Raises:
             RuntimeError: If there are no Gaussians, or the images have another size than in training.

@@ -51,14 +51,7 @@ class PatchcoreModel(ABC, nn.Module):
         """Compute feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]``; the first sets the resolution."""
 
     def embed(self, images: Tensor) -> Tensor:
-        """Embed every patch by its pooled features from all feature maps.
-
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Embeddings ``(N, C, h, w)``, float32.
-        """
+        """Embed every patch by its pooled features from all feature maps: ``(N, C, h, w)``, float32."""
         first, *rest = (self.pool(each) for each in self.features(cut(images, self.tiler)))
         scaled = [F.interpolate(each, size=first.shape[-2:], mode="bilinear") for each in rest]
         embedding = torch.cat([first, *scaled], dim=1).float()
@@ -142,12 +135,7 @@ class PatchMemory:
 
     @torch.no_grad()
     def gather(self, paths: Sequence[str], images: Tensor) -> None:
-        """Collect the patches of images.
-
-        Args:
-            paths: Files of the images ``(N,)``. An image that occurs again counts once.
-            images: RGB images ``(N, 3, H, W)``.
-        """
+        """Collect the patches of images ``(N, 3, H, W)`` with their files; an image that occurs again counts once."""
         patches = self.model.eval().embed(images).flatten(2).transpose(1, 2)  # (N, P, C)
         self._patches.update(zip(paths, patches, strict=True))
 
@@ -164,11 +152,7 @@ class PatchMemory:
 
 
 def free_megabytes(device: torch.device) -> float:
-    """Memory in MB that is free for new tensors on a device; infinity if unknown.
-
-    Args:
-        device: CPU or GPU.
-    """
+    """Memory in MB that is free for new tensors on a device; infinity if unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 2**20
     table = Path("/proc/meminfo")  # Linux

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Exported models that shrink photos as training does."""
+"""Resizing with anti-aliasing in exported models, as in training."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,14 +17,10 @@ from anomalib_plugins.errors import UserError
 
 
 def prepared(pre_processor: nn.Module | None, images: Tensor) -> Tensor:
-    """What a pre-processor makes of images: the same in exported graphs as in training.
+    """Pre-process images ``(N, C, H, W)`` in exported graphs as in training.
 
     anomalib 2.7 leaves out the anti-aliasing outside the trainer, so that photos much larger than the model's images
-    score otherwise than in training, validation and test.
-
-    Args:
-        pre_processor: anomalib's, or a module of the user's.
-        images: ``(N, C, H, W)``.
+    score differently than in training, validation and test.
     """
     if pre_processor is None or type(pre_processor).forward is not PreProcessor.forward:
         return images if pre_processor is None else pre_processor(images)
@@ -34,27 +30,23 @@ def prepared(pre_processor: nn.Module | None, images: Tensor) -> Tensor:
 
 
 def parts_of(transform: Transform | None) -> list[Transform]:
-    """Transforms that a composed one is made of, in their order."""
+    """Parts of a composed transform in their order."""
     if isinstance(transform, Compose):
         return [part for each in transform.transforms for part in parts_of(each)]
     return [] if transform is None else [transform]
 
 
 def shrinks(part: Transform) -> bool:
-    """Whether a transform resizes with anti-aliasing, which torchvision's cannot do in exported graphs."""
+    """Whether a transform resizes with anti-aliasing, which torchvision cannot do in exported graphs."""
     smooth = {InterpolationMode.BILINEAR, InterpolationMode.BICUBIC}
     return isinstance(part, Resize) and bool(part.antialias) and InterpolationMode(part.interpolation) in smooth
 
 
 def refuse_unexportable(pre_processor: nn.Module | None, input_size: Sequence[int] | None) -> None:
-    """Say so if an exported file could not resize as training does.
+    """Raise a ``ValueError`` if an exported file cannot resize as in training.
 
-    Args:
-        pre_processor: The model's.
-        input_size: Height and width the file is to be fixed to, if any.
-
-    Raises:
-        ValueError: If it resizes otherwise than bilinearly, or to a size that depends on the photo's.
+    That is the case if the pre-processor does not resize bilinearly, or to a size that depends on that of the photo and
+    no ``input_size`` fixes the latter.
     """
     for part in filter(shrinks, parts_of(getattr(pre_processor, "transform", None))):
         if InterpolationMode(part.interpolation) != InterpolationMode.BILINEAR:
@@ -74,16 +66,9 @@ def exported_resize(part: Resize, images: Tensor) -> Tensor:
 
 
 def antialiased_resize(images: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize as ``interpolate(mode="bilinear", antialias=True)`` does, by two matrix products.
+    """Resize images ``(N, C, H, W)`` as ``interpolate(mode="bilinear", antialias=True)`` does, by two matrix products.
 
-    That operation itself is not in ONNX's older opsets, and OpenVINO takes seconds for it.
-
-    Args:
-        images: ``(N, C, H, W)`` of any height and width.
-        size: New height and width in pixels.
-
-    Returns:
-        ``(N, C, *size)``. A pixel that is no number makes its image so.
+    That operation itself is not in ONNX's older opsets, and OpenVINO takes seconds for it. NaN spreads over its image.
     """
     height, width = images.shape[-2:]
     rows, columns = (
@@ -93,18 +78,10 @@ def antialiased_resize(images: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def triangles(length: int, new: int, device: torch.device | None = None) -> Tensor:
-    """Share of every old pixel in every new one, by the triangle filter.
+    """Share of every old pixel in every new one by the triangle filter: ``(new, length)``; rows sum to 1.
 
-    Positions are whole numbers until the end: in bfloat16, the default of OpenVINO on some processors, the thousandth
-    pixel would not be told from its neighbours.
-
-    Args:
-        length: Old pixels.
-        new: New pixels.
-        device: Where to compute.
-
-    Returns:
-        Float32 ``(new, length)`` whose rows sum to 1.
+    Positions are integers until the end: in bfloat16, the default of OpenVINO on some processors, neighbouring pixels
+    from the 256th on would have the same position.
     """
     old_centres = (2 * torch.arange(length, device=device) + 1) * new
     new_centres = (2 * torch.arange(new, device=device) + 1) * length

@@ -9,23 +9,7 @@ from anomalib_plugins.errors import UserError
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias: bool = True) -> nn.Sequential:
-    """Create a block of convolution, batch normalisation and ReLU that keeps height and width.
-
-    Args:
-        in_channels: Channels of the input ``(N, C, H, W)``.
-        out_channels: Channels of the output.
-        kernel_size: Odd side of the kernel, in pixels.
-        bias: Whether the convolution has a bias. Batch normalisation cancels it.
-
-    Returns:
-        The three layers in sequence.
-
-    Raises:
-        ValueError: If ``kernel_size`` is even, so that no symmetric padding keeps the size.
-    """
-    if kernel_size % 2 == 0:
-        msg = f"kernel_size must be odd to keep the image size, got {kernel_size}"
-        raise UserError(msg)
+    """Create a block of convolution, batch normalisation and ReLU that keeps height and width (odd kernels)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias),
         nn.BatchNorm2d(out_channels),
@@ -34,14 +18,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, bias
 
 
 def anomaly_probability(logits: Tensor) -> Tensor:
-    """Compute the softmax probability of the anomalous class.
-
-    Args:
-        logits: Logits of the normal and the anomalous class ``(N, 2, H, W)``.
-
-    Returns:
-        Probabilities ``(N, 1, H, W)``, float32.
-    """
+    """Softmax probability ``(N, 1, H, W)``, float32, of the second of two classes with logits ``(N, 2, H, W)``."""
     normal, anomalous = logits.float().split(1, dim=1)
     return (anomalous - normal).sigmoid()
 

@@ -41,14 +41,7 @@ class Scale(NamedTuple):
 
 
 def raw_threshold(post_processor: Any) -> float:
-    """Raw score above which an image is called a defect.
-
-    Args:
-        post_processor: Post-processor of a model. One that is not anomalib's has no threshold.
-
-    Returns:
-        Raw score, or infinity if there is no threshold: NaN would make no image normal.
-    """
+    """Raw score above which an image is called a defect; infinity if anomalib's post-processor has no threshold."""
     if not isinstance(post_processor, PostProcessor) or not post_processor.enable_thresholding:
         return math.inf
     label_at = float(post_processor.normalized_image_threshold)
@@ -57,14 +50,6 @@ def raw_threshold(post_processor: Any) -> float:
 
 
 def pred_scores(post_processor: PostProcessor, scores: Tensor) -> Tensor:
-    """Convert raw scores to the scores of predictions and exported models.
-
-    Args:
-        post_processor: Post-processor of the model.
-        scores: Raw scores ``(N,)``.
-
-    Returns:
-        Scores ``(N,)``, in ``[0, 1]`` with anomalib's normalisation.
-    """
+    """Convert raw scores ``(N,)`` to those of predictions and exported models, in ``[0, 1]`` if normalised."""
     with torch.no_grad():
         return post_processor(InferenceBatch(pred_score=scores, anomaly_map=None)).pred_score

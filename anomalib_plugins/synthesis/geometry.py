@@ -20,16 +20,13 @@ BORDERS = {"zeros": cv2.BORDER_CONSTANT, "border": cv2.BORDER_REPLICATE, "reflec
 
 
 def rotate(images: Tensor, degrees: Tensor, mirror: Tensor | None = None, padding: str = "zeros") -> Tensor:
-    """Rotate every image around its centre by its own angle, bilinearly.
+    """Rotate every image ``(N, C, H, W)`` around its centre by its own angle ``(N,)``, bilinearly.
 
     Args:
-        images: Batch ``(N, C, H, W)``.
-        degrees: Angle of each image ``(N,)``.
+        images: Images.
+        degrees: Angle of each image.
         mirror: Signs of each image ``(N, 2)``, left-right and top-bottom; ``-1`` mirrors, ``1`` does not.
         padding: Values outside the image: ``"zeros"``, ``"border"`` or ``"reflection"``.
-
-    Returns:
-        Batch of the same shape.
     """
     matrix = rotations(degrees)
     if mirror is not None:
@@ -64,17 +61,7 @@ def _warp_planes(images: Tensor, matrix: Tensor, padding: str) -> Tensor:
 def warp_plane(
     plane: np.ndarray, linear: Sequence[Sequence[float]], output: np.ndarray, padding: str = "zeros"
 ) -> np.ndarray:
-    """Warp a plane bilinearly: the matrix maps each pixel's offset from the centre to its source.
-
-    Args:
-        plane: 32-bit floats ``(H, W)``.
-        linear: Matrix of two rows with two numbers each.
-        output: Array to write the result to ``(H, W)``.
-        padding: Values outside the plane, see ``rotate``.
-
-    Returns:
-        ``output``.
-    """
+    """Warp a float plane ``(H, W)`` bilinearly into ``output`` by a 2 x 2 matrix, see ``_warp_batch``; return that."""
     height, width = plane.shape
     x, y = (width - 1) / 2, (height - 1) / 2
     affine = np.array([(a, b, centre - (a * x + b * y)) for (a, b), centre in zip(linear, (x, y), strict=True)])
@@ -83,15 +70,7 @@ def warp_plane(
 
 
 def roll(images: Tensor, shift: Tensor) -> Tensor:
-    """Shift every image by its own offset, with wrap-around.
-
-    Args:
-        images: Batch ``(N, C, H, W)``.
-        shift: Offset of each image in pixels, down and to the right, integers ``(N, 2)``.
-
-    Returns:
-        Batch of the same shape.
-    """
+    """Shift every image ``(N, C, H, W)`` by its own offset ``(N, 2)``, down and to the right, with wrap-around."""
     shift = shift.to(images.device)
     rows, columns = (
         (torch.arange(side, device=images.device) - shift[:, axis, None]) % side  # (N, side)
@@ -136,19 +115,10 @@ def rearrange(tiles: Tensor, orders: Tensor) -> Tensor:
 
 
 def shuffle_tiles(images: Tensor, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
-    """Permute the ``rows x columns`` tiles of every image, each image in its own random order.
+    """Permute the ``rows x columns`` tiles of every image ``(N, C, H, W)``, each image in its own random order.
 
-    If a side is not divisible, the remaining pixels at the bottom or right are not moved, so that the result always has
-    the same pixels as the input.
-
-    Args:
-        images: Batch ``(N, C, H, W)``.
-        rows: Number of tiles along the height, at most ``H``.
-        columns: Number of tiles along the width, at most ``W``.
-        generator: Source of the permutations.
-
-    Raises:
-        ValueError: If a side has more tiles than pixels, or less than one tile.
+    If a side is not divisible, the remaining pixels at the bottom or right are not moved. A ``ValueError`` is raised if
+    a side has more tiles than pixels, or less than one tile.
     """
     height, width = images.shape[-2:]
     if not (1 <= rows <= height and 1 <= columns <= width):

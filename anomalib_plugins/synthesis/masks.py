@@ -24,14 +24,10 @@ ATTEMPTS = 20
 
 @lru_cache(maxsize=128)
 def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
-    """Slope and interpolation weight of every lattice node at every pixel along one axis.
+    """Slope ``weight * offset`` and ``weight`` of every lattice node at every pixel of one axis ``(2, size, nodes)``.
 
-    Along one axis the noise is a sum over nodes of ``weight`` and ``weight * offset``, where ``offset`` is the distance
-    from the node to the pixel in cells. The weight ``1 - fade(|offset|)`` is zero from one cell on, so extra nodes only
-    add zeros, and lattices of different sizes fit into one batched product.
-
-    Returns:
-        Slope ``weight * offset``, then ``weight``: ``(2, size, nodes)``.
+    The offset is the distance from the node to the pixel in cells. The weight ``1 - fade(|offset|)`` is zero from one
+    cell on, so that lattices of different sizes fit into one batched product.
     """
     position = torch.arange(size, dtype=torch.float64) * cells / size
     offset = position[:, None] - torch.arange(nodes)  # (size, nodes)
@@ -41,7 +37,7 @@ def _basis(size: int, cells: int, nodes: int, device: torch.device) -> Tensor:
 
 
 def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Tensor:
-    """Compute Perlin noise from given gradient directions.
+    """Compute Perlin noise ``(N, 1, H, W)`` from given gradient directions, zero at the lattice nodes.
 
     With the slope and weight matrices ``D`` and ``A`` of each axis and unit gradients ``(cos, sin)``, the noise is
     ``sqrt(2) (D_y cos A_x^T + A_y sin D_x^T)``.
@@ -51,17 +47,8 @@ def perlin_from_angles(angles: Tensor, cells: Tensor, size: Sequence[int]) -> Te
             with fewer cells uses the first ``cells + 1`` rows and columns.
         cells: Number of lattice cells of each image along height and width ``(N, 2)``, at least 1.
         size: Height and width of the noise.
-
-    Returns:
-        Noise ``(N, 1, H, W)`` in about ``[-1, 1]``, zero at the lattice nodes, on the device of ``angles``.
-
-    Raises:
-        ValueError: If ``angles`` has too few nodes for ``cells``.
     """
     nodes = angles.shape[-1]
-    if int(cells.max()) >= nodes:
-        msg = f"{int(cells.max())} cells need {int(cells.max()) + 1} angles along each axis, got {nodes}"
-        raise UserError(msg)
     rows, columns = (
         torch.stack([_basis(length, number, nodes, angles.device) for number in axis])  # (N, 2, length, K)
         for length, axis in zip(size, cells.T.tolist(), strict=True)
@@ -126,16 +113,9 @@ def perlin_masks(
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Draw masks from Perlin noise that is rotated by -90 to 90 degrees and thresholded.
+    """Draw masks ``(N, 1, H, W)`` from Perlin noise that is rotated by -90 to 90 degrees and thresholded.
 
-    Args:
-        styles: Style of each mask.
-        size: Height and width of the masks.
-        generator: Source of the lattices, gradients and angles.
-        device: Device of the masks.
-
-    Returns:
-        Boolean masks ``(N, 1, H, W)``. About one in ten is empty or almost empty.
+    About one in ten is empty or almost empty.
     """
     octaves = torch.tensor([style.octaves for style in styles])
     exponents = (uniform((len(styles), 2), generator=generator) * octaves[:, None]).long()

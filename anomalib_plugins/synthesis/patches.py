@@ -23,12 +23,7 @@ SCAR_WIDTH, SCAR_HEIGHT = 2.0, (10.0, 25.0)  # the width is at most half the hei
 
 
 class Move(NamedTuple):
-    """Pixels to copy within an image.
-
-    Attributes:
-        source: Flat indices of the pixels to copy ``(P,)``.
-        target: Flat indices of the pixels to replace ``(P,)``, without duplicates.
-    """
+    """Flat indices ``(P,)`` of pixels to copy within an image, and of the pixels to replace, without duplicates."""
 
     source: Tensor
     target: Tensor
@@ -37,16 +32,9 @@ class Move(NamedTuple):
 def patch_shapes(
     count: int, size: Sequence[int], area: Sequence[float] = AREA, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw heights and widths of rectangles, with uniform area and log-uniform aspect ratio from 0.3 to 3.3.
+    """Draw heights and widths ``(count, 2)`` of rectangles, integers from 1 to ``size``.
 
-    Args:
-        count: Number of rectangles.
-        size: Height and width of the image.
-        area: Smallest and largest area, as a share of the image's area.
-        generator: Source of the shapes.
-
-    Returns:
-        Heights and widths ``(count, 2)``, integers from 1 to ``size``.
+    Areas are uniform in ``area``, as a share of the image's area; aspect ratios are log-uniform from 0.3 to 3.3.
     """
     low, high = (math.log(ratio) for ratio in ASPECT)
     share, aspect = uniform((2, count), 0, 1, generator)
@@ -59,13 +47,7 @@ def patch_shapes(
 def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
     """Draw heights (10 to 25 pixels) and widths (2 pixels to half the height) of scars, scaled from 256 x 256.
 
-    Args:
-        count: Number of scars.
-        size: Height and width of the image.
-        generator: Source of the shapes.
-
-    Returns:
-        Heights and widths ``(count, 2)``, integers of at least 1. Every rotation of a scar fits into the image.
+    The result is ``(count, 2)``, integers of at least 1. Every rotation of a scar fits into the image.
     """
     scale = min(pixel_scale(size), min(size) / 64)  # the latter for images more than 16 times as long as wide
     share = uniform((count, 2), 0, 1, generator)
@@ -76,14 +58,9 @@ def scar_shapes(count: int, size: Sequence[int], generator: torch.Generator | No
 
 
 def margins(shapes: Tensor, degrees: Tensor) -> Tensor:
-    """Compute how far rectangles extend beyond their own bounds when rotated.
+    """Compute how many pixels rectangles ``(N, 2)`` extend beyond their bounds when rotated by angles ``(N, A)``.
 
-    Args:
-        shapes: Height and width of each rectangle ``(N, 2)``.
-        degrees: Angles of rotation of each rectangle ``(N, A)``.
-
-    Returns:
-        Largest number of pixels beyond the upper or lower side, and beyond the left or right side, integers ``(N, 2)``.
+    The result ``(N, 2)`` holds the largest number above or below, and on the left or right.
     """
     height, width = shapes.double().unsqueeze(2).unbind(dim=1)  # (N, 1) each
     cosine, sine = degrees.double().deg2rad().cos().abs(), degrees.double().deg2rad().sin().abs()
@@ -130,8 +107,8 @@ def read(source: Tensor, place: Tensor) -> Tensor:
 def blend(source: Tensor, image: Tensor, mask: Tensor, place: Tensor, paint: Tensor, delta: float) -> Tensor:
     """Write a copy of an image with paint blended in, and a mask of the changed pixels.
 
-    Anomalies cover a few per cent of an image, and a different share of each. Lists of pixels, one image at a time, are
-    therefore several times faster than whole batches.
+    Anomalies cover a few per cent of an image. Lists of pixels, one image at a time, are therefore several times faster
+    than whole batches.
 
     Args:
         source: Image to copy ``(3, H, W)``.
@@ -173,7 +150,7 @@ def paste(
     sources, places = iter(numbers[: -len(places)]), numbers[-len(places) :]
     colours = [read(image, next(sources)) for image, parts in zip(images, seen, strict=True) for _ in parts]
     if jitter > 0:
-        colours = adjust_lists(colours, random_colours(len(colours), generator, jitter, jitter, jitter, jitter))
+        colours = adjust_lists(colours, random_colours(len(colours), generator, [jitter] * 4))
     mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
     masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
     changed, remaining = [], iter(colours)

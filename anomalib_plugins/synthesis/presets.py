@@ -97,14 +97,14 @@ def apply_rule(
     minimum: float,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Change some masks by a rule, in place. Masks that would get too few pixels on the foreground are not changed.
+    """Change some masks ``(N, 1, H, W)`` by a rule, in place, unless they would get less than ``minimum`` pixels.
 
     Args:
         rule: Rule to apply.
-        masks: Boolean masks ``(N, 1, H, W)``.
+        masks: Boolean masks.
         sources: Source image ``(3, H, W)`` that each anomaly is painted from.
         logical: True for logical anomalies ``(N,)``, on the CPU.
-        foreground: Boolean masks of the pixels where masks may be ``(N, 1, H, W)``.
+        foreground: Boolean masks of the pixels where masks may be.
         minimum: Smallest number of pixels of a mask.
         generator: Source of the choice of masks.
     """

@@ -42,7 +42,7 @@ from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 FAINT_OPACITY = 0.25
 SOURCE_CHANGE_PROBABILITY = 0.2
-SOURCE_COLOURS = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.1}
+SOURCE_COLOURS = (0.2, 0.2, 0.2, 0.1)  # brightness, contrast, saturation, hue
 BLUR_SIGMA = 2.0
 # Flat indices of the masked pixels of each image ``(P,)``; ``P`` differs between images.
 Places = Sequence[Tensor]
@@ -208,7 +208,7 @@ class SimulatedAnomaly(AnomalyGenerator):
             for number, source in enumerate(sources)
         ]
         recoloured = chance(len(images), SOURCE_CHANGE_PROBABILITY, generator).nonzero()[:, 0].tolist()
-        change = random_colours(len(recoloured), generator, **SOURCE_COLOURS)
+        change = random_colours(len(recoloured), generator, SOURCE_COLOURS)
         for number, paint in zip(
             recoloured, adjust_lists([paints[number] for number in recoloured], change), strict=True
         ):

@@ -174,7 +174,7 @@ def vgg16_saliency(
     network.to_empty(device="cpu")
     if not pre_trained:
         network.apply(_reset)
-    elif missing := load_backbone(network, "vgg16", weights).random:
+    elif missing := load_backbone(network, "vgg16", weights):
         msg = f"{weights or 'the cached file'} lacks tensors of VGG-16: {', '.join(missing)}"
         raise UserError(msg)
     names = [f"features.{index}" for index in layers]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from anomalib_plugins.errors import UserError
 
-BASE = 7  # frequencies are counted in maps of 7 x 7
+BASE = 7  # frequencies refer to maps of 7 x 7
 # The 16 frequencies that FcaNet (Qin et al., 2021) found best, down and across.
 FREQUENCIES = (
     *((0, 0), (0, 1), (6, 0), (0, 5), (0, 2), (1, 0), (1, 2), (4, 0)),
@@ -22,13 +22,7 @@ GROUPS = (1, 4, 8, 16)
 
 
 def dct_matrix(size: int) -> Tensor:
-    """Orthonormal basis of the discrete cosine transform (DCT-II).
-
-    Args:
-        size: Number of samples n.
-
-    Returns:
-        ``(n, n)`` in float64, row u the wave of frequency u.
+    """Orthonormal basis ``(n, n)`` of the discrete cosine transform (DCT-II) in float64; row u has frequency u.
 
     Example:
         >>> dct_matrix(2)
@@ -42,16 +36,7 @@ def dct_matrix(size: int) -> Tensor:
 
 
 def pooling_matrix(length: int, size: int, device: torch.device | None = None) -> Tensor:
-    """Adaptive average pooling as a matrix, which exports for any pair of sizes.
-
-    Args:
-        length: Samples that are pooled.
-        size: Samples that are left, or that are made where it is larger.
-        device: Where to make it.
-
-    Returns:
-        ``(size, length)``, rows of sum 1.
-    """
+    """Adaptive average pooling from ``length`` to ``size`` samples as a matrix, which exports for any pair of sizes."""
     position = torch.arange(length, device=device)
     number = torch.arange(size, device=device)[:, None]
     start, stop = number * length // size, ((number + 1) * length + size - 1) // size
@@ -59,13 +44,13 @@ def pooling_matrix(length: int, size: int, device: torch.device | None = None) -
 
 
 class FrequencyAttention(nn.Module):
-    """Weighs every channel by what it holds of one frequency (FcaNet, Qin et al., 2021).
+    """Weights every channel by its component of one frequency (FcaNet, Qin et al., 2021).
 
     Args:
-        channels: C.
-        size: Side n of the map that frequencies are taken of, a multiple of 7; other maps are pooled to it.
-        reduction: C over the width of the bottleneck, which is at least 4.
-        identity: Start with weights of exactly 1, and keep them in ``(0, 2)`` instead of ``(0, 1)``.
+        channels: Number of channels C.
+        size: Side n of the map whose frequencies are used, a multiple of 7; other maps are pooled to it.
+        reduction: Ratio of C to the width of the bottleneck, which is at least 4.
+        identity: Whether to start with weights of exactly 1, in ``(0, 2)`` instead of ``(0, 1)``.
 
     Raises:
         ValueError: If ``size`` is no multiple of 7.
@@ -96,7 +81,7 @@ class FrequencyAttention(nn.Module):
             nn.init.zeros_(self.gate[2].weight)
 
     def spectrum(self, features: Tensor) -> Tensor:
-        """Each channel's component of its frequency ``(N, C)``, in float32, of features ``(N, C, H, W)``."""
+        """Component ``(N, C)`` of each channel's frequency in features ``(N, C, H, W)``, in float32."""
         with torch.autocast(features.device.type, enabled=False):
             # Pooling and cosine transform are both linear along each axis: one vector each.
             down = self.down @ pooling_matrix(features.shape[2], self.size, features.device)  # (C, H)
@@ -104,19 +89,19 @@ class FrequencyAttention(nn.Module):
             return (features.float() * (down[:, :, None] * across[:, None, :])).sum(dim=(2, 3))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Weigh features ``(N, C, H, W)``."""
+        """Weight features ``(N, C, H, W)``."""
         return features * (self.gain * self.gate(self.spectrum(features)))[:, :, None, None]
 
 
 class PositionAttention(nn.Module):
-    """Adds to every position what positions alike hold (the form of DANet, Fu et al., 2019).
+    """Adds the values of similar positions to every position (the form of DANet, Fu et al., 2019).
 
-    At first it adds nothing, as its scale is 0. The similarity of all pairs of the ``L = H * W`` positions is never
-    held as a whole: torch attends in blocks. Exported graphs may hold it, ``4 * L**2`` bytes an image, for one module
-    at a time: at ``layer1`` of a ResNet 64 MB at 256 x 256 px, 1 GB at 512 x 512 px.
+    It starts as the identity, with a scale of 0. The similarities of all pairs of the ``L = H * W`` positions are not
+    in memory at once, except in exported graphs: ``4 * L**2`` bytes per image, for one module at a time. At ``layer1``
+    of a ResNet these are 64 MB at 256 x 256 px and 1 GB at 512 x 512 px.
 
     Args:
-        channels: C.
+        channels: Number of channels C.
     """
 
     def __init__(self, channels: int) -> None:
@@ -127,7 +112,7 @@ class PositionAttention(nn.Module):
         self.scale = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same."""
+        """Attend over the positions of features ``(N, C, H, W)``."""
         # Contiguous: ten times as fast on a CPU.
         query, key, value = (
             layer(features).flatten(2).transpose(1, 2)[:, None].contiguous()  # (N, 1, L, C)
@@ -141,14 +126,14 @@ class PositionAttention(nn.Module):
 class Mfcsam(nn.Module):
     """Multi-scale, frequency-channel and spatial attention, MFCSAM (Yuan et al.); keeps the shape.
 
-    Four convolutions with kernels of 3, 5, 7 and 9 pixels make a quarter of the channels each, which a
-    :class:`FrequencyAttention` weighs and a :class:`PositionAttention` completes. The quarters are interleaved: channel
-    ``4 * j + i`` is the j-th of branch i, so that the convolutions together can copy every channel to its own place.
+    Four branches with kernels of 3, 5, 7 and 9 pixels compute a quarter of the channels each, followed by
+    :class:`FrequencyAttention` and :class:`PositionAttention`. The quarters are interleaved: channel ``4 * j + i`` is
+    the j-th of branch i, so that the convolutions together can copy every channel to its own place.
 
     Args:
-        channels: C, a multiple of 4.
-        size: Side of the map that frequencies are taken of, see :class:`FrequencyAttention`.
-        identity: Start as the identity; ``False`` starts at random.
+        channels: Number of channels C, a multiple of 4.
+        size: Side of the map whose frequencies are used, see :class:`FrequencyAttention`.
+        identity: Whether to start as the identity instead of at random.
 
     Raises:
         ValueError: If ``channels`` is no multiple of 4, or ``size`` none of 7.
@@ -176,13 +161,13 @@ class Mfcsam(nn.Module):
                 copy_channels(branch[0], number)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same."""
+        """Apply the branches to features ``(N, C, H, W)``; the shape does not change."""
         return torch.stack([branch(features) for branch in self.branches], dim=2).flatten(1, 2)
 
 
 @torch.no_grad()
 def copy_channels(convolution: nn.Conv2d, branch: int) -> None:
-    """Let output j of an :class:`Mfcsam`'s convolution be input ``4 * j + branch``, which is in its group."""
+    """Make a convolution of :class:`Mfcsam` copy channel ``4 * j + branch``, which is in its group, to output j."""
     weight, middle = convolution.weight.zero_(), convolution.kernel_size[0] // 2
     outputs = torch.arange(len(weight))
     weight[outputs, (len(KERNELS) * outputs + branch) % weight.shape[1], middle, middle] = 1

@@ -35,10 +35,10 @@ class SbmPfamCfaModel(nn.Module):
     """CFA (Lee et al., 2022) on feature maps with attention.
 
     Args:
-        extractor: Gives the maps; the first sets the resolution.
-        gamma_c: How many places of the image share a centroid.
+        extractor: Network of the feature maps; the first sets the resolution.
+        gamma_c: Number of places of the image per centroid.
         gamma_d: Channels of the maps over channels of the described patches.
-        num_nearest_neighbors: Centroids that make a patch's score.
+        num_nearest_neighbors: Number of centroids that make a patch's score.
 
     Raises:
         ValueError: If an argument is below 1, or ``gamma_d`` above the number of channels.
@@ -52,9 +52,7 @@ class SbmPfamCfaModel(nn.Module):
         if not 1 <= gamma_d <= channels:
             msg = f"gamma_d must be from 1 to the {channels} channels of the layers, got {gamma_d}"
             raise UserError(msg)
-        if num_nearest_neighbors < 1:
-            msg = f"num_nearest_neighbors must be at least 1, got {num_nearest_neighbors}"
-            raise UserError(msg)
+        check_least("num_nearest_neighbors", num_nearest_neighbors)
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.extractor = extractor
         self.descriptor = nn.Conv2d(channels + 2, channels // gamma_d, 1)  # sees the place, too
@@ -63,14 +61,7 @@ class SbmPfamCfaModel(nn.Module):
         self.blur = GaussianBlur2d(sigma=4)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Describe every patch by adapted features of all layers and its place.
-
-        Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            ``(N, C, h, w)``.
-        """
+        """Describe every patch by adapted features of all layers and its place: ``(N, C, h, w)``."""
         maps = self.extractor(cut(images, self.tiler)).values()
         first, *rest = (F.avg_pool2d(each, 3, stride=1, padding=1) for each in maps)
         scaled = [F.interpolate(each, size=first.shape[-2:], mode="bilinear") for each in rest]
@@ -85,15 +76,14 @@ class SbmPfamCfaModel(nn.Module):
         return self.embed(images).flatten(2).transpose(1, 2)
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score, or describe patches if training.
+        """Score images, or describe patches for the memory in training mode.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            In training, described patches ``(N, C, h, w)``. Else distances ``(N, 1, H, W)``, at least 0, and scores
-            ``(N,)``; images that hold a NaN or an infinity get ``spheres.broken`` everywhere, which no other image
-            reaches.
+            Described patches ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at
+            least 0. Images with a NaN or an infinity get ``spheres.broken`` everywhere, which no other image reaches.
         """
         embedding = self.embed(images)
         if self.training:

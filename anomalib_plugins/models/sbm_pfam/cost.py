@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What attention adds to a network; the detectors' own costs depend on their memories."""
+"""Networks with and without attention; the detectors' own costs depend on their memories."""
 
 from functools import partial
 

@@ -59,17 +59,9 @@ class Hyperspheres(StoredVectors):
         self.clear()
 
     def forward(self, patches: Tensor, neighbors: int) -> Tensor:
-        """Squared distances to the nearest centroids.
+        """Squared distances ``(N, P, K)``, the smallest first, of patches ``(N, P, C)`` to the nearest centroids.
 
-        Args:
-            patches: ``(N, P, C)``.
-            neighbors: How many centroids, K; all where there are fewer.
-
-        Returns:
-            ``(N, P, K)``, the smallest first, at least 0.
-
-        Raises:
-            RuntimeError: If there are no centroids.
+        K is ``neighbors``, or the number of centroids if that is smaller. Without centroids it is a ``RuntimeError``.
         """
         if len(self.vectors) == 0:
             msg = "there are no centroids: train the model first, or load a checkpoint of a finished training"
@@ -86,14 +78,11 @@ class Hyperspheres(StoredVectors):
 
 
 def weighed_distance(squared: Tensor, far: Tensor) -> Tensor:
-    """CFA's score of patches: the smallest distance, less where others are about as small.
+    """CFA's score ``(N, P)`` of patches: the smallest distance, reduced if others are about as small.
 
     Args:
         squared: Squared distances to the nearest centroids, the smallest first ``(N, P, K)``.
-        far: Largest distance that is told from larger ones.
-
-    Returns:
-        ``(N, P)``.
+        far: Upper limit of distances.
     """
     distances = squared.sqrt().minimum(far)
     return distances.neg().softmax(dim=2)[..., 0] * distances[..., 0]
@@ -104,12 +93,9 @@ def hypersphere_loss(squared: Tensor, neighbors: int = 3, hard_negatives: int = 
 
     Args:
         squared: Squared distances to the nearest centroids, the smallest first ``(N, P, K)``.
-        neighbors: Centroids whose spheres a patch is drawn into.
-        hard_negatives: How many of the nearest centroids it is *not* kept out of, as the reference code has it.
-        radius: Of the spheres.
-
-    Returns:
-        Scalar, at least 0.
+        neighbors: Number of centroids whose spheres a patch is drawn into.
+        hard_negatives: Number of nearest centroids it is *not* repelled from, as in the reference code.
+        radius: Radius of the spheres.
 
     Example:
         >>> hypersphere_loss(torch.zeros(1, 1, 6))
@@ -117,6 +103,6 @@ def hypersphere_loss(squared: Tensor, neighbors: int = 3, hard_negatives: int = 
     """
     attraction = (squared[..., :neighbors] - radius**2).clamp(min=0).mean()
     others = squared[..., hard_negatives:]
-    # Of a training on very small images, with fewer centroids than neighbours, nothing is left to repel.
+    # Very small images have fewer centroids than neighbours, so that none is left to repel.
     repulsion = (radius**2 - MARGIN - others).clamp(min=0).mean() if others.shape[-1] else attraction.new_zeros(())
     return WEIGHT * (attraction + repulsion)

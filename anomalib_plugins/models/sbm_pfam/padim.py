@@ -32,13 +32,10 @@ class SbmPfamPadimModel(nn.Module):
     """PaDiM (Defard et al., 2021) on feature maps with attention.
 
     Args:
-        extractor: Gives the maps; the first sets the resolution.
-        n_features: How many channels of all maps describe a patch, drawn at random; ``None`` takes 550 of
-            WideResNet-50-2, 100 of others.
-        half: Keep the Gaussians in bfloat16, see :class:`PatchGaussians`.
-
-    Raises:
-        ValueError: If there are not so many.
+        extractor: Network of the feature maps; the first sets the resolution.
+        n_features: Number of channels that describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2,
+            100 of others.
+        half: Whether to keep the Gaussians in bfloat16, see :class:`PatchGaussians`.
     """
 
     index: Tensor
@@ -59,28 +56,21 @@ class SbmPfamPadimModel(nn.Module):
         self.anomaly_map = AnomalyMapGenerator()
 
     def embed(self, images: Tensor) -> Tensor:
-        """Describe every patch by the drawn channels.
-
-        Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            ``(N, C, h, w)``, float32.
-        """
+        """Describe every patch by the drawn channels: ``(N, C, h, w)``, float32."""
         first, *rest = self.extractor(cut(images, self.tiler)).values()
         scaled = [F.interpolate(each, size=first.shape[-2:], mode="nearest") for each in rest]
         embedding = torch.cat([first, *scaled], dim=1).index_select(1, self.index).float()
         return merge(embedding, self.tiler, images.shape[-2:])
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score, or describe patches if training.
+        """Score images, or embed patches for the memory in training mode.
 
         Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
+            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            In training, embeddings ``(N, C, h, w)``. Else distances ``(N, 1, H, W)``, at least 0, and scores ``(N,)``;
-            images that hold a NaN or an infinity get ``gaussians.broken`` everywhere, which no other image reaches.
+            Embeddings ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at least
+            0. Images with a NaN or an infinity get ``gaussians.broken`` everywhere, which no other image reaches.
         """
         embedding = self.embed(images)
         if self.training:

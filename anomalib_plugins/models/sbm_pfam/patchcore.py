@@ -20,9 +20,9 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
     """PatchCore on feature maps with attention.
 
     Args:
-        extractor: Gives the maps.
-        num_neighbors: Neighbours that weigh the image's score, see :class:`MemoryBank`.
-        search: How the nearest vector is found, see there.
+        extractor: Network of the feature maps.
+        num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
+        search: Search for nearest vectors, see :class:`MemoryBank`.
     """
 
     def __init__(self, extractor: PfamExtractor, num_neighbors: int = 9, search: Search = "exact") -> None:

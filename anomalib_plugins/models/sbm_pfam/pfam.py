@@ -22,13 +22,13 @@ LOW, HIGH = 4, 16  # strides of the stages that the paper's ResNets refine: laye
 
 
 class LowLevel(nn.Module):
-    """What PFAM does to the largest map: attention beside a 1 x 1 convolution.
+    """Refinement of the largest map: attention beside a 1 x 1 convolution.
 
     Args:
-        channels: C of the map.
-        size: Side of the map that frequencies are taken of.
+        channels: Number of channels C of the map.
+        size: Side of the map whose frequencies are used.
         combine: ``"sum"`` keeps the channels, ``"concat"`` doubles them.
-        identity: Start with attention that is the identity and a convolution that gives 0.
+        identity: Whether to start as the identity instead of at random.
     """
 
     def __init__(self, channels: int, size: int, combine: Combine = "sum", identity: bool = False) -> None:
@@ -41,7 +41,7 @@ class LowLevel(nn.Module):
             nn.init.zeros_(self.project.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(N, C, H, W)`` to the same, or twice the channels."""
+        """Refine a map ``(N, C, H, W)``."""
         projected, attended = self.project(features), self.attend(features)
         return projected + attended if self.combine == "sum" else torch.cat([projected, attended], dim=1)
 
@@ -101,7 +101,7 @@ class PfamExtractor(nn.Module):
                 self.refine[_key(layer)] = Mfcsam(channels, size, init == "identity")
 
     def _refined_stages(self, low: str | None, high: str | None) -> tuple[str | None, str | None]:
-        """The stages that get attention, checked."""
+        """Choose and check the stages that get attention."""
         stages, layers = self.backbone.stages, self.backbone.layers
         unknown = [stage for stage in (low, high) if stage is not None and stage not in stages]
         if unknown:
@@ -137,18 +137,13 @@ class PfamExtractor(nn.Module):
 
     @property
     def width(self) -> int:
-        """Length of :meth:`pooled`'s vectors, D."""
+        """Length D of the vectors of :meth:`pooled`."""
         return self.backbone.width + sum(self.out_dims)
 
     def pooled(self, images: Tensor, frozen: bool = False) -> Tensor:
-        """Means of all maps and of the network's last one, for a pretext that trains the attention.
+        """Means ``(N, D)`` of all maps and of the network's last one, for a pretext that trains the attention.
 
-        Args:
-            images: RGB in ``[0, 1]`` ``(N, 3, H, W)``.
-            frozen: Whether the network is to learn nothing.
-
-        Returns:
-            ``(N, D)``.
+        With ``frozen`` no gradients reach the network.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             features, last = self.backbone.features_and_pooled(images)

@@ -100,7 +100,7 @@ def test_where_no_good_part_is_below_the_threshold_there_is_no_monitor():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"window": 1}, "window must be at least 2 parts, got 1"),
+        ({"window": 1}, "window must be at least 2, got 1"),
         ({"false_warnings": 0.0}, "false_warnings must be a probability between 0 and 1"),
         ({"false_warnings": 1.0}, "false_warnings must be a probability between 0 and 1"),
     ],

@@ -72,13 +72,3 @@ def test_block_keeps_height_and_width_and_is_never_negative(kernel_size):
     out = conv_bn_relu(3, 5, kernel_size)(torch.randn(2, 3, 9, 6))
     assert out.shape == (2, 5, 9, 6)
     assert out.min() == 0
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_block_has_a_bias_unless_told_otherwise(bias):
-    assert (conv_bn_relu(3, 5, bias=bias)[0].bias is not None) == bias
-
-
-def test_even_kernel_is_refused():
-    with pytest.raises(ValueError, match=r"kernel_size must be odd .* got 4"):
-        conv_bn_relu(3, 5, 4)

@@ -47,11 +47,11 @@ def test_hue_keeps_luma_and_grey_and_returns_after_a_full_turn(pictures: torch.T
 
 
 def test_lists_of_pixels_change_like_images(pictures: torch.Tensor) -> None:
-    amounts = random_colours(2, torch.Generator().manual_seed(0), 0.3, 0.3, 0.3, 0.2)
+    amounts = random_colours(2, torch.Generator().manual_seed(0), (0.3, 0.3, 0.3, 0.2))
     lists = [picture.flatten(1) for picture in pictures]
     expected = adjust_colour(pictures, amounts).flatten(2)
     assert_close(torch.stack(adjust_lists(lists, amounts)), expected)
-    assert adjust_lists([], random_colours(0)) == []
+    assert adjust_lists([], random_colours(0, None, (0, 0, 0, 0))) == []
 
 
 def test_jitter_is_reproducible_differs_between_images_and_stays_in_range() -> None:

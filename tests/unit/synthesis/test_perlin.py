@@ -66,8 +66,3 @@ def test_same_seed_same_noise_of_the_size_asked_for(
     assert first.shape == (len(cells), 1, *size)
     assert torch.equal(first, second)
     assert first.isfinite().all()
-
-
-def test_too_few_angles_are_refused() -> None:
-    with pytest.raises(ValueError, match="4 cells need 5 angles along each axis, got 4"):
-        perlin_from_angles(torch.zeros(1, 4, 4), torch.tensor([[4, 2]]), (32, 32))

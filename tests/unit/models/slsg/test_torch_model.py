@@ -225,7 +225,7 @@ def test_eight_images_are_learned_by_heart():
         image[:, row : row + 8, column : column + 10] = 1
     images = 0.5 * background + mask * 0.4 * torch.rand(8, 3, 32, 32, generator=generator)
     torch.manual_seed(0)
-    model, loss = SlsgModel(), SegmentationLoss()
+    model, loss = SlsgModel(width=0.25), SegmentationLoss()
     model.encoder.requires_grad_(requires_grad=False)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.04, momentum=0.9, weight_decay=3e-5)
