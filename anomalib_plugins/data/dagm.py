@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""DAGM 2007 in the folder layout of its archives: textures with defects that ellipses roughly mark."""
+"""DAGM 2007: textures with defects that ellipses roughly mark."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,9 @@ from anomalib.utils.path import resolve_dataset_root
 from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
 
-from anomalib_plugins.errors import MissingFileError, UserError
+from anomalib_plugins.components.checks import check_choice
+from anomalib_plugins.components.names import counted
+from anomalib_plugins.errors import MissingFileError
 
 CATEGORIES = tuple(f"Class{number}" for number in range(1, 11))
 SHOWN = 10
@@ -25,69 +27,36 @@ and are not downloaded for you."""
 
 
 class DagmDataset(AnomalibDataset):
-    """One split of one class of DAGM 2007; of the training split only the images without defects.
+    """Split of a class of DAGM 2007; the training split without its defective images.
 
     Args:
         root: Folder of the classes.
         category: ``Class1`` to ``Class10``.
         split: ``Split.TRAIN`` or ``Split.TEST``.
-        augmentations: Applied to image and mask.
 
     Raises:
-        FileNotFoundError: If the files are not where the archives have them, or some are missing.
+        FileNotFoundError: If files are missing, or not where the archives have them.
     """
 
-    def __init__(
-        self,
-        root: Path | str,
-        category: str,
-        split: Split | str,
-        augmentations: Transform | None = None,
-    ) -> None:
-        super().__init__(augmentations=augmentations)
-        self.root_category, self.split, self.category = Path(root) / category, Split(split), category
-        self.samples = make_dagm_dataset(Path(root), category, self.split)
+    def __init__(self, root: Path, category: str, split: Split) -> None:
+        super().__init__()
+        self.root_category, self.split, self.category = root / category, split, category
+        folder = _split_folder(root, category, split.value.capitalize())
+        images, masks = _pictures(folder), _pictures(folder / "Label")
+        _refuse_incomplete(folder, images, masks)
+        rows = [(str(path), str(masks.get(f"{name}_label", ""))) for name, path in images.items()]
+        samples = DataFrame(rows, columns=["image_path", "mask_path"])
+        defective = samples.mask_path.str.len() > 0
+        samples["split"] = split.value
+        samples["label"] = defective.map({False: "good", True: "defect"})
+        samples["label_index"] = defective.map({False: int(LabelName.NORMAL), True: int(LabelName.ABNORMAL)})
+        if split == Split.TRAIN:
+            samples = samples[~defective].reset_index(drop=True)
+        samples.attrs["task"] = "segmentation"
+        self.samples = samples
 
 
-def make_dagm_dataset(root: Path, category: str, split: Split) -> DataFrame:
-    """Table of the images of a split.
-
-    Args:
-        root: Folder of the classes.
-        category: ``Class1`` to ``Class10``.
-        split: Which of its two folders. Of the training split only images without defects are listed.
-
-    Raises:
-        FileNotFoundError: If the files are not where the archives have them, or some are missing.
-    """
-    folder = _split_folder(root, category, split)
-    images, masks = _pictures(folder), _pictures(folder / "Label")
-    named = _named_masks(folder / "Label" / "Labels.txt") | masks.keys()
-    if not images or not masks:
-        what = "images" if not images else "masks, which tell the defective images"
-        where = folder if not images else folder / "Label"
-        msg = f"no {what}, in {where}; it holds {_contents(where)}.{LAYOUT}"
-        raise MissingFileError(msg)
-    lost = [f"Label/{name}.PNG" for name in named - masks.keys()]
-    lost += [f"{name.removesuffix('_label')}.PNG" for name in named if name.removesuffix("_label") not in images]
-    if lost:
-        shown = ", ".join(sorted(lost)[:SHOWN]) + (" ..." if len(lost) > SHOWN else "")
-        msg = f"{len(lost)} files that others refer to are missing in {folder}: {shown}. Unpack the archive once more."
-        raise MissingFileError(msg)
-    rows = [(str(path), str(masks.get(f"{name}_label", ""))) for name, path in images.items()]
-    samples = DataFrame(rows, columns=["image_path", "mask_path"])
-    defective = samples.mask_path.str.len() > 0
-    samples["split"] = split.value
-    samples["label"] = defective.map({False: "good", True: "defect"})
-    samples["label_index"] = defective.map({False: int(LabelName.NORMAL), True: int(LabelName.ABNORMAL)})
-    if split == Split.TRAIN:
-        samples = samples[~defective].reset_index(drop=True)
-    samples.attrs["task"] = "segmentation"
-    return samples
-
-
-def _split_folder(root: Path, category: str, split: Split) -> Path:
-    name = split.value.capitalize()
+def _split_folder(root: Path, category: str, name: str) -> Path:
     candidates = (root / category / name, root / category / category / name)
     for folder in candidates:
         if folder.is_dir():
@@ -100,29 +69,42 @@ def _split_folder(root: Path, category: str, split: Split) -> Path:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """PNG files of a folder by their name without ending; endings are .PNG in the archives, .png in some copies."""
+    """PNG files of a folder by their stem; they end with .PNG in the archives, with .png in some copies."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     return {path.stem: path for path in paths if path.suffix.lower() == ".png"}
 
 
-def _named_masks(table: Path) -> set[str]:
-    """Masks that the table of labels names; it may be missing."""
+def _refuse_incomplete(folder: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
+    """Raise an error if there are no images or masks, or if some that others refer to are missing."""
+    for what, where, found in (("images", folder, images), ("masks of defects", folder / "Label", masks)):
+        if not found:
+            msg = f"no {what} in {where}; it holds {_contents(where)}.{LAYOUT}"
+            raise MissingFileError(msg)
+    table = folder / "Label" / "Labels.txt"  # not in all copies
     text = table.read_text(encoding="utf-8", errors="replace") if table.is_file() else ""
-    return set(re.findall(r"(\w+_label)\.png", text, flags=re.IGNORECASE))
+    named = {*re.findall(r"(\w+_label)\.png", text, flags=re.IGNORECASE), *masks}
+    lost = [f"Label/{name}.PNG" for name in named - masks.keys()]
+    lost += [f"{name.removesuffix('_label')}.PNG" for name in named if name.removesuffix("_label") not in images]
+    if lost:
+        count = counted(len(lost), "file/files that others refer to is/are")
+        msg = f"{count} missing in {folder}: {_shown(sorted(lost))}. Unpack the archive once more."
+        raise MissingFileError(msg)
 
 
 def _contents(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "nothing"
+    return _shown(names) or "nothing"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 class Dagm(AnomalibDataModule):
     """DAGM 2007: ten classes of grey textures of 512 x 512 pixels, each with one kind of defect.
 
-    Trained on the images without defects of the class's training split, tested on its whole test split; the defective
-    training images are not used. The masks are weak labels, ellipses roughly around a defect: image metrics are what
-    this data is for, and pixel metrics say little. Nothing is downloaded; errors tell where the archives are and what
-    was expected where.
+    Trains on the training split without its defective images and tests on the whole test split. The masks are ellipses
+    roughly around a defect, so that pixel metrics say little. Nothing is downloaded; errors name the archives.
 
     Args:
         root: Folder of the classes; ``None`` is the folder ``DAGM2007`` in anomalib's folder for datasets.
@@ -134,8 +116,8 @@ class Dagm(AnomalibDataModule):
         val_augmentations: Applied to validation images.
         test_augmentations: Applied to test images.
         augmentations: Applied to the images of every split that has none of its own.
-        val_split_mode: Where validation images come from, see anomalib.
-        val_split_ratio: Their share.
+        val_split_mode: Source of validation images, see anomalib.
+        val_split_ratio: Share of validation images.
         seed: Seed of a random validation split.
 
     Raises:
@@ -160,9 +142,7 @@ class Dagm(AnomalibDataModule):
         val_split_ratio: float = 0.5,
         seed: int | None = None,
     ) -> None:
-        if category not in CATEGORIES:
-            msg = f"category must be one of {', '.join(CATEGORIES)}, got {category!r}"
-            raise UserError(msg)
+        check_choice("category", category, CATEGORIES)
         super().__init__(
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
@@ -180,5 +160,5 @@ class Dagm(AnomalibDataModule):
         self.category = category
 
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = DagmDataset(self.root, self.category, Split.TRAIN)
-        self.test_data = DagmDataset(self.root, self.category, Split.TEST)
+        self.train_data = DagmDataset(Path(self.root), self.category, Split.TRAIN)
+        self.test_data = DagmDataset(Path(self.root), self.category, Split.TEST)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Wraps any anomalib datamodule and leaves few images to train on."""
+"""Few training images of any other datamodule."""
 
 import os
 from pathlib import Path
@@ -11,15 +11,15 @@ import numpy as np
 from anomalib.data import AnomalibDataModule, AnomalibDataset
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.errors import UserError
+from anomalib_plugins.inspection.findings import about
 
 from .wrapper import Wrapper
 
-SHOWN = 10
-
 
 class FewShot(Wrapper):
-    """Another datamodule of whose normal training images only ``k`` are used; validation and test sets stay whole.
+    """Another datamodule with ``k`` of its normal training images; validation and test sets stay whole.
 
     The images are the first ``k`` of one seeded order of all, so those of a smaller ``k`` are among those of a larger.
     Their names are logged, and are in `chosen_images` and every checkpoint; results folders are named by k and seed.
@@ -29,9 +29,9 @@ class FewShot(Wrapper):
 
     Args:
         datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
-        k: Training images, at least 1.
-        seed: Decides which. The test set does not depend on it: a wrapped datamodule that splits at random does so by
-            its own seed, 0 where it has none.
+        k: Number of training images, at least 1.
+        seed: Seed of the choice. The test set does not depend on it: a wrapped datamodule that splits at random does so
+            by its own seed, 0 where it has none.
 
     Raises:
         ValueError: If there is no ``datamodule``, its configuration does not fit its class, or ``k`` is below 1; in
@@ -47,9 +47,7 @@ class FewShot(Wrapper):
 
     def __init__(self, datamodule: AnomalibDataModule | None = None, k: int = 4, seed: int = 0) -> None:
         super().__init__(datamodule, seed=seed)
-        if k < 1:
-            msg = f"k is the number of training images and must be at least 1, got {k}"
-            raise UserError(msg)
+        check_least("k", k)
         self.k = k
         self.chosen_images: list[str] = []  # paths, known after setup
 
@@ -59,20 +57,16 @@ class FewShot(Wrapper):
         return f"{self.datamodule.name}_k{self.k}_s{self.seed}"
 
     def state_dict(self) -> dict[str, Any]:
-        """Which images were chosen, for the checkpoint."""
+        """Chosen images, for the checkpoint."""
         return {**super().state_dict(), "chosen_images": self.chosen_images}
 
     def _change_splits(self) -> None:
         samples = self.train_data.samples
         total, where = len(samples), self.datamodule.name
-        defects = samples.image_path[samples.label_index == 1].tolist()
-        if defects:
-            listing = "\n".join(f"  {path}" for path in defects[:SHOWN])
-            msg = (
-                f"{len(defects)} of {total} training images of {where} are defects, but FewShot chooses normal ones:\n"
-                f"{listing}\nMove them to the test split; SyntheticAnomaly with train=True goes around FewShot."
-            )
-            raise UserError(msg)
+        what = f"of {total} training images of {where} is/are defective, but FewShot chooses normal ones"
+        way_out = "Move them to the test split; SyntheticAnomaly with train=True goes around FewShot."
+        for finding in about(samples.image_path[samples.label_index == 1], what, way_out):
+            raise UserError(str(finding))
         if self.k > total:
             msg = f"k={self.k}, but {where} has {total} training images: choose a k of at most {total}"
             raise UserError(msg)

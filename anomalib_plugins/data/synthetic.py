@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Wraps any anomalib datamodule and makes defects for users who own none."""
+"""Synthetic anomalies on the photos of any other datamodule."""
 
 import itertools
 import logging
@@ -14,11 +14,11 @@ from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import ValSplitMode
 from torch.utils.data import DataLoader
 
+from anomalib_plugins.components.checks import check_least, check_share
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis import AnomalyGenerator, SimulatedAnomaly
 
-from .synthetic_dataset import EpochSampler, SyntheticDataset
-from .synthetic_visualizer import show_synthetic_images
+from .synthetic_dataset import EpochSampler, SyntheticDataset, show_synthetic_images
 from .wrapper import SPLITS, Wrapper, instantiate
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ MOST = 200  # images of a split whose photos are repeated
 
 
 class SyntheticAnomaly(Wrapper):
-    """Another datamodule's photos with synthetic anomalies, made while they are read and written nowhere.
+    """Photos of another datamodule with synthetic anomalies, which are made while photos are read, not written.
 
     By default thresholds are calibrated on synthetic anomalies and the test set is the wrapped one, or synthetic too
     where that has no defects. A synthetic validation set takes nothing from the wrapped test set. No photo is in two
@@ -38,16 +38,16 @@ class SyntheticAnomaly(Wrapper):
     Args:
         datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
         anomaly_ratio: Share of a synthetic split's images that get an anomaly, in ``[0, 1]``.
-        generator: What makes the anomalies, given like ``datamodule``; default ``SimulatedAnomaly``.
+        generator: Generator of the anomalies, given like ``datamodule``; default ``SimulatedAnomaly``.
         train: Whether the training split becomes synthetic, with new anomalies in every epoch. Only for models that
             learn from defects: most models want normal images.
         val: Whether the validation split becomes synthetic.
         test: Whether the test split becomes synthetic; ``None`` if the wrapped one has no defects.
         holdout_ratio: Share of the training photos a synthetic split takes where it has none of its own.
-        max_size: Photos whose longer side, in pixels, exceeds it are reduced to it before an anomaly is made, but
-            no shorter side below 32 pixels.
-        seed: The same seed gives the same splits and anomalies, whatever the batch size and number of workers. The
-            wrapped datamodule splits by it too unless it has a seed of its own.
+        max_size: Longer side, in pixels, to which larger photos are reduced before an anomaly is made, but no shorter
+            side below 32 pixels.
+        seed: Seed of splits and anomalies, whatever the batch size and number of workers. The wrapped datamodule splits
+            by it too unless it has a seed of its own.
 
     Raises:
         ValueError: If there is no ``datamodule``, a ratio is out of range, a configuration does not fit its class, or
@@ -74,7 +74,17 @@ class SyntheticAnomaly(Wrapper):
         seed: int = 0,
     ) -> None:
         super().__init__(datamodule, seed=seed, split_seed=seed)
-        _check(self.source, anomaly_ratio, holdout_ratio, max_size)
+        check_share("anomaly_ratio", anomaly_ratio)
+        check_least("max_size", 64 if max_size is None else max_size, 64)
+        if not 0 < holdout_ratio < 1:
+            msg = f"holdout_ratio must be between 0 and 1, got {holdout_ratio}"
+            raise UserError(msg)
+        if ValSplitMode.SYNTHETIC in {self.source.val_split_mode, self.source.test_split_mode}:
+            msg = (
+                f"{self.source.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
+                "set its val_split_mode to none and its test_split_mode to from_dir"
+            )
+            raise UserError(msg)
         if val and self.source.val_split_mode == ValSplitMode.FROM_TEST:
             self.source.val_split_mode = ValSplitMode.NONE
             logger.info("%s: no test images are taken for validation, which is synthetic.", self.datamodule.name)
@@ -96,10 +106,9 @@ class SyntheticAnomaly(Wrapper):
             show_synthetic_images(self.trainer, self.test_data)
 
     def _change_splits(self) -> None:
-        real_defects = hasattr(self, "test_data") and self.test_data.has_anomalous
-        synthetic = {split: bool(self.synthetic[split]) for split in SPLITS}
-        if self.synthetic["test"] is None:
-            synthetic["test"] = not real_defects
+        synthetic = dict(self.synthetic)
+        if synthetic["test"] is None:
+            synthetic["test"] = not (hasattr(self, "test_data") and self.test_data.has_anomalous)
         for split in ("test", "val"):
             if synthetic[split]:
                 setattr(self, f"{split}_data", self._synthetic(split, self._normal(split)))
@@ -122,13 +131,8 @@ class SyntheticAnomaly(Wrapper):
             return self._shared(split)
         count = min(max(1, round(self.holdout_ratio * len(normal))), len(normal) - 1)
         held_out = np.random.default_rng((self.seed, SPLITS.index(split))).permutation(normal)[:count]
-        logger.info(
-            "%s has no normal images for %s alone: %d of its %d training images are held out for it.",
-            self.datamodule.name,
-            split,
-            count,
-            len(train),
-        )
+        msg = "%s has no normal images for %s alone: %d of its %d training images are held out for it."
+        logger.info(msg, self.datamodule.name, split, count, len(train))
         self.train_data = self.train_data.subsample(np.setdiff1d(np.arange(len(train)), held_out).tolist())
         return train.iloc[np.sort(held_out)]
 
@@ -157,9 +161,8 @@ class SyntheticAnomaly(Wrapper):
             samples = pd.concat([samples] * _repeats(photos, self.anomaly_ratio), ignore_index=True)
         dataset = SyntheticDataset(samples, self.generator, self.anomaly_ratio, seed, self.max_size)
         dataset.category = self.category
-        anomalous = int(dataset.samples.label_index.sum())
         msg = "%s: %d images of %d photos, %d of them with a synthetic anomaly."
-        logger.info(msg, split, len(dataset), photos, anomalous)
+        logger.info(msg, split, len(dataset), photos, dataset.samples.label_index.sum())
         return dataset
 
     def train_dataloader(self) -> DataLoader:
@@ -186,21 +189,3 @@ def _repeats(photos: int, ratio: float) -> int:
         return 1
     error = {n: round(abs(n * photos * ratio - round(n * photos * ratio)), 6) for n in range(repeats, 2 * repeats + 1)}
     return min(error, key=lambda n: error[n])
-
-
-def _check(source: AnomalibDataModule, anomaly_ratio: float, holdout_ratio: float, max_size: int | None) -> None:
-    if not 0 <= anomaly_ratio <= 1:
-        msg = f"anomaly_ratio must be in [0, 1], got {anomaly_ratio}"
-        raise UserError(msg)
-    if not 0 < holdout_ratio < 1:
-        msg = f"holdout_ratio must be between 0 and 1, got {holdout_ratio}"
-        raise UserError(msg)
-    if max_size is not None and max_size < 64:
-        msg = f"max_size must be at least 64 pixels, got {max_size}"
-        raise UserError(msg)
-    if ValSplitMode.SYNTHETIC in {source.val_split_mode, source.test_split_mode}:
-        msg = (
-            f"{source.name} makes anomalib's own synthetic split, which is written to disk and not seeded; "
-            "set its val_split_mode to none and its test_split_mode to from_dir"
-        )
-        raise UserError(msg)

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What datamodules that wrap another one have in common."""
+"""Base of datamodules that wrap another one."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ SPLITS = ("train", "val", "test")
 
 
 class Wrapper(AnomalibDataModule):
-    """Another datamodule's splits, which a subclass changes. Wrappers can wrap each other.
+    """Datamodule with the splits of another one, which a subclass changes. Wrappers can wrap each other.
 
-    Everything else is the wrapped datamodule's: batch sizes, loader processes, augmentations, and the category, which
-    models may read as the name of what is shown. What is done to it goes into ``name``, which names results folders.
+    Batch sizes, loader processes, augmentations and category are those of the wrapped datamodule. Subclasses add what
+    they do to its ``name``, which names results folders.
 
     Args:
         datamodule: Datamodule to wrap: an object, or ``class_path`` and ``init_args`` as in a configuration file.
         seed: Seed of what the subclass draws.
-        split_seed: The wrapped datamodule splits by it if it has no seed of its own.
+        split_seed: Seed of the wrapped datamodule's splits if it has none of its own.
 
     Raises:
         ValueError: If there is no ``datamodule``, or its configuration does not fit its class.
@@ -60,7 +60,7 @@ class Wrapper(AnomalibDataModule):
 
     @property
     def source(self) -> AnomalibDataModule:
-        """The innermost datamodule, which finds the files and splits them."""
+        """Innermost datamodule, which finds the files and splits them."""
         return self.datamodule.source if isinstance(self.datamodule, Wrapper) else self.datamodule
 
     def prepare_data(self) -> None:
@@ -68,7 +68,7 @@ class Wrapper(AnomalibDataModule):
         self.datamodule.prepare_data()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the wrapped datamodule writes into a checkpoint."""
+        """State of the wrapped datamodule, for the checkpoint."""
         return self.datamodule.state_dict()
 
     def setup(self, stage: str | None = None) -> None:
@@ -94,22 +94,22 @@ class Wrapper(AnomalibDataModule):
         """Change ``train_data``, ``val_data`` or ``test_data``, which are the wrapped ones."""
 
     def _create_test_split(self) -> None:
-        """The wrapped datamodule has split already."""
+        """Do nothing: the wrapped datamodule has split already."""
 
     def _create_val_split(self) -> None:
-        """The wrapped datamodule has split already."""
+        """Do nothing: the wrapped datamodule has split already."""
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Validation images; none where ``val_split_mode`` is none, with which anomalib 2.7 cannot train."""
+        """Load validation images; none if ``val_split_mode`` is none, with which anomalib 2.7 cannot train."""
         return super().val_dataloader() if hasattr(self, "val_data") else []
 
 
 def instantiate(base: Any, config: Any) -> Any:
-    """Make an object from ``class_path`` and ``init_args``, as anomalib's command line does.
+    """Create an object from ``class_path`` and ``init_args``, as anomalib's command line does.
 
     Args:
-        base: What the object has to be.
-        config: The configuration, or a finished object, which is returned.
+        base: Class of the object.
+        config: Configuration, or a finished object, which is returned.
 
     Raises:
         ValueError: If the configuration does not fit the class.

@@ -16,6 +16,7 @@ from anomalib.data import AnomalibDataModule, MVTecADDataset
 from anomalib.data.utils import Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
+from anomalib_plugins.components.checks import check_choice, check_least
 from anomalib_plugins.errors import UserError
 
 from .defects import LOGICAL, STRUCTURAL
@@ -30,10 +31,10 @@ VISIBLE = 4  # grey levels (of 255) from which a changed pixel counts as changed
 
 
 def draw_part(seed: int | list[int], size: int = 256, defect: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Photograph one part.
+    """Draw a photo of one part.
 
     Args:
-        seed: Decides pose, light, texture, noise and the place of the defect. Equal seeds with and without a defect
+        seed: Seed of pose, light, texture, noise and the place of the defect. Equal seeds with and without a defect
             give the same photo outside the mask.
         size: Side of the square image in pixels.
         defect: Name of a defect, ``None`` for a good part.
@@ -44,9 +45,7 @@ def draw_part(seed: int | list[int], size: int = 256, defect: str | None = None)
     Raises:
         ValueError: If there is no defect of that name.
     """
-    if defect is not None and defect not in {**STRUCTURAL, **LOGICAL}:
-        msg = f"defect must be one of {[*STRUCTURAL, *LOGICAL]}, got {defect!r}"
-        raise UserError(msg)
+    check_choice("defect", defect, [None, *STRUCTURAL, *LOGICAL])
     scene_seed, light_seed, defect_seed = np.random.SeedSequence(seed).spawn(3)
     scene, trouble = np.random.default_rng(scene_seed), np.random.default_rng(defect_seed)
     pose = (float(scene.uniform(-1, 1) * np.deg2rad(3)), *scene.uniform(-0.015, 0.015, 2).tolist())
@@ -122,9 +121,7 @@ class DemoParts(AnomalibDataModule):
     ) -> None:
         counts = {"num_train": num_train, "num_test_good": num_test_good, "num_per_defect": num_per_defect}
         for name, count in counts.items():
-            if count < 1:
-                msg = f"{name} must be at least 1, got {count}"
-                raise UserError(msg)
+            check_least(name, count)
         # anomalib's benchmark makes a pair of every image_size.
         sides = {image_size} if isinstance(image_size, int) else set(image_size)
         side = min(sides, default=0)
