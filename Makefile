@@ -1,5 +1,6 @@
 # make quickstart   from nothing to a trained, tested and exported detector; PHOTOS=FOLDER takes your own photos
 # make test         the tests, with pytest's summary
+# make test-quick   the unit tests of the maths, without training
 # make lint         ruff and mypy
 # make docs         the documentation, in docs/_build/html
 # make notebooks    runs the notebooks and writes their outputs back
@@ -10,8 +11,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
+QUICK := tests/unit/components tests/unit/metrics tests/unit/synthesis $(wildcard tests/unit/models/*/test_loss.py)
 
-.PHONY: quickstart test lint docs notebooks audit venv
+.PHONY: quickstart test test-quick lint docs notebooks audit venv
 .DELETE_ON_ERROR:
 
 quickstart: venv
@@ -19,6 +21,9 @@ quickstart: venv
 
 test: venv
 	$(PY) -m pytest
+
+test-quick: venv
+	$(PY) -m pytest -m "not slow" $(QUICK)
 
 lint: venv
 	$(PY) -m ruff check .

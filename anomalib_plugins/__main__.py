@@ -16,7 +16,7 @@ COMMANDS = {
     ),
     "doctor": (
         "anomalib_plugins.commands.doctor",
-        "what works in this environment, and what to do where something does not",
+        "what is broken in this environment, and what to do first",
     ),
     "check": (
         "anomalib_plugins.commands.check",
@@ -25,7 +25,10 @@ COMMANDS = {
     "cost": ("anomalib_plugins.commands.cost", "parameters and operations of every model, beside the published ones"),
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
-    "threshold": ("anomalib_plugins.commands.threshold", "from what score on a trained model calls a part a defect"),
+    "threshold": (
+        "anomalib_plugins.commands.threshold",
+        "false alarms at any threshold, and checkpoints with another threshold",
+    ),
     "demo": (
         "anomalib_plugins.commands.demo.command",
         "a page that scores the photos you drop on it",
@@ -38,11 +41,12 @@ HELP = """usage: anomalib-plugins COMMAND [--help] [ARGUMENTS]
 commands of this package:
 {commands}
 
-anomalib's commands ({anomalib}) run as with `anomalib COMMAND`, but
-  - know this package's models even where the start-up hook is off (TORCH_DEVICE_BACKEND_AUTOLOAD=0);
-  - --seed_everything N seeds before anything is built;
-  - unknown names and options are answered with the nearest known one;
-  - what this package refuses ends in one line; ANOMALIB_PLUGINS_TRACEBACK=1 shows where.
+anomalib's commands ({anomalib}) work as with `anomalib COMMAND`, but
+  - know this package's models even if the start-up hook is off (TORCH_DEVICE_BACKEND_AUTOLOAD=0);
+  - seed before anything is built (--seed_everything N);
+  - suggest the right name for a misspelt one;
+  - end in one line if input is wrong (ANOMALIB_PLUGINS_TRACEBACK=1 shows the traceback);
+  - leave out the messages of the exporter.
 """
 
 

@@ -4,6 +4,7 @@
 """Sphinx: ``make docs`` builds these pages and the API from docstrings; a warning is an error."""
 
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 project = "anomalib_plugins"
 author = "anomalib_plugins contributors"
@@ -13,6 +14,13 @@ release = version = version_of("anomalib_plugins")
 sphinx = ("autodoc", "autosummary", "napoleon", "viewcode")
 extensions = ["myst_parser", *(f"sphinx.ext.{name}" for name in sphinx)]
 exclude_patterns = ["_build", "_templates"]
+
+# A page for every model, which is the README in its folder.
+DOCS = Path(__file__).parent
+(DOCS / "models").mkdir(exist_ok=True)
+for readme in DOCS.parent.glob("anomalib_plugins/models/*/README.md"):
+    include = f"```{{include}} ../../{readme.relative_to(DOCS.parent)}\n:relative-images:\n```\n"
+    (DOCS / "models" / f"{readme.parent.name}.md").write_text(include, encoding="utf-8")
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"anomalib_plugins {release}"

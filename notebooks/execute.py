@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Run the notebooks from top to bottom and keep what they print and draw, without noise: ``make notebooks``."""
+"""Run the notebooks from top to bottom and save their outputs without noise: ``make notebooks``."""
 
 import argparse
 import ast
@@ -22,14 +22,14 @@ from nbformat import NotebookNode
 from PIL import Image
 
 FOLDER = Path(__file__).parent
-PARAMETERS = "parameters"  # tag of the cell that says how much is to be done
+PARAMETERS = "parameters"  # tag of the cell that sets the amount of work
 FRESH = "%reset -f"
 NOISE = "[torch.onnx]"  # the exporter's progress
 
 
 @contextmanager
 def kernel() -> Generator[KernelManager, None, None]:
-    """A kernel of this interpreter for several notebooks, which import anomalib once."""
+    """Start a kernel of this interpreter, which imports anomalib once for several notebooks."""
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel()
     try:
@@ -41,17 +41,17 @@ def kernel() -> Generator[KernelManager, None, None]:
 def run(
     notebook: NotebookNode, manager: KernelManager, folder: Path, parameters: Mapping[str, Any] | None = None
 ) -> None:
-    """Execute a notebook; its outputs become those of this run.
+    """Execute a notebook and replace its outputs.
 
     Args:
-        notebook: Changed in place.
-        manager: Of a running kernel.
-        folder: Where it runs and leaves its files.
-        parameters: What to set at the end of its cell of parameters, for this run alone.
+        notebook: Notebook, changed in place.
+        manager: Manager of a running kernel.
+        folder: Working folder.
+        parameters: Values that replace those in its cell of parameters, for this run alone.
 
     Raises:
         CellExecutionError: If a cell fails.
-        KeyError: If a parameter is not one of the notebook's.
+        KeyError: If the notebook has no such parameter.
     """
     (cell,) = (each for each in notebook.cells if PARAMETERS in each.metadata.get("tags", []))
     source = cell.source
@@ -71,10 +71,10 @@ def run(
 
 
 def tidy(notebook: NotebookNode) -> None:
-    """Keep results and drop the rest: logs, progress, what only one machine or one run has; pictures become JPEG.
+    """Drop logs, progress and what is specific to a machine or a run, and convert pictures to JPEG.
 
     Args:
-        notebook: Changed in place.
+        notebook: Notebook, changed in place.
     """
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -91,7 +91,7 @@ def tidy(notebook: NotebookNode) -> None:
 
 
 def _is_noise(output: NotebookNode) -> bool:
-    """Logs, and progress: what is displayed, and is no picture nor the result of a cell."""
+    """Tell logs and progress, which are displayed but neither pictures nor results of cells, from results."""
     progress = output.output_type == "display_data" and not any(kind.startswith("image/") for kind in output.data)
     return output.get("name") == "stderr" or output.get("text", "").startswith(NOISE) or progress
 
@@ -106,7 +106,7 @@ def _shrink(data: dict[str, str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run notebooks and write them back.
+    """Run notebooks and save them.
 
     Args:
         argv: Command-line arguments; those of the process by default.

@@ -3,6 +3,7 @@
 
 """Says what came of a prediction, which anomalib ends without a word."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class PredictionSummary(BasePredictionWriter):
     ``pred_label``, 1 for a defect; in the order of the data set, on any number of devices. ``defects.csv`` beside it
     has a row for each connected part of the predicted mask of an anomalous image: ``left``, ``top``, ``width``,
     ``height`` and ``area`` in pixels of the photo, ``share`` of its area, and the highest ``score`` of its pixels.
+
+    Another prediction into the same folder writes ``predictions_2.csv`` and ``defects_2.csv``.
 
     Stands after the post-processor, which gives the labels, and the visualizer, which chooses the folder.
     """
@@ -80,14 +83,22 @@ class PredictionSummary(BasePredictionWriter):
         table = pd.DataFrame([rows[position] for position in sorted(rows)])
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        table.drop(columns="defects").to_csv(folder / "predictions.csv", index=False)
+        scores = _unused(folder / "predictions.csv")
+        table.drop(columns="defects").to_csv(scores, index=False)
         images = [each.output_dir for each in trainer.callbacks if isinstance(each, ImageVisualizer)]
         where = f" Heatmaps: {images[0]}" if images else ""
-        where += f" Scores: {folder / 'predictions.csv'}"
+        where += f" Scores: {scores}"
         if table.defects.notna().all():  # all of their places are known
-            _write_defects(table, folder / "defects.csv")
-            where += f" Defects: {folder / 'defects.csv'}"
+            places = scores.with_name(scores.name.replace("predictions", "defects"))
+            _write_defects(table, places)
+            where += f" Defects: {places}"
         rank_zero_info(f"{table.pred_label.sum()} of {len(table)} images judged anomalous.{where}")
+
+
+def _unused(file: Path) -> Path:
+    """The file, or the first numbered one beside it that does not exist."""
+    numbered = (file.with_stem(f"{file.stem}_{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([file], numbered) if not path.exists())
 
 
 def _defects(prediction: Any, number: int, path: str, transform: Any) -> list[dict[str, Any]] | None:

@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -28,6 +29,17 @@ from anomalib_plugins.registry import subclasses
 
 TRACEBACK = "ANOMALIB_PLUGINS_TRACEBACK"
 """Environment variable that, when set, shows the traceback of errors that a user can correct."""
+
+# Loggers of the exporter to ONNX, which write a line about each initializer.
+EXPORTERS = ("onnxscript", "onnx_ir", "torch.onnx")
+# Beginnings of warnings from Lightning and torch about what a user of anomalib cannot change.
+WARNINGS = (
+    "`isinstance(treespec, LeafSpec)`",
+    "`LightningModule.configure_optimizers` returned `None`",
+    "You have overridden `on_after_batch_transfer`",
+    "The dirpath has changed",
+    "'pin_memory' argument is set as true",
+)
 
 READERS = tuple(f"anomalib.data.{part}." for part in ("datamodules", "datasets", "utils"))
 """Modules of anomalib that look at what a user names; errors of its other modules are bugs."""
@@ -125,6 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # anomalib's configure_logger adds a second handler beside the first, and every line comes twice.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    for name in EXPORTERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for beginning in WARNINGS:
+        warnings.filterwarnings("ignore", message=re.escape(beginning))
     try:
         SeededCLI(argv)
     except Exception as error:

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The order of the training images: by seed and epoch alone, however they are loaded and wherever a run goes on."""
+"""Order of the training images, which depends on seed and epoch alone, also in resumed runs."""
 
 import torch
 from lightning.pytorch import Trainer
@@ -11,11 +11,11 @@ from .phase import mix_seed
 
 
 def order_images(trainer: Trainer, seed: int) -> None:
-    """Order the images of the epoch that begins.
+    """Set the order of the images in the epoch that begins.
 
     Args:
-        trainer: In ``on_train_epoch_start``.
-        seed: Of the run.
+        trainer: Trainer, in ``on_train_epoch_start``.
+        seed: Seed of the run.
     """
     _seed_sampler(trainer, seed)
     loop = trainer.fit_loop
@@ -25,11 +25,11 @@ def order_images(trainer: Trainer, seed: int) -> None:
 
 
 def continue_epoch(trainer: Trainer, seed: int) -> None:
-    """Pass over the images of an epoch that a checkpoint was saved in the middle of.
+    """Skip the images that were trained on before a checkpoint in the middle of an epoch.
 
     Args:
-        trainer: In ``on_train_start``.
-        seed: Of the run.
+        trainer: Trainer, in ``on_train_start``.
+        seed: Seed of the run.
     """
     loop = trainer.fit_loop
     if loop.restarted_mid_epoch:

@@ -30,6 +30,8 @@ def test_defects_are_written_if_the_places_of_all_are_known(tmp_path, label, wri
     assert (tmp_path / "predictions.csv").is_file()
     assert (tmp_path / "defects.csv").is_file() == written
     assert not written or pd.read_csv(tmp_path / "defects.csv").empty
+    summary.on_predict_end(trainer, None)
+    assert (tmp_path / "predictions_2.csv").is_file(), "the first prediction was overwritten"
 
 
 def test_heatmaps_of_the_first_test_images_are_logged(tmp_path):
