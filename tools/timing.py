@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.benchmark.measure import machine, versions
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.components.files import atomic_write
 
 Work = Callable[[], object]
 Measurement = dict[str, Any]
@@ -115,5 +115,5 @@ def report(rows: Sequence[Measurement], output: Path | None, **how: Any) -> None
 
 def write(output: Path, result: Mapping[str, Any]) -> None:
     """Write a JSON file, completely or not at all."""
-    with whole_file(output, "w", encoding="utf-8") as file:
+    with atomic_write(output, "w", encoding="utf-8") as file:
         file.write(json.dumps(result, indent=1) + "\n")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
 
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def save(path: Path, predictions: Predictions) -> None:
         finite = np.abs(predictions.maps[np.isfinite(predictions.maps)])
         scale = np.float32(2.0 ** np.ceil(np.log2(finite.max() / LARGEST))) if finite.any() else np.float32(1)
         arrays.update(maps=(predictions.maps / scale).astype(np.float16), map_scale=scale)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
@@ -62,7 +62,7 @@ def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
     """
     rows: list[dict[str, Any]] = [*read(path), row]
     rows.sort(key=lambda each: order.index(each["job"]) if each["job"] in order else -1)
-    with whole_file(path, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, dict.fromkeys([*COLUMNS, *(name for each in rows for name in each)]))
         writer.writeheader()
         writer.writerows(rows)

@@ -16,7 +16,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from anomalib_plugins import __version__
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
 
 STAMP = "anomalib_plugins"
@@ -60,7 +60,7 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
         if self.model is not None:
             refuse_diverged(path, self.model)
         try:
-            with whole_file(path) as file:
+            with atomic_write(path) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
             cause = error.__context__ if isinstance(error.__context__, OSError) else error  # torch's writer hides it
@@ -82,7 +82,7 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
         Raises:
             CheckpointError: If there is none, or it is damaged, unsafe or of another model.
         """
-        with explained(path):
+        with as_checkpoint_error(path):
             checkpoint = super().load_checkpoint(path, map_location, weights_only is not False)
         if self.model is not None:
             refuse_other_model(path, checkpoint, self.model)
@@ -90,7 +90,7 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
 
 
 @contextmanager
-def explained(path: Any) -> Generator[None, None, None]:
+def as_checkpoint_error(path: Any) -> Generator[None, None, None]:
     """Turn what torch says of a file it cannot load into one line, without its advice to load it unsafely.
 
     Args:

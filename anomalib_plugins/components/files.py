@@ -11,7 +11,7 @@ from typing import IO, Any
 
 
 @contextmanager
-def whole_file(path: Path, mode: str = "wb", **arguments: Any) -> Generator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "wb", **arguments: Any) -> Generator[IO[Any]]:
     """Write a file atomically: it replaces the old one only when it is complete and on disk.
 
     After an error, a crash or a power cut, ``path`` holds either the old or the whole new file. Only a killed process

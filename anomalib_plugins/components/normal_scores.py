@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
-from anomalib_plugins.components.files import whole_file
+from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
 
 
@@ -110,7 +110,7 @@ class NormalScores:
             path: File to write.
         """
         threshold = self.threshold if math.isfinite(self.threshold) else None
-        with whole_file(Path(path), "w", encoding="utf-8") as file:
+        with atomic_write(Path(path), "w", encoding="utf-8") as file:
             json.dump({"normal_scores": self.scores.tolist(), "threshold": threshold}, file)
 
     @classmethod

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from anomalib_plugins.components.resize import refuse_unexportable
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.calibration import tell_missing_threshold
-from anomalib_plugins.models.quantization import quantize, quantize_within, tell_loss
+from anomalib_plugins.models.quantization import quantize, quantize_within, report_quantization_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class ExportModule:
             raise UserError(msg)
         size = cast("Sequence[int]", self.input_size)  # type: ignore[attr-defined]
         small = quantize(model, datamodule, size)
-        tell_loss(model, small, datamodule.val_dataloader().dataset, size)
+        report_quantization_loss(model, small, datamodule.val_dataloader().dataset, size)
         return small
 
     def _accuracy_control_quantization_ov(

@@ -34,7 +34,7 @@ class PhasedModule(PluginModule):
     """Mixin in front of ``AnomalibModule`` for a model that walks through phases in one fit.
 
     The model's constructor sets ``model``, its network; ``schedule``, its phases; and ``simulator`` if it learns from
-    synthetic anomalies. Its ``training_step`` asks the schedule for steps and ends each with :meth:`descend`.
+    synthetic anomalies. Its ``training_step`` asks the schedule for steps and ends each with :meth:`take_optimizer_step`.
     """
 
     model: nn.Module
@@ -87,7 +87,7 @@ class PhasedModule(PluginModule):
         optimizers = self.optimizers()  # type: ignore[attr-defined]
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def descend(
+    def take_optimizer_step(
         self, optimizer: Any, loss: Tensor, name: str = "train_loss", learning_rate: float | None = None
     ) -> None:
         """Take one optimizer step, or a part of it where the trainer accumulates gradients, and log the loss.
@@ -200,7 +200,7 @@ class PhasedModule(PluginModule):
     @property
     def trainer_arguments(self) -> dict[str, Any]:
         """No sanity check, whose thresholds mean nothing; one device for a memory, which would hold its share only."""
-        remembers = any(phase.whole for phase in self.schedule.phases)
+        remembers = any(phase.full_pass for phase in self.schedule.phases)
         return {"num_sanity_val_steps": 0, **({"devices": 1} if remembers else {})}
 
 

@@ -60,7 +60,7 @@ def calibration(network: Any, images: AnomalibDataset, size: Sequence[int], coun
     return {
         "calibration_dataset": nncf.Dataset(numbers, lambda number: resized(images[number].image, size).numpy()),
         "subset_size": len(numbers),
-        "ignored_scope": nncf.IgnoredScope(names=left_in_floats(network)),
+        "ignored_scope": nncf.IgnoredScope(names=unquantized_ops(network)),
     }
 
 
@@ -139,7 +139,7 @@ def scores_of(network: Callable[[ndarray], Any], images: Sequence[Tensor]) -> Te
     return torch.cat([torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images])
 
 
-def tell_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence[int]) -> None:
+def report_quantization_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence[int]) -> None:
     """Say what 8 bits cost on images with and without defects; warn if that is too much.
 
     Args:
@@ -172,7 +172,7 @@ def tell_loss(network: Any, small: Any, dataset: AnomalibDataset, size: Sequence
         rank_zero_info(said)
 
 
-def left_in_floats(network: Any) -> list[str]:
+def unquantized_ops(network: Any) -> list[str]:
     """Names of all operations up to the first learned convolution, it included, and behind the last one.
 
     8 bits would save little time there, and cost much: shares of pixels are no longer right, small differences of a

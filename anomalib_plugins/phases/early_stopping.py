@@ -63,7 +63,7 @@ def _check_of(callback: EarlyStopping, schedule: Schedule) -> Callable[[Trainer]
     original = getattr(callback, CHECK)
 
     def check(trainer: Trainer) -> None:
-        if schedule.finished or schedule.phase.whole or callback.monitor not in trainer.callback_metrics:
+        if schedule.finished or schedule.phase.full_pass or callback.monitor not in trainer.callback_metrics:
             return
         check.seen = True  # type: ignore[attr-defined]
         stopped_before = trainer.should_stop

@@ -29,7 +29,7 @@ class Phase:
         examples: How many examples the phase makes of each image.
         min_steps_per_epoch: All images of an epoch are repeated until it has so many steps, for training sets of a few
             images.
-        whole: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
+        full_pass: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
             never shortened, and starts again where a run is resumed within it. Its steps are no optimizer steps.
 
     Raises:
@@ -43,7 +43,7 @@ class Phase:
     steps: int | None = None
     examples: int = 1
     min_steps_per_epoch: int = 1
-    whole: bool = False
+    full_pass: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a phase without one clear length."""
@@ -55,7 +55,7 @@ class Phase:
             if getattr(self, name) < 1:
                 msg = f"phase {self.name!r}: {name} must be at least 1, got {getattr(self, name)}"
                 raise UserError(msg)
-        if self.whole and self.epochs is None:
+        if self.full_pass and self.epochs is None:
             msg = f"phase {self.name!r} looks at every image: give its length in epochs, not in steps"
             raise UserError(msg)
 
@@ -65,7 +65,7 @@ class Phase:
 
     def steps_in(self, batches: Sequence[int]) -> int:
         """How many steps it makes of an epoch of batches of so many images; a whole phase gathers none."""
-        if self.whole:
+        if self.full_pass:
             return sum(math.ceil(images / self.batch_size) for images in batches)
         images = sum(batches)
         return math.ceil(images * self.repeats(images) * self.examples / self.batch_size)
@@ -122,7 +122,7 @@ def lengths_within(
     ]
     said = ", ".join(f"{name}={n}" for name, n in (("max_epochs", max_epochs), ("max_steps", max_steps)) if n >= 0)
     max_steps = max_steps * accumulate if max_steps >= 0 else -1
-    shared = [index for index, phase in enumerate(phases) if not phase.whole]
+    shared = [index for index, phase in enumerate(phases) if not phase.full_pass]
     total_steps, epochs = (
         sum(steps[index] for index in shared),
         sum(steps[index] / per_epoch[index] for index in shared),
@@ -138,7 +138,7 @@ def lengths_within(
         lengths[max(shared, key=lengths.__getitem__)] -= 1  # the smallest were rounded up to one step
     cut = ", ".join(f"{phases[index].name} to {lengths[index]} of {steps[index]} steps" for index in shared)
     least = "; each phase takes at least one step" if sum(lengths[index] for index in shared) > max_steps >= 0 else ""
-    whole = "".join(f"; {phase.name} is not cut" for phase in phases if phase.whole)
+    whole = "".join(f"; {phase.name} is not cut" for phase in phases if phase.full_pass)
     rank_zero_warn(f"The trainer's limit ({said}) cuts {cut}{least}{whole}.")
     return lengths
 

@@ -77,7 +77,7 @@ class PhaseSchedule(Callback):
     @property
     def total_steps(self) -> int:
         """Optimizer steps of all phases so far."""
-        return sum(taken for phase, taken in zip(self.phases, self.taken, strict=True) if not phase.whole)
+        return sum(taken for phase, taken in zip(self.phases, self.taken, strict=True) if not phase.full_pass)
 
     @property
     def accumulated(self) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class PhaseSchedule(Callback):
         while not self.finished and self._goes_on_with(phase, fresh) and (count := self._size_of_step()):
             yield self._step(count)
             self.taken[self.index] += 1
-            self._looked = self.phase.whole
+            self._looked = self.phase.full_pass
             fresh = False
             self._leave_ended_phases()
         if self.finished or not self._goes_on_with(phase, fresh):
@@ -124,11 +124,11 @@ class PhaseSchedule(Callback):
     def _goes_on_with(self, gathered_for: Phase, fresh: bool) -> bool:
         """Whether what was gathered for a phase is of use to the current one; a whole one waits for an epoch."""
         begins = self.taken[self.index] == 0
-        return self.phase.examples == gathered_for.examples and (fresh or not (self.phase.whole and begins))
+        return self.phase.examples == gathered_for.examples and (fresh or not (self.phase.full_pass and begins))
 
     def _size_of_step(self) -> int:
         """How many examples the next step takes; 0 if it has to wait for more."""
-        if self._epoch_ends or self.phase.whole:
+        if self._epoch_ends or self.phase.full_pass:
             return min(self.phase.batch_size, len(self._gathering))
         repeated = self._repeats[self.index] > 1  # then it waits for the end of the epoch, and all its images
         return 0 if repeated or len(self._gathering) < self.phase.batch_size else self.phase.batch_size
@@ -151,7 +151,7 @@ class PhaseSchedule(Callback):
         """Share of the current phase behind us: by steps, or by the clock where ``max_time`` runs out sooner."""
         by_steps = self.taken[self.index] / self.lengths[self.index]
         begun = self.taken[self.index] > 0  # no phase is passed over, however late it is
-        return max(by_steps, self._progress_by_time()) if begun and not self.phase.whole else by_steps
+        return max(by_steps, self._progress_by_time()) if begun and not self.phase.full_pass else by_steps
 
     def _progress_by_time(self) -> float:
         if self._timer is None:
@@ -221,15 +221,15 @@ class PhaseSchedule(Callback):
         self._warn_of_unseen_images(trainer)
         # Epochs to spare: a phase that ends in mid-batch leaves images unused, and a whole one waits for an epoch to
         # begin. The end itself is set by the steps.
-        waits = sum(phase.whole for phase in self.phases)
+        waits = sum(phase.full_pass for phase in self.phases)
         trainer.fit_loop.max_epochs = trainer.current_epoch + math.ceil(epochs) + 1 + waits
-        if not self.phases[-1].whole:
+        if not self.phases[-1].full_pass:
             self._settings.spare_short_epochs(trainer, self._last_per_epoch)
         self._hold_back_validation(trainer)
 
     def _warn_of_unseen_images(self, trainer: Trainer) -> None:
         seen, batches = trainer.num_training_batches, len(trainer.train_dataloader)
-        whole = next((phase.name for phase in self.phases if phase.whole), None)
+        whole = next((phase.name for phase in self.phases if phase.full_pass), None)
         if whole is not None and seen < batches and not trainer.fast_dev_run:
             rank_zero_warn(
                 f"The trainer's limits leave phase {whole!r} {seen} of {batches} batches: what only the other images "
@@ -240,7 +240,7 @@ class PhaseSchedule(Callback):
         """Let a finished run go on in the phase that has become longer: the last one, or one before a memory."""
         self.index = len(self.phases) - 1
         before = self.index - 1
-        if self.phase.whole and before >= 0 and self.taken[before] < self.lengths[before]:
+        if self.phase.full_pass and before >= 0 and self.taken[before] < self.lengths[before]:
             self.index, self.taken[-1] = before, 0
 
     def _set_lengths(self, batches: Sequence[int]) -> float:
@@ -255,7 +255,7 @@ class PhaseSchedule(Callback):
         shared = f"; {n} share an optimizer step" if (n := self.gradients.accumulate) > 1 else ""
         rank_zero_info(f"Phases: {described}{shared}.")
         for index, phase in enumerate(self.phases):
-            if phase.whole and self.taken[index] != self.lengths[index]:
+            if phase.full_pass and self.taken[index] != self.lengths[index]:
                 self.taken[index] = 0  # what it has gathered is in no checkpoint, or is of other images
         to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
         return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))
@@ -283,7 +283,7 @@ class PhaseSchedule(Callback):
         self._leave_ended_phases()
         if self.finished:
             trainer.should_stop = True
-        elif (self.phase.whole or self.taken[self.index] == 0) and self._time_is_up():
+        elif (self.phase.full_pass or self.taken[self.index] == 0) and self._time_is_up():
             trainer.should_stop = False  # the timer's doing: without this phase the others were for nothing
         self._hold_back_validation(trainer)
 
@@ -292,7 +292,7 @@ class PhaseSchedule(Callback):
 
     def _hold_back_validation(self, trainer: Trainer) -> None:
         in_last = self.index == len(self.phases) - 1 and self.taken[self.index] > 0
-        validate = self.finished or trainer.should_stop or (in_last and not self.phase.whole)
+        validate = self.finished or trainer.should_stop or (in_last and not self.phase.full_pass)
         trainer.limit_val_batches = self._settings.limit_val_batches if validate else 0
         if trainer.should_stop:
             trainer.check_val_every_n_epoch = 1  # thresholds must come from the final weights

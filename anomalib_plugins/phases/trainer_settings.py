@@ -44,7 +44,7 @@ class TrainerSettings(NamedTuple):
     def limits(self, phases: Sequence[Phase]) -> tuple[int, int]:
         """Most epochs and steps the user allows, -1 for no limit; a fast development run takes one step a phase."""
         if self.fast_dev_run:
-            return -1, sum(not phase.whole for phase in phases)
+            return -1, sum(not phase.full_pass for phase in phases)
         unlimited = self.max_epochs in {None, -1, LIGHTNING_DEFAULT_EPOCHS}
         return -1 if unlimited else int(self.max_epochs or 0), self.max_steps
 

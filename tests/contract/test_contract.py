@@ -115,7 +115,7 @@ def test_resumed_training_reaches_the_weights_of_an_unbroken_one(build, fit, tra
     assert index == (0 if epoch == 0 else len(schedule.phases) - 1)
     taken = position["taken"][index]
     # What fills a memory is one epoch long: no end of an epoch lies within it.
-    assert taken == 0 if schedule.phases[index].whole else 0 < taken < schedule.lengths[index]
+    assert taken == 0 if schedule.phases[index].full_pass else 0 < taken < schedule.lengths[index]
 
     resumed = fit(build(), ckpt_path=checkpoint)
     exactly_equal(resumed.state, trained.state)
@@ -144,7 +144,7 @@ def test_limits_of_the_trainer_shorten_every_phase(limited, datamodule, limit, s
     done = {"max_epochs": engine.trainer.current_epoch, "max_steps": model.schedule.total_steps, "max_time": seconds}
     # A memory comes on top; between two phases it also costs the rest of the epoch in which the first one ends.
     *before, last = model.schedule.phases
-    memories = sum(2 * phase.whole for phase in before) + last.whole
+    memories = sum(2 * phase.full_pass for phase in before) + last.full_pass
     allowed = {"max_epochs": 3 + memories, "max_steps": 4, "max_time": 30}
     assert 0 < done[limit] <= allowed[limit]
 

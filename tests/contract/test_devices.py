@@ -59,7 +59,7 @@ def record_traffic(model):
         with counted() as moved:
             step(batch, batch_idx)
         taken = [after - each for after, each in zip(model.schedule.taken, before, strict=True)]
-        if sum(taken) and not (model.schedule.finished and model.schedule.phase.whole):
+        if sum(taken) and not (model.schedule.finished and model.schedule.phase.full_pass):
             (phase,) = [each.name for each, count in zip(model.schedule.phases, taken, strict=True) if count]
             traffic[phase].append((moved["waits"] / sum(taken), moved["uploads"] / sum(taken)))
 

@@ -178,7 +178,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         self.start_from("model.backbone", weights, pre_trained)
         self.imagenet = weights, pre_trained
         self.pretext: SwapPretext | None = None
-        phases = [Phase(MEMORY, 32, epochs=1, whole=True)]
+        phases = [Phase(MEMORY, 32, epochs=1, full_pass=True)]
         if task is not None:
             stages = self.model.backbone.stages
             anchors = Anchors(k, cluster, anchor_strategy)
@@ -251,7 +251,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
             pooled = self.model.backbone(images)
         logits = self.head(pooled).float()
         learning_rate = self.tuning.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-        self.descend(self.optimizers(), F.cross_entropy(logits, classes), "pretext_loss", learning_rate)
+        self.take_optimizer_step(self.optimizers(), F.cross_entropy(logits, classes), "pretext_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
         self.log("pretext_accuracy", accuracy, prog_bar=True)
 

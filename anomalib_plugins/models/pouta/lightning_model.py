@@ -135,7 +135,7 @@ class Pouta(PhasedModule, AnomalibModule):
         made = self.simulate(step)
         terms = self.loss(self.model(made.image), step.images, made.mask)
         learning_rate = self.learning_rate * decay(step.progress)
-        self.descend(self.optimizers(), terms.total, learning_rate=learning_rate)
+        self.take_optimizer_step(self.optimizers(), terms.total, learning_rate=learning_rate)
         self.log("reconstruction_loss", terms.reconstruction.detach())
 
     def simulate(self, step: Step) -> SyntheticBatch:

@@ -170,7 +170,7 @@ class SbmPfam(PhasedModule):
             training = "jigsaw" if self.shape_bias else "none"
         # Attention that starts as the identity and that nothing trains is left out.
         pfam = given.pfam and (training != "none" or given.network.get("init") == "random")
-        phases = [Phase(MEMORY, 32, epochs=1, whole=True), *later_phases]
+        phases = [Phase(MEMORY, 32, epochs=1, full_pass=True), *later_phases]
         with seeded(given.seed):
             extractor = PfamExtractor(
                 given.backbone, given.layers, pfam, strides=self.strides, head=given.head_layer, **given.network
@@ -245,7 +245,7 @@ class SbmPfam(PhasedModule):
                 pooled = self.extractor.backbone(shuffled)
         logits = self.head(pooled).float()
         learning_rate = self.tuning.learning_rate * (DECAY if step.progress >= MILESTONE else 1)
-        self.descend(self.optimizer_list[0], F.cross_entropy(logits, classes), "jigsaw_loss", learning_rate)
+        self.take_optimizer_step(self.optimizer_list[0], F.cross_entropy(logits, classes), "jigsaw_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
         self.log("jigsaw_accuracy", accuracy, prog_bar=True)  # type: ignore[attr-defined]
 

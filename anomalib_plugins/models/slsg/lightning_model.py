@@ -201,13 +201,13 @@ class Slsg(PhasedModule, AnomalibModule):
         reconstruction, aux = self.decoder(self.model.encoder(target * (1 - mask)), target.shape[-2:])
 
         loss_d = discriminator_loss(self.discriminator(target), self.discriminator(reconstruction.detach()))
-        self.descend(optimizer_d, loss_d, "pretext_loss_d")
+        self.take_optimizer_step(optimizer_d, loss_d, "pretext_loss_d")
 
         self.discriminator.requires_grad_(requires_grad=False)
         adversarial = adversarial_loss(self.discriminator(reconstruction))
         self.discriminator.requires_grad_(requires_grad=True)
         loss_g = inpainting_loss(adversarial, reconstruction, aux, target)
-        self.descend(optimizer_g, loss_g, "pretext_loss")
+        self.take_optimizer_step(optimizer_g, loss_g, "pretext_loss")
 
     def _segment(self, step: Step) -> None:
         """Take a step on simulated anomalies and as many normal images."""
@@ -220,7 +220,7 @@ class Slsg(PhasedModule, AnomalibModule):
         logits, aux_logits = self.model(inputs)
         loss = self.loss(logits, aux_logits, target)
         cosine = 0.5 * (1 + math.cos(math.pi * step.progress))
-        self.descend(self.optimizer_list[-1], loss, learning_rate=self.learning_rate * cosine)
+        self.take_optimizer_step(self.optimizer_list[-1], loss, learning_rate=self.learning_rate * cosine)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Create Adam for discriminator and generator, and the chosen optimizer for the segmentation network."""

@@ -28,7 +28,7 @@ class Line(PhasedModule, LightningModule):
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         for step in self.schedule.steps_of(batch[0]):
             loss = (self.model(step.images.mean(dim=(2, 3))) - 1).square().mean()
-            self.descend(self.optimizers(), loss, learning_rate=0.1 * (1 - step.progress))
+            self.take_optimizer_step(self.optimizers(), loss, learning_rate=0.1 * (1 - step.progress))
 
     def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         """Nothing."""

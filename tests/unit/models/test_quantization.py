@@ -13,7 +13,7 @@ import torch
 
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
-from anomalib_plugins.models.quantization import compiled, quantize, scores_of, tell_loss
+from anomalib_plugins.models.quantization import compiled, quantize, report_quantization_loss, scores_of
 
 openvino = pytest.importorskip("openvino")
 
@@ -128,21 +128,21 @@ def images():
 
 def test_what_8_bits_keep_is_said_and_what_they_lose_is_warned_of(images, caplog, recwarn):
     with caplog.at_level(logging.INFO):
-        tell_loss(grey(), grey(0.9), images, (8, 16))
+        report_quantization_loss(grey(), grey(0.9), images, (8, 16))
     assert (
         "INT8: image AUROC of 10 validation images is 100.0 points, in float32 100.0; verdicts that changed: 0."
         in caplog.text
     )
     assert not recwarn
     with pytest.warns(UserWarning, match=r"is 50.0 points, in float32 100.0; .*: 4. Export without --compression_type"):
-        tell_loss(grey(), grey(0.0), images, (8, 16))
+        report_quantization_loss(grey(), grey(0.0), images, (8, 16))
     with pytest.warns(UserWarning, match=r"is 100.0 points, in float32 100.0; .*: 1. The order of images is kept"):
-        tell_loss(grey(), grey(1.1), images, (8, 16))
+        report_quantization_loss(grey(), grey(1.1), images, (8, 16))
 
 
 def test_without_defects_what_they_lose_is_not_known(images):
     with pytest.warns(UserWarning, match="INT8: no validation images with and without defects"):
-        tell_loss(grey(), grey(), images[:5], (8, 16))
+        report_quantization_loss(grey(), grey(), images[:5], (8, 16))
 
 
 def test_accuracy_is_judged_one_image_at_a_time_at_the_models_size(calibrated, monkeypatch):

@@ -36,7 +36,7 @@ class Plateau(LightningModule):
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         for step in self.schedule.steps_of(batch[0]):
             self.names.append(step.phase)
-            if not self.schedule.phase.whole:
+            if not self.schedule.phase.full_pass:
                 loss = 1 / len(self.names) if step.phase == self.falls else 5.0
                 self.log(f"{step.phase}_loss", loss)
                 self.log("train_loss", loss)
@@ -79,13 +79,13 @@ def test_what_gets_better_goes_on(tmp_path):
 
 
 def test_a_memory_is_filled_whatever_was_stopped(tmp_path):
-    model = Plateau(Phase("first", 2, steps=40), Phase("memory", 2, epochs=1, whole=True))
+    model = Plateau(Phase("first", 2, steps=40), Phase("memory", 2, epochs=1, full_pass=True))
     fit(model, tmp_path, "first_loss", patience=1)
     assert model.names == ["first"] * 5 + ["memory"] * 2
 
 
 def test_a_memory_that_begins_in_mid_epoch_is_filled(tmp_path):
-    model = Plateau(Phase("first", 2, steps=5), Phase("memory", 1, epochs=1, whole=True))
+    model = Plateau(Phase("first", 2, steps=5), Phase("memory", 1, epochs=1, full_pass=True))
     fit(model, tmp_path, "first_loss", patience=2)
     assert model.names == ["first"] * 5 + ["memory"] * 4
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 
 IMAGES = 10
-LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, whole=True))
+LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, full_pass=True))
 
 
 class TwoPhases(LightningModule):
@@ -40,7 +40,7 @@ class TwoPhases(LightningModule):
     def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
         for step in self.schedule.steps_of(batch[0]):
             self.steps.append(step)
-            if self.schedule.phase.whole:
+            if self.schedule.phase.full_pass:
                 continue
             target = torch.rand(len(step.images), 1, generator=step.generator)
             for optimizer in self.optimizers():
@@ -524,4 +524,4 @@ def test_a_finished_whole_phase_starts_again_when_there_are_more_images(tmp_path
 
 def test_a_whole_phase_has_its_length_in_epochs():
     with pytest.raises(ValueError, match="'x' looks at every image: give its length in epochs"):
-        Phase("x", 1, steps=3, whole=True)
+        Phase("x", 1, steps=3, full_pass=True)

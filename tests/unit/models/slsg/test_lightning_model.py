@@ -109,13 +109,13 @@ def test_generator_step_leaves_no_gradient_on_the_discriminator(loader, monkeypa
     model = Slsg(**SHORT)
     gradients = []
 
-    def descend(optimizer, loss, *_, **__):
+    def take_optimizer_step(optimizer, loss, *_, **__):
         optimizer.zero_grad()
         model.manual_backward(loss)
         gradients.append([parameter.grad for parameter in model.discriminator.parameters()])
         gradients[-1] = [each.clone() for each in gradients[-1]]
 
-    monkeypatch.setattr(model, "descend", descend)
+    monkeypatch.setattr(model, "take_optimizer_step", take_optimizer_step)
     monkeypatch.setattr(model, "_segment", lambda step: None)
     fit(model, loader)
     own, after_generator = gradients[:2]
