@@ -12,6 +12,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from anomalib_plugins.compat import IMPORT_RUNS, import_runs
+
 # Modules with anomalib's lookups, see `registry.KINDS`.
 HOSTS = ("anomalib.models", "anomalib.data", "anomalib.callbacks")
 _PACKAGES = ("anomalib", "anomalib_plugins")
@@ -21,12 +23,12 @@ class _WatchedSpec(ModuleSpec):
     """Module spec that calls `register_soon` when the import of the module ends.
 
     A wrapped loader would come too late for a module whose import is already running, as anomalib's is when anomalib
-    imports torch. The import system clears ``_initializing`` on the spec in both cases.
+    imports torch. The import system changes the spec in both cases.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
-        if name == "_initializing" and not value:
+        if name == IMPORT_RUNS and not value:
             self.__class__ = ModuleSpec  # type: ignore[assignment]
             register_soon()
 
@@ -63,7 +65,7 @@ def _in_progress() -> ModuleSpec | None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _PACKAGES:
             spec = getattr(module, "__spec__", None)
-            if getattr(spec, "_initializing", False):
+            if import_runs(spec):
                 return spec
     return None
 

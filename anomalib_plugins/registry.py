@@ -72,8 +72,8 @@ PLUGINS: tuple[Plugin, ...] = (
     Plugin("anomalib_plugins.callbacks.graph_neighbors:GraphNeighbors", "callback"),
     Plugin("anomalib_plugins.callbacks.data_check:DataCheck", "callback"),
     Plugin("anomalib_plugins.callbacks.safe_checkpoints:SafeCheckpoints", "callback"),
-    Plugin("anomalib_plugins.callbacks.fast_coreset:FastCoreset", "callback"),
-    Plugin("anomalib_plugins.callbacks.fast_gaussians:FastGaussians", "callback"),
+    Plugin("anomalib_plugins.callbacks.fast_fit:FastCoreset", "callback"),
+    Plugin("anomalib_plugins.callbacks.fast_fit:FastGaussians", "callback"),
     Plugin("anomalib_plugins.callbacks.drift_warning:DriftWarning", "callback"),
 )
 
@@ -114,7 +114,7 @@ def register() -> None:
             host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
         _done[plugin] = cls
     if "anomalib.models" in sys.modules:
-        from anomalib_plugins.versions import go_without_latest
+        from anomalib_plugins.compat import go_without_latest
 
         go_without_latest()
 

@@ -11,9 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from anomalib_plugins.compat import EARLY_STOPPING_CHECK
 from anomalib_plugins.phases.phase import Phase
-
-CHECK = "_run_early_stopping_check"  # what both of its hooks, of the epoch and of validation, call
 
 
 class Schedule(Protocol):
@@ -46,13 +45,13 @@ def watch_phases(trainer: Trainer, schedule: Schedule) -> None:
     """
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
-            setattr(callback, CHECK, _check_of(callback, schedule))
+            setattr(callback, EARLY_STOPPING_CHECK, _check_of(callback, schedule))
 
 
 def leave_phases(trainer: Trainer) -> None:
     """Undo :func:`watch_phases`, and say so if a metric was never there."""
     for callback in trainer.callbacks:
-        check = vars(callback).pop(CHECK, None) if isinstance(callback, EarlyStopping) else None
+        check = vars(callback).pop(EARLY_STOPPING_CHECK, None) if isinstance(callback, EarlyStopping) else None
         if check is not None and not check.seen and callback.monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics)) or "none"
             rank_zero_warn(f"EarlyStopping watched {callback.monitor!r}, which no phase logged; there was: {known}.")
@@ -60,7 +59,7 @@ def leave_phases(trainer: Trainer) -> None:
 
 def _check_of(callback: EarlyStopping, schedule: Schedule) -> Callable[[Trainer], None]:
     """What the callback does at the end of an epoch or a validation."""
-    original = getattr(callback, CHECK)
+    original = getattr(callback, EARLY_STOPPING_CHECK)
 
     def check(trainer: Trainer) -> None:
         if schedule.finished or schedule.phase.full_pass or callback.monitor not in trainer.callback_metrics:

@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import DistributedSampler, RandomSampler
 
+from anomalib_plugins.compat import fetch_anew
+
 from .phase import mix_seed
 
 
@@ -21,7 +23,7 @@ def order_images(trainer: Trainer, seed: int) -> None:
     loop = trainer.fit_loop
     if trainer.current_epoch == 0 or loop.is_resuming:
         # Lightning has asked for the images already, and loader processes have drawn the order.
-        iter(loop._data_fetcher)  # noqa: SLF001
+        fetch_anew(trainer)
 
 
 def continue_epoch(trainer: Trainer, seed: int) -> None:
@@ -34,7 +36,7 @@ def continue_epoch(trainer: Trainer, seed: int) -> None:
     loop = trainer.fit_loop
     if loop.restarted_mid_epoch:
         _seed_sampler(trainer, seed)
-        images = iter(loop._data_fetcher).iterator  # noqa: SLF001
+        images = fetch_anew(trainer)
         for _ in range(loop.epoch_loop.batch_progress.current.ready):
             next(images)
 

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from anomalib_plugins.errors import UserError
+from anomalib_plugins.compat import count_optimizer_step, silence
 from anomalib_plugins.phases.early_stopping import leave_phases, watch_phases
 from anomalib_plugins.phases.gathering import Gathering, rows
 from anomalib_plugins.phases.image_order import continue_epoch, order_images
@@ -205,7 +206,7 @@ class PhaseSchedule(Callback):
             msg = "max_time would let every device change phase by its own clock: set max_steps with several devices."
             raise UserError(msg)
         if self._timer is not None:
-            self._timer._verbose = False  # noqa: SLF001  # it would say so again and again; we do once, with the phase
+            silence(self._timer)  # what it says once, we say with the phase
         self._waited, self._began = None, self._timer.time_elapsed() if self._timer else 0.0
         epochs = self._set_lengths(batch_sizes(trainer))
         if self.finished:
@@ -276,9 +277,7 @@ class PhaseSchedule(Callback):
         del pl_module, args, kwargs
         self._epoch_is_fresh = False
         if self._looked:
-            # Without an optimizer's step the count stands still, and ModelCheckpoint takes the memory for saved.
-            trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_ready()
-            trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.increment_completed()
+            count_optimizer_step(trainer)  # a memory's steps are saved, too
             self._looked = False
         self._leave_ended_phases()
         if self.finished:

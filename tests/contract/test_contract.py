@@ -275,8 +275,11 @@ def test_broken_image_is_never_normal_whatever_validation_saw(plugin, trained, m
 
 # Export
 
-# Largest difference of scores from torch's. Where the processor has bfloat16 OpenVINO computes in it by default.
+# Largest difference of scores from torch's.
 TOLERANCE = {"torch": 0.0, "onnx": 1e-4, "openvino f32": 1e-4, "openvino default": 1e-2}
+# Where the processor has bfloat16 OpenVINO computes in it by default. Its numbers are so far apart from 0.5 to 1, where
+# scores lie: a map may be off by that much on average, and the worst of its thousands of pixels by five times that.
+BFLOAT16_STEP = 2**-8
 FIXED = ["torch", "openvino f32", "openvino default"]
 
 
@@ -340,20 +343,25 @@ def exported_at_other_size(limited, tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def assert_parity(model, run, batch, tolerance):
-    expected, got = predict(model, batch), run(batch)
+def assert_parity(model, run, batch, runtime):
+    expected, got = predict(model, batch), run[runtime](batch)
     assert set(got) == set(expected)
-    for name in ("pred_score", "anomaly_map"):
-        value = torch.as_tensor(got[name])
-        assert value.isfinite().all()
-        assert_close(value, expected[name], rtol=0, atol=tolerance)
+    errors = [torch.as_tensor(got[name]) - expected[name] for name in ("pred_score", "anomaly_map")]
+    assert all(error.isfinite().all() for error in errors)
+    score, pixels = (error.abs().max() for error in errors)
+    assert score <= TOLERANCE[runtime]
+    if runtime == "openvino default":
+        assert errors[1].square().mean().sqrt() <= BFLOAT16_STEP
+        assert pixels <= 5 * BFLOAT16_STEP
+    else:
+        assert pixels <= TOLERANCE[runtime]
 
 
 @pytest.mark.parametrize("runtime", TOLERANCE)
 @pytest.mark.parametrize("count", [1, 5])
 def test_exported_file_predicts_what_torch_does(exported, runtime, count):
     model, _, run = exported
-    assert_parity(model, run[runtime], images(count), TOLERANCE[runtime])
+    assert_parity(model, run, images(count), runtime)
 
 
 def test_exported_scores_of_different_images_differ(exported):
@@ -370,14 +378,14 @@ def test_export_leaves_the_state_as_it_was(exported):
 @pytest.mark.parametrize("count", [1, 5])
 def test_file_with_open_sizes_takes_images_of_another_size(exported, count):
     model, _, run = exported
-    assert_parity(model, run["onnx"], images(count, size=(80, 100)), TOLERANCE["onnx"])
+    assert_parity(model, run, images(count, size=(80, 100)), "onnx")
 
 
 @pytest.mark.parametrize("runtime", FIXED)
 @pytest.mark.parametrize("count", [1, 5])
 def test_model_of_another_size_exports_too(exported_at_other_size, runtime, count):
     model, run = exported_at_other_size
-    assert_parity(model, run[runtime], images(count, size=OTHER_SIZE), TOLERANCE[runtime])
+    assert_parity(model, run, images(count, size=OTHER_SIZE), runtime)
 
 
 def assert_never_normal(model, runtime, run, how):
@@ -443,4 +451,4 @@ def test_exported_files_cut_and_merge_tiles(tiled, tmp_path):
     files = {"onnx": onnx_runtime(path), **openvino_runtimes(openvino.convert_model(path))}
     for count in (1, 3):
         for runtime in ("onnx", "openvino f32"):
-            assert_parity(tiled, files[runtime], images(count, (80, 200)), TOLERANCE[runtime])
+            assert_parity(tiled, files, images(count, (80, 200)), runtime)

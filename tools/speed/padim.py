@@ -12,7 +12,7 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 from torch import Tensor
 
 from anomalib_plugins.benchmark.measure import PeakMemory
-from anomalib_plugins.callbacks.fast_gaussians import Gathered
+from anomalib_plugins.callbacks.fast_fit import Gathered
 from anomalib_plugins.components.gaussians import STRIPS, PatchGaussians
 from tools.speed import Options
 from tools.timing import Measurement, Work, side_by_side
