@@ -3,8 +3,8 @@
 
 """Private parts of other libraries that this package uses, and why there is no public way.
 
-All of them were tried with Python 3.11, lightning 2.6.6 and anomalib 2.7.0; ``tests/unit/test_compat.py`` fails when one
-is gone. Importing this module imports only the standard library: torch's start-up hook does.
+All of them were tried with Python 3.11, lightning 2.6.6 and anomalib 2.7.0; ``tests/unit/test_compat.py`` fails when
+one is gone. Importing this module imports only the standard library: torch's start-up hook does.
 """
 
 import logging

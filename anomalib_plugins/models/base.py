@@ -6,7 +6,7 @@
 import inspect
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from anomalib import LearningType
@@ -35,40 +35,47 @@ from anomalib_plugins.models.calibration import calibrate_on_training, has_thres
 from anomalib_plugins.models.checkpoint import restored, write_down
 from anomalib_plugins.models.export import ExportModule
 
-if TYPE_CHECKING:
-    from anomalib.models import AnomalibModule
-
 MIN_IMAGE_SIZE = 32
 
 
-def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[str] = ()) -> dict[str, Any]:
-    """Check a model's nested options against the class they are for, and make them plain dicts and lists.
+def plain(value: Any) -> Any:
+    """Turn tuples and OmegaConf's containers into lists and dicts, which a checkpoint may hold."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
-    Checkpoints are read with ``weights_only=True``, which OmegaConf's kinds, given by ``get_model``, would not survive.
+
+def options_of(owner: type, options: Mapping[str, Any] | None, given: Container[str] = ()) -> dict[str, Any]:
+    """Check nested options of a model against the class they are for.
 
     Args:
         owner: Class whose constructor takes them.
         options: Arguments by name; ``None`` is none.
         given: Arguments the model fills in by itself.
 
+    Returns:
+        Plain dicts and lists.
+
     Raises:
         TypeError: If the constructor has no such argument, or the model fills it in.
     """
-    plain = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(options or {}))))
+    checked = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(dict(options or {}))))
     names = [name for name in inspect.signature(owner).parameters if name not in given]
-    for name in plain:
+    for name in checked:
         if name not in names:
             hint = did_you_mean(name, names) or "."
             msg = f"{owner.__name__} has no option {name!r} here{hint} Its options: {', '.join(names)}"
             raise UserTypeError(msg)
-    return plain
+    return checked
 
 
 def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: str = "image_size") -> list[int]:
-    """Height and width as a plain list: checkpoints are read with ``weights_only=True``.
+    """Check a height and width.
 
     Args:
-        image_size: As the user gave it.
+        image_size: Value of the user.
         smallest: Least length of a side in pixels.
         name: Name of the option.
 
@@ -82,19 +89,15 @@ def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: 
     return list(image_size)
 
 
-def no_loaders() -> list[Any]:
-    """Loaders of no images; ``list`` itself has not what Lightning asks of a hook."""
-    return []
-
-
 class PluginModule(ExportModule):
-    """Mixin in front of ``AnomalibModule``: ``class Slsg(PluginModule, AnomalibModule)``.
-
-    It does not derive from ``AnomalibModule``, whose *direct* subclasses are anomalib's list of models.
-    """
+    """Mixin in front of ``AnomalibModule``: ``class Slsg(PluginModule, AnomalibModule)``."""
 
     _scale_is_told = False
     _validated = False  # in this fit
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.hparams.update(plain(dict(self.hparams)))  # checkpoints are read with weights_only=True
 
     @staticmethod
     def configure_pre_processor(
@@ -125,22 +128,40 @@ class PluginModule(ExportModule):
         """Image and pixel AUROC and F1, AUPRO and pixel AP; the threshold-free ones on raw scores."""
         return default_evaluator()
 
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """Look after checkpoints, data and drift in front of anomalib's own components; sum up after them."""
-        datamodule = getattr(self.trainer, "datamodule", None)  # type: ignore[attr-defined]
-        if datamodule is not None and getattr(datamodule, "seed", 0) is None:
-            # anomalib would split anew in every command and on every device, and test on what was trained on.
-            datamodule.seed = 0
-        callbacks = with_raw_scores(super().configure_callbacks())  # type: ignore[misc]
-        # A model's callback replaces the trainer's of the same type: the user's own settings must win.
-        theirs = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        guards = [kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs]
-        return [*guards, *callbacks, PredictionSummary(), LoggedHeatmaps()]
-
     @property
     def learning_type(self) -> LearningType:
         """Trained on normal images alone."""
         return LearningType.ONE_CLASS
+
+    @property
+    def _transform(self) -> Any:
+        """Transform of the pre-processor, if both are there: a tiled ensemble's pre-processor has none."""
+        return getattr(self.pre_processor, "transform", None)
+
+    def resized(self, image: Tensor) -> Tensor:
+        """Image as the network sees it."""
+        return self._transform(image) if self._transform else image
+
+    # Training
+
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Look after checkpoints, data and drift in front of anomalib's own components; sum up after them."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None and getattr(datamodule, "seed", 0) is None:
+            # anomalib would split anew in every command and on every device, and test on what was trained on.
+            datamodule.seed = 0
+        # A model's callback replaces the trainer's of the same type: the user's own settings must win.
+        theirs = {type(callback) for callback in self.trainer.callbacks}
+        guards = [kind() for kind in (SafeCheckpoints, DataCheck, DriftWarning) if kind not in theirs]
+        return [*guards, *with_raw_scores(super().configure_callbacks()), PredictionSummary(), LoggedHeatmaps()]
+
+    def setup(self, stage: str) -> None:
+        """Give a datamodule without validation images an empty loader, which anomalib 2.7 forgets."""
+        super().setup(stage)
+        data = getattr(self._trainer, "datamodule", None)
+        splits_none = isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE
+        if data is not None and splits_none and not hasattr(data, "val_data"):
+            data.val_dataloader = lambda: []  # noqa: PIE807  # list has not what Lightning asks of a hook
 
     def on_fit_start(self) -> None:
         """Refuse a pre-processor that normalises, which the network would do a second time.
@@ -148,28 +169,30 @@ class PluginModule(ExportModule):
         Raises:
             ValueError: If the pre-processor holds a ``Normalize``.
         """
-        transform = getattr(self.pre_processor, "transform", None)  # type: ignore[attr-defined]
-        if any(isinstance(part, Normalize) for part in getattr(transform, "transforms", [transform])):
+        if any(isinstance(part, Normalize) for part in getattr(self._transform, "transforms", [self._transform])):
             msg = f"{type(self).__name__} normalises inside its network: take Normalize out of the pre-processor."
             raise UserError(msg)
         self._validated = False
 
     def on_validation_end(self) -> None:
         """Note that the thresholds are of this fit's weights."""
-        super().on_validation_end()  # type: ignore[misc]
+        super().on_validation_end()
         self._validated = True
 
-    def resized(self, image: Tensor) -> Tensor:
-        """An image as the network sees it; the pre-processor of a tiled ensemble has no transform."""
-        transform = getattr(self.pre_processor, "transform", None)  # type: ignore[attr-defined]
-        return image if transform is None else transform(image)
+    def on_train_epoch_end(self) -> None:
+        """Take thresholds from the training photos if nothing was validated by the end."""
+        super().on_train_epoch_end()
+        if self.trainer.should_stop and not self._validated and has_thresholds(self):
+            calibrate_on_training(self, self.trainer.train_dataloader)
+
+    # Checkpoints
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Path | str, *args: Any, **kwargs: Any) -> Any:
         """Make a model of a checkpoint, as anomalib does.
 
         Args:
-            checkpoint_path: Its file.
+            checkpoint_path: File of the checkpoint.
             args: As in anomalib.
             kwargs: As in anomalib; with ``weights_only=False`` the file is not looked at before.
 
@@ -178,41 +201,12 @@ class PluginModule(ExportModule):
         """
         if kwargs.get("weights_only", True):
             refuse_file(checkpoint_path, cls)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)  # type: ignore[misc]
-
-    def setup(self, stage: str) -> None:
-        """Give a datamodule without validation images an empty loader, which anomalib 2.7 forgets.
-
-        Args:
-            stage: What the trainer is about to do.
-        """
-        super().setup(stage)  # type: ignore[misc]
-        data = getattr(self._trainer, "datamodule", None)  # type: ignore[attr-defined]
-        splits_none = isinstance(data, AnomalibDataModule) and data.val_split_mode == ValSplitMode.NONE
-        if data is not None and splits_none and not hasattr(data, "val_data"):
-            data.val_dataloader = no_loaders
-
-    def on_train_epoch_end(self) -> None:
-        """Take thresholds from the training photos if nothing was validated by the end."""
-        super().on_train_epoch_end()  # type: ignore[misc]
-        model = cast("AnomalibModule", self)
-        if model.trainer.should_stop and not self._validated and has_thresholds(model):
-            calibrate_on_training(model, model.trainer.train_dataloader)
-
-    def on_test_start(self) -> None:
-        """Warn if labels mean nothing."""
-        super().on_test_start()  # type: ignore[misc]
-        tell_missing_threshold(cast("AnomalibModule", self))
-
-    def on_predict_start(self) -> None:
-        """Warn if labels mean nothing."""
-        super().on_predict_start()  # type: ignore[misc]
-        tell_missing_threshold(cast("AnomalibModule", self))
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down what anomalib does not, see :mod:`anomalib_plugins.models.checkpoint`."""
-        super().on_save_checkpoint(checkpoint)  # type: ignore[misc]
-        write_down(checkpoint, cast("AnomalibModule", self))
+        super().on_save_checkpoint(checkpoint)
+        write_down(checkpoint, self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the checkpoint's tiles, and keep a pre-processor that it cannot hold.
@@ -220,23 +214,33 @@ class PluginModule(ExportModule):
         Raises:
             CheckpointError: If that was not given.
         """
-        super().on_load_checkpoint(restored(checkpoint, cast("AnomalibModule", self)))  # type: ignore[misc]
+        super().on_load_checkpoint(restored(checkpoint, self))
+
+    # Prediction
+
+    def on_test_start(self) -> None:
+        """Warn if labels mean nothing."""
+        super().on_test_start()
+        tell_missing_threshold(self)
+
+    def on_predict_start(self) -> None:
+        """Warn if labels mean nothing."""
+        super().on_predict_start()
+        tell_missing_threshold(self)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mark images that no network may call normal, before a pre-processor averages their pixels.
 
-        Args:
-            batch: What the loader gave; training refuses such images, see :class:`DataCheck`.
-            dataloader_idx: Not used.
+        Training refuses such images, see :class:`DataCheck`.
         """
-        batch = super().on_after_batch_transfer(batch, dataloader_idx)  # type: ignore[misc]
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
         images = getattr(batch, "image", None)
-        if isinstance(images, Tensor) and not self.trainer.training:  # type: ignore[attr-defined]
+        if isinstance(images, Tensor) and not self.trainer.training:
             batch.image = self._marked(images)
         return batch
 
     def _marked(self, images: Tensor) -> Tensor:
-        """Images that hold pixels of another scale become NaN, and the first of them are told of."""
+        """Make images with pixels of another scale NaN, and warn of the first."""
         if not (torch.compiler.is_compiling() or self._scale_is_told or usable(images).all()):
             self._scale_is_told = True
             low, high = images.aminmax()
@@ -256,8 +260,8 @@ class PluginModule(ExportModule):
 
         Raises:
             ValueError: If it has another shape.
-            TypeError: If the pixels are other whole numbers.
+            TypeError: If the pixels are other integers than bytes.
         """
         del args, kwargs
-        prediction = self.model(prepared(self.pre_processor, self._marked(as_rgb(batch))))  # type: ignore[attr-defined]
-        return self.post_processor(prediction) if self.post_processor else prediction  # type: ignore[attr-defined]
+        prediction = self.model(prepared(self.pre_processor, self._marked(as_rgb(batch))))
+        return self.post_processor(prediction) if self.post_processor else prediction

@@ -6,7 +6,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from anomalib.data import Batch
@@ -24,9 +24,6 @@ from anomalib_plugins.phases.schedule import PhaseSchedule
 from anomalib_plugins.synthesis import AnomalyGenerator, SyntheticBatch
 
 LOG_STEPS = 10
-# What a checkpoint says instead of the files a model was made from: it holds the weights itself.
-NO_FILES = {"pre_trained": False, "weights": None, "saliency_weights": None, "texture_root": None}
-
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -34,13 +31,19 @@ class PhasedModule(PluginModule):
     """Mixin in front of ``AnomalibModule`` for a model that walks through phases in one fit.
 
     The model's constructor sets ``model``, its network; ``schedule``, its phases; and ``simulator`` if it learns from
-    synthetic anomalies. Its ``training_step`` asks the schedule for steps and ends each with :meth:`take_optimizer_step`.
+    synthetic anomalies. Its ``training_step`` asks the schedule for steps and ends each with
+    :meth:`take_optimizer_step`.
+
+    Attributes:
+        file_options: Names of the arguments that are files or folders. A checkpoint holds what was in them, and names
+            them not: it is to load where they are not.
     """
 
     model: nn.Module
     schedule: PhaseSchedule
     tuning: FineTuning
     simulator: AnomalyGenerator | None = None
+    file_options: ClassVar[tuple[str, ...]] = ()
     automatic_optimization = False  # a loader's batch is several optimizer steps, or none
     _load_later: str | None = None
 
@@ -62,20 +65,16 @@ class PhasedModule(PluginModule):
             self._load_later = network
 
     def _load_weights(self, name: str, weights: str | Path | None = None) -> None:
-        network = self.get_submodule(name)  # type: ignore[attr-defined]
+        network = self.get_submodule(name)
         network.load(weights, **({"prefix": f"{name}.network."} if isinstance(network, Backbone) else {}))
 
     def on_fit_start(self) -> None:
         """Leave evaluation, where using the model before its training has put it."""
         super().on_fit_start()
-        self.train()  # type: ignore[attr-defined]
+        self.train()
 
     def setup(self, stage: str) -> None:
-        """Load ImageNet weights before the first training.
-
-        Args:
-            stage: What the trainer is about to do.
-        """
+        """Load ImageNet weights before the first training."""
         super().setup(stage)
         if stage == "fit" and self._load_later is not None:
             self._load_weights(self._load_later)
@@ -84,7 +83,7 @@ class PhasedModule(PluginModule):
     @property
     def optimizer_list(self) -> list[Any]:
         """What ``configure_optimizers`` gave, ready for manual steps."""
-        optimizers = self.optimizers()  # type: ignore[attr-defined]
+        optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def take_optimizer_step(
@@ -113,16 +112,16 @@ class PhasedModule(PluginModule):
             for group in optimizer.param_groups if learning_rate is not None else ():
                 group["lr"] = learning_rate * group.get("lr_scale", 1)
             optimizer.zero_grad()
-        self.manual_backward(loss / takes)  # type: ignore[attr-defined]
+        self.manual_backward(loss / takes)
         if has == takes - 1:
             self.schedule.gradients.clip([each for group in optimizer.param_groups for each in group["params"]])
             optimizer.step()
-        self.log(name, loss.detach(), prog_bar=True)  # type: ignore[attr-defined]
+        self.log(name, loss.detach(), prog_bar=True)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep gradients that wait for their optimizer step."""
         if self.schedule.finished or self.schedule.accumulated[0] == 0:
-            super().on_validation_model_zero_grad()  # type: ignore[misc]
+            super().on_validation_model_zero_grad()
 
     def note_tuning(self, backbone: Backbone, images: Tensor) -> None:
         """Remember that the backbone has learned; log in every tenth step how near its features are to those before.
@@ -134,7 +133,7 @@ class PhasedModule(PluginModule):
         self.tuning.pending = True
         if self.schedule.total_steps % LOG_STEPS == 0:
             for layer, cosine in self.tuning.similarity(backbone, images[:8]).items():
-                self.log(f"cosine_to_start/{layer}", cosine)  # type: ignore[attr-defined]
+                self.log(f"cosine_to_start/{layer}", cosine)
 
     def tile_of_each(self, images: Tensor) -> Tensor:
         """A tile of each image at random, for a model that learns from tiles; without tiling the images.
@@ -145,7 +144,7 @@ class PhasedModule(PluginModule):
         if self.model.tiler is None:
             return images
         tiles = cut(images, self.model.tiler).unflatten(0, (len(images), -1))
-        trainer = self._trainer  # type: ignore[attr-defined]
+        trainer = self._trainer
         draw = trainer.fit_loop.total_batch_idx * trainer.world_size + trainer.global_rank if trainer else 0
         generator = torch.Generator().manual_seed(mix_seed(self.schedule.seed, draw))
         return tiles[torch.arange(len(images)), torch.randint(tiles.shape[1], (len(images),), generator=generator)]
@@ -171,25 +170,21 @@ class PhasedModule(PluginModule):
         Raises:
             ValueError: If the trainer's precision is none that the networks compute in.
         """
-        trainer = self.trainer  # type: ignore[attr-defined]
+        trainer, known = self.trainer, ", ".join(PRECISIONS)
         if trainer.precision not in PRECISIONS:
-            msg = (
-                f"{type(self).__name__} computes in precision {', '.join(PRECISIONS)}, not {trainer.precision}: set one"
-            )
+            msg = f"{type(self).__name__} computes in precision {known}, not {trainer.precision}: set one"
             raise UserError(msg)
         self.schedule.remember(trainer)
         return [*super().configure_callbacks(), self.schedule]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Name no files in the checkpoint: it holds the weights, and is to load where those files are not.
-
-        A model that is loaded to be trained further wants its ``texture_root`` and ``saliency_weights`` again.
-        """
+        """Name no files, see :attr:`file_options`: a model that is trained further wants them again."""
         super().on_save_checkpoint(checkpoint)
         if hasattr(self, "tuning"):
             checkpoint["tuning"] = self.tuning.state_dict()
-        options = checkpoint["hyper_parameters"]
-        options |= {name: value for name, value in NO_FILES.items() if name in options}
+        checkpoint["hyper_parameters"] |= dict.fromkeys(self.file_options)
+        if "weights" in self.file_options:
+            checkpoint["hyper_parameters"]["pre_trained"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whether a backbone that has learned is still to be interpolated."""

@@ -29,8 +29,9 @@ class Phase:
         examples: How many examples the phase makes of each image.
         min_steps_per_epoch: All images of an epoch are repeated until it has so many steps, for training sets of a few
             images.
-        full_pass: It looks at every image and optimises nothing, as a memory bank is filled: it begins with an epoch, is
-            never shortened, and starts again where a run is resumed within it. Its steps are no optimizer steps.
+        full_pass: Whether it looks at every image and optimises nothing, as a memory bank is filled: it begins with an
+            epoch, is never shortened, and starts again where a run is resumed within it. Its steps are no optimizer
+            steps.
 
     Raises:
         ValueError: If not exactly one positive length is given, a count is below 1, or a whole

@@ -14,8 +14,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from anomalib_plugins.errors import UserError
 from anomalib_plugins.compat import count_optimizer_step, silence
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.phases.early_stopping import leave_phases, watch_phases
 from anomalib_plugins.phases.gathering import Gathering, rows
 from anomalib_plugins.phases.image_order import continue_epoch, order_images

@@ -71,8 +71,7 @@ def test_the_engine_makes_the_folder_of_a_run_by_the_function_that_is_replaced()
 
 
 def test_the_spec_of_a_module_tells_that_its_import_runs(tmp_path):
-    (tmp_path / "probe.py").write_text(
-        "import sys\nfrom anomalib_plugins.compat import import_runs\nassert import_runs(sys.modules['probe'].__spec__)\n"
-    )
-    program = "import probe\nfrom anomalib_plugins.compat import import_runs\nassert not import_runs(probe.__spec__)"
+    helper = "import sys\nfrom anomalib_plugins.compat import import_runs\n"
+    (tmp_path / "probe.py").write_text(f"{helper}assert import_runs(sys.modules['probe'].__spec__)")
+    program = f"import probe\n{helper}assert not import_runs(probe.__spec__)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)

@@ -111,6 +111,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         TypeError: If ``swap`` names an unknown argument.
     """
 
+    file_options = ("weights", "saliency_weights")
+
     def __init__(
         self,
         image_size: Sequence[int] = (256, 256),
@@ -158,10 +160,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         swap = options_of(CutPaste if augmentation == "cutpaste" else CutSwap, swap, given=("mode",))
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
-        # Plain ones: checkpoints are read with weights_only=True.
-        image_size, layers, head_dims = check_size(image_size), layers and list(layers), list(head_dims)
-        center_crop = None if center_crop is None else check_size(center_crop)
-        saliency_layers = saliency_layers and list(saliency_layers)
+        check_size(image_size)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,

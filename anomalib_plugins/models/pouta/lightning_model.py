@@ -76,6 +76,7 @@ class Pouta(PhasedModule, AnomalibModule):
         TypeError: If ``network``, ``simulation`` or ``loss`` have an unknown argument.
     """
 
+    file_options = ("texture_root",)
     simulator: MergedTexture
 
     def __init__(
@@ -106,7 +107,7 @@ class Pouta(PhasedModule, AnomalibModule):
         simulation = options_of(MergedTexture, simulation, given=("texture_root", "foreground"))
         loss = options_of(PoutaLoss, loss)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size = check_size(image_size)
+        check_size(image_size)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,

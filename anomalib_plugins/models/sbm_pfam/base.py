@@ -89,6 +89,7 @@ class SbmPfam(PhasedModule):
         TypeError: If ``network``, ``simulation`` or ``jigsaw`` name an unknown argument.
     """
 
+    file_options = ("weights", "texture_root")
     strides: ClassVar[Sequence[int]] = (4, 8, 16)
     trainings: ClassVar[Sequence[str]] = ("auto", "jigsaw", "none")
     __signature__: ClassVar[inspect.Signature]
@@ -139,23 +140,21 @@ class SbmPfam(PhasedModule):
         tuning = FineTuning(
             jigsaw_learning_rate, jigsaw_head_learning_rate, jigsaw_warmup, backbone_bn, weight_interpolation
         )
-        plain = {
-            "image_size": check_size(image_size),
-            "center_crop": center_crop and list(center_crop),
-            "layers": layers and list(layers),
+        check_size(image_size)
+        nested = {
             "network": options_of(PfamExtractor, network, given=("backbone", "layers", "pfam", "strides", "head")),
             "simulation": options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground")),
             "jigsaw": options_of(Jigsaw, jigsaw, given=("seed",)),
         }
         if pre_processor is True:
             pre_processor = self.configure_pre_processor(image_size, center_crop)
-        super().__init__(  # type: ignore[call-arg]
+        super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.hparams.update(plain)  # checkpoints are read with weights_only=True
+        self.hparams.update(nested)
         self.tuning, self.shape_bias = tuning, shape_bias
 
     def assemble(self, build: Callable[[PfamExtractor], nn.Module], *later_phases: Phase) -> None:
@@ -188,7 +187,7 @@ class SbmPfam(PhasedModule):
                 self.head = nn.Linear(width, self.jigsaw.classes)
         self.start_from("model.extractor.backbone", given.weights, given.pre_trained)
         # Convolutions are faster in this layout, above all in bfloat16.
-        self.to(memory_format=torch.channels_last)  # type: ignore[attr-defined]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def extractor(self) -> PfamExtractor:
@@ -203,7 +202,7 @@ class SbmPfam(PhasedModule):
 
     def on_train_start(self) -> None:
         """Remember the weights that the jigsaw begins with."""
-        super().on_train_start()  # type: ignore[misc]
+        super().on_train_start()
         if self.shape_bias:
             self.tuning.begin(self.extractor.backbone)
 
@@ -247,7 +246,7 @@ class SbmPfam(PhasedModule):
         learning_rate = self.tuning.learning_rate * (DECAY if step.progress >= MILESTONE else 1)
         self.take_optimizer_step(self.optimizer_list[0], F.cross_entropy(logits, classes), "jigsaw_loss", learning_rate)
         accuracy = (logits.argmax(dim=1) == classes).float().mean()
-        self.log("jigsaw_accuracy", accuracy, prog_bar=True)  # type: ignore[attr-defined]
+        self.log("jigsaw_accuracy", accuracy, prog_bar=True)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Create SGD for what the jigsaw trains, if anything."""

@@ -90,6 +90,7 @@ class Slsg(PhasedModule, AnomalibModule):
         TypeError: If ``network``, ``masking``, ``simulation`` or ``loss`` name an unknown argument.
     """
 
+    file_options = ("weights", "texture_root")
     simulator: SimulatedAnomaly
 
     def __init__(
@@ -133,7 +134,7 @@ class Slsg(PhasedModule, AnomalibModule):
         simulation = options_of(SimulatedAnomaly, simulation, given=("texture_root", "foreground", "preset"))
         loss = options_of(SegmentationLoss, loss)
         pre_processor = self.configure_pre_processor(image_size) if pre_processor is True else pre_processor
-        image_size = check_size(image_size)
+        check_size(image_size)
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,

@@ -10,6 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from anomalib.deploy import CompressionType
+from anomalib.models import AnomalibModule
+from anomalib.pre_processing import PreProcessor
+from torchvision.transforms.v2 import Resize
 
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
@@ -145,8 +149,27 @@ def test_without_defects_what_they_lose_is_not_known(images):
         report_quantization_loss(grey(), grey(), images[:5], (8, 16))
 
 
-def test_accuracy_is_judged_one_image_at_a_time_at_the_models_size(calibrated, monkeypatch):
-    sizes = []
+@pytest.fixture
+def export(tmp_path, monkeypatch):
+    """Exports a model whose network is given, through its public method."""
+
+    def run(network, kind, **options):
+        model = Plain(pre_processor=PreProcessor(Resize((8, 16))))
+        monkeypatch.setattr(model, "to_onnx", lambda *_: "model.onnx")
+        monkeypatch.setattr(openvino, "convert_model", lambda _: network)
+        return model.to_openvino(tmp_path, compression_type=kind, **options)
+
+    return run
+
+
+class Plain(PluginModule, AnomalibModule):
+    """A model of nothing but the mixin."""
+
+    trainer_arguments = None
+
+
+def test_accuracy_is_judged_one_image_at_a_time_at_the_models_size(calibrated, export, monkeypatch):
+    sizes, drops = [], []
 
     def judge(model, calibration_dataset, validation_dataset, validation_fn, max_drop, **_):
         def found(image, score):
@@ -156,24 +179,26 @@ def test_accuracy_is_judged_one_image_at_a_time_at_the_models_size(calibrated, m
         everything = list(validation_dataset)
         assert validation_fn(lambda image: found(image, image.mean()), everything) == 1
         assert validation_fn(lambda image: found(image, 0), everything) == 0
-        return max_drop, len(list(calibration_dataset))
+        assert len(list(calibration_dataset)) == 10
+        drops.append(max_drop)
+        return model
 
     monkeypatch.setattr(sys.modules["nncf"], "quantize_with_accuracy_control", judge, raising=False)
     monkeypatch.setattr(sys.modules["nncf"], "Dataset", lambda items, taken=lambda each: each: map(taken, items))
-    model = PluginModule()
-    model.input_size = (8, 16)
-    assert model._accuracy_control_quantization_ov(network(-1, -1), Data(), max_drop=0.02) == (0.02, 10)
+    export(grey(), CompressionType.INT8_ACQ, datamodule=Data(), max_drop=0.02)
+    assert drops == [0.02]
     assert set(sizes) == {(1, 3, 8, 16)}
-    with pytest.raises(ValueError, match="INT8_ACQ calibrates on training images: name the datamodule"):
-        model._accuracy_control_quantization_ov(network(-1, -1))
 
 
-def test_a_models_export_calibrates_so_and_says_what_it_needs(calibrated, caplog):
-    model = PluginModule()
-    model.input_size = (8, 16)
+def test_a_models_export_calibrates_so_and_says_what_was_lost(calibrated, export, caplog):
     with caplog.at_level(logging.INFO):
-        model._post_training_quantization_ov(grey(), Data())
+        path = export(grey(), CompressionType.INT8_PTQ, datamodule=Data())
     assert "INT8: image AUROC of 10 validation images" in caplog.text
     assert {image.shape for image in calibrated} == {(1, 3, 8, 16)}
-    with pytest.raises(ValueError, match="INT8_PTQ calibrates on training images: name the datamodule"):
-        model._post_training_quantization_ov(network(-1, -1))
+    assert openvino.Core().read_model(path).output(0).any_name == "pred_score"
+
+
+@pytest.mark.parametrize("kind", [CompressionType.INT8_PTQ, CompressionType.INT8_ACQ])
+def test_8_bits_need_training_images(export, kind):
+    with pytest.raises(ValueError, match=f"{kind.name} calibrates on training images: name the datamodule"):
+        export(grey(), kind)
