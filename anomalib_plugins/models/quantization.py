@@ -29,39 +29,17 @@ def quantize(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], 
     saturate, and a network with a fixed input size fails.
 
     Args:
-        network: An OpenVINO model that takes images ``(N, 3, H, W)``.
-        datamodule: Its training images calibrate.
+        network: OpenVINO model that takes images ``(N, 3, H, W)``.
+        datamodule: Datamodule whose training images calibrate.
         size: Height and width to resize them to.
-        count: How many images at most, evenly chosen.
+        count: Largest number of images, evenly chosen.
 
     Returns:
         The quantised OpenVINO model.
     """
     import nncf
 
-    datamodule.setup("fit")
-    options = calibration(network, datamodule.train_dataloader().dataset, taken_size(network, size), count)
-    return nncf.quantize(network, **options)
-
-
-def calibration(network: Any, images: AnomalibDataset, size: Sequence[int], count: int) -> dict[str, Any]:
-    """What NNCF is told: which images calibrate, and what stays in floats.
-
-    Args:
-        network: The OpenVINO model.
-        images: Training images.
-        size: Height and width to resize them to.
-        count: How many at most.
-    """
-    import nncf
-
-    logging.getLogger("nncf").setLevel(logging.WARNING)  # it names each operation that is left in floats
-    numbers = spread(len(images), count)
-    return {
-        "calibration_dataset": nncf.Dataset(numbers, lambda number: resized(images[number].image, size).numpy()),
-        "subset_size": len(numbers),
-        "ignored_scope": nncf.IgnoredScope(names=unquantized_ops(network)),
-    }
+    return nncf.quantize(network, **_calibration(network, datamodule, size, count))
 
 
 def quantize_within(
@@ -72,10 +50,10 @@ def quantize_within(
     anomalib 2.7 asks the test images, as large as the files are, and fails where a batch has one.
 
     Args:
-        network: An OpenVINO model that takes images ``(N, 3, H, W)``.
-        datamodule: Its training images calibrate, its validation images are judged.
+        network: OpenVINO model that takes images ``(N, 3, H, W)``.
+        datamodule: Datamodule whose training images calibrate; its validation images are judged.
         size: Height and width to resize them to.
-        metric: anomalib's kind of metric, of scores and labels; default image F1.
+        metric: Metric of anomalib, of scores and labels; default image F1.
         max_drop: How much it may fall.
 
     Returns:
@@ -83,9 +61,9 @@ def quantize_within(
     """
     import nncf
 
-    datamodule.setup("fit")
+    options = _calibration(network, datamodule, size, CALIBRATION_IMAGES)
     metric = metric or F1Score(fields=["pred_label", "gt_label"])
-    target, judged = taken_size(network, size), datamodule.val_dataloader().dataset
+    target, judged = _input_size(network, size), datamodule.val_dataloader().dataset
 
     def value(small: Callable[[ndarray], Any], numbers: Iterable[int]) -> float:
         metric.reset()
@@ -96,33 +74,47 @@ def quantize_within(
             metric.update(ImageBatch(image, judged[number].gt_label[None], pred_score=score, pred_label=label))
         return float(metric.compute())
 
-    options = calibration(network, datamodule.train_dataloader().dataset, target, CALIBRATION_IMAGES)
     validation = nncf.Dataset(range(len(judged)))
     return nncf.quantize_with_accuracy_control(
         network, validation_dataset=validation, validation_fn=value, max_drop=max_drop, **options
     )
 
 
-def spread(images: int, count: int) -> list[int]:
+def _calibration(network: Any, datamodule: AnomalibDataModule, size: Sequence[int], count: int) -> dict[str, Any]:
+    """Arguments of NNCF: the images that calibrate, and what stays in floats."""
+    import nncf
+
+    logging.getLogger("nncf").setLevel(logging.WARNING)  # it names each operation that is left in floats
+    datamodule.setup("fit")
+    images, target = datamodule.train_dataloader().dataset, _input_size(network, size)
+    numbers = _spread(len(images), count)
+    return {
+        "calibration_dataset": nncf.Dataset(numbers, lambda number: resized(images[number].image, target).numpy()),
+        "subset_size": len(numbers),
+        "ignored_scope": nncf.IgnoredScope(names=unquantized_ops(network)),
+    }
+
+
+def _spread(images: int, count: int) -> list[int]:
     """At most ``count`` indices, evenly chosen: folders are sorted by what is wrong."""
     taken = min(count, images)
     return [each * images // taken for each in range(taken)]
 
 
-def resized(image: Tensor, size: Sequence[int]) -> Tensor:
-    """An image ``(3, H, W)`` as a batch of one of another height and width."""
-    return resize(image, list(size), antialias=True)[None]
-
-
-def taken_size(network: Any, size: Sequence[int]) -> list[int]:
+def _input_size(network: Any, size: Sequence[int]) -> list[int]:
     """Height and width that an OpenVINO model is fixed to, or ``size`` if it takes any."""
     shape = network.input(0).partial_shape
     fixed = [shape[axis].get_length() for axis in (2, 3) if shape[axis].is_static]
     return fixed if len(fixed) == 2 else list(size)
 
 
+def resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Image ``(3, H, W)`` as a batch of one of another height and width."""
+    return resize(image, list(size), antialias=True)[None]
+
+
 def compiled(network: Any, precision: str = "f32") -> Callable[[ndarray], Any]:
-    """An OpenVINO model, or its file, on the CPU, on as many threads as torch's."""
+    """OpenVINO model, or its file, on the CPU, on as many threads as torch's."""
     import openvino
 
     hints = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
@@ -130,12 +122,7 @@ def compiled(network: Any, precision: str = "f32") -> Callable[[ndarray], Any]:
 
 
 def scores_of(network: Callable[[ndarray], Any], images: Sequence[Tensor]) -> Tensor:
-    """Scores of a compiled model ``(N,)``.
-
-    Args:
-        network: A compiled model.
-        images: ``(1, 3, H, W)`` each.
-    """
+    """Scores ``(N,)`` of a compiled model for images ``(1, 3, H, W)``."""
     return torch.cat([torch.as_tensor(network(image.numpy())["pred_score"]).flatten() for image in images])
 
 
@@ -143,13 +130,13 @@ def report_quantization_loss(network: Any, small: Any, dataset: AnomalibDataset,
     """Say what 8 bits cost on images with and without defects; warn if that is too much.
 
     Args:
-        network: The OpenVINO model as it was.
+        network: OpenVINO model before.
         small: The same, quantised.
         dataset: Images to judge, with labels.
         size: Height and width to resize them to.
     """
-    target = taken_size(network, size)
-    items = (dataset[number] for number in spread(len(dataset), CALIBRATION_IMAGES))  # photos are large: one at a time
+    target = _input_size(network, size)
+    items = (dataset[number] for number in _spread(len(dataset), CALIBRATION_IMAGES))  # photos are large: one at a time
     images, found = zip(*((resized(item.image, target), int(item.gt_label)) for item in items), strict=True)
     labels = torch.tensor(found)
     if labels.unique().numel() < 2:
@@ -178,19 +165,16 @@ def unquantized_ops(network: Any) -> list[str]:
     8 bits would save little time there, and cost much: shares of pixels are no longer right, small differences of a
     photo are rounded away, distances to a memory are small differences of large numbers, and a score saturates at what
     the calibrating images had.
-
-    Args:
-        network: An OpenVINO model.
     """
     nodes = {node.friendly_name: node for node in network.get_ops()}
-    convolutions = [node for node in nodes.values() if is_learned_convolution(node)]
-    followers = [target for node in convolutions for target in targets(node)]
-    between = reached(followers, targets) & reached(convolutions, sources)
+    convolutions = [node for node in nodes.values() if _is_learned_convolution(node)]
+    followers = [target for node in convolutions for target in _targets(node)]
+    between = _reached(followers, _targets) & _reached(convolutions, _sources)
     skipped = {"Constant", "Parameter", "Result"}
     return [name for name, node in nodes.items() if name not in between and node.get_type_name() not in skipped]
 
 
-def is_learned_convolution(node: Any) -> bool:
+def _is_learned_convolution(node: Any) -> bool:
     """Whether an operation is a convolution of several channels: one that smooths a heatmap has one."""
     if "Convolution" not in node.get_type_name():
         return False
@@ -198,7 +182,7 @@ def is_learned_convolution(node: Any) -> bool:
     return channels.is_dynamic or channels.get_length() > 1
 
 
-def reached(starts: Sequence[Any], following: Callable[[Any], list[Any]]) -> set[str]:
+def _reached(starts: Sequence[Any], following: Callable[[Any], list[Any]]) -> set[str]:
     """Names of operations and of all that follow them, and these, and so on."""
     names: set[str] = set()
     ahead = list(starts)
@@ -210,11 +194,9 @@ def reached(starts: Sequence[Any], following: Callable[[Any], list[Any]]) -> set
     return names
 
 
-def targets(node: Any) -> list[Any]:
-    """Operations that take what this one makes."""
+def _targets(node: Any) -> list[Any]:
     return [target.get_node() for output in node.outputs() for target in output.get_target_inputs()]
 
 
-def sources(node: Any) -> list[Any]:
-    """Operations that make what this one takes."""
+def _sources(node: Any) -> list[Any]:
     return [value.get_source_output().get_node() for value in node.inputs()]

@@ -4,7 +4,7 @@
 """Lightning's ``EarlyStopping`` in a fit of several phases: it ends a phase, not the phases after it."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -12,36 +12,16 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from anomalib_plugins.compat import EARLY_STOPPING_CHECK
-from anomalib_plugins.phases.phase import Phase
+
+if TYPE_CHECKING:
+    from anomalib_plugins.phases.schedule import PhaseSchedule
 
 
-class Schedule(Protocol):
-    """What there is to know and to do about phases."""
-
-    phases: tuple[Phase, ...]
-    index: int
-
-    @property
-    def phase(self) -> Phase:
-        """The current phase."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether every phase is over."""
-
-    def end_phase(self) -> None:
-        """End the current phase after its next step."""
-
-
-def watch_phases(trainer: Trainer, schedule: Schedule) -> None:
+def watch_phases(trainer: Trainer, schedule: "PhaseSchedule") -> None:
     """Let each ``EarlyStopping`` of a trainer end the phase whose metric it watches, until :func:`leave_phases`.
 
     Lightning would end the fit at once: without the phases that follow, and with thresholds of earlier weights where
     the epoch had no validation. And it would take a metric that another phase logs for a typing error.
-
-    Args:
-        trainer: Whose callbacks they are.
-        schedule: Where the fit is.
     """
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping):
@@ -57,7 +37,7 @@ def leave_phases(trainer: Trainer) -> None:
             rank_zero_warn(f"EarlyStopping watched {callback.monitor!r}, which no phase logged; there was: {known}.")
 
 
-def _check_of(callback: EarlyStopping, schedule: Schedule) -> Callable[[Trainer], None]:
+def _check_of(callback: EarlyStopping, schedule: "PhaseSchedule") -> Callable[[Trainer], None]:
     """What the callback does at the end of an epoch or a validation."""
     original = getattr(callback, EARLY_STOPPING_CHECK)
 

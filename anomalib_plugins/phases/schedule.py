@@ -311,9 +311,7 @@ class PhaseSchedule(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the trainer its settings back and say so when a phase was never trained."""
-        self._settings.restore(trainer)
-        self.gradients.restore(trainer)
-        leave_phases(trainer)
+        self._give_back(trainer)
         if not self.lengths:
             rank_zero_warn(f"The trainer's limits leave {type(pl_module).__name__} no batch: nothing was trained.")
         elif 0 in self.taken:
@@ -326,6 +324,9 @@ class PhaseSchedule(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the trainer its settings back."""
         del pl_module, exception
+        self._give_back(trainer)
+
+    def _give_back(self, trainer: Trainer) -> None:
         self._settings.restore(trainer)
         self.gradients.restore(trainer)
         leave_phases(trainer)
