@@ -164,7 +164,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
         neighbors = self.model.num_nearest_neighbors
         squared = spheres(self.model.patches(images), neighbors + self.num_hard_negative_features)
         loss = hypersphere_loss(squared, neighbors, self.num_hard_negative_features, self.radius)
-        self.descend(self.optimizer_list[-1], loss)
+        self.take_optimizer_step(self.optimizer_list[-1], loss)
 
     def complete_memory(self) -> None:
         """Keep the mean patches, which stay as they are from now on."""
