@@ -76,14 +76,9 @@ class SbmPfamCfaModel(nn.Module):
         return self.embed(images).flatten(2).transpose(1, 2)
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score images, or describe patches for the memory in training mode.
+        """Score images, or describe patches in training mode, as :class:`PatchcoreModel` does.
 
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Described patches ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at
-            least 0. Images with a NaN or an infinity get ``spheres.broken`` everywhere, which no other image reaches.
+        Images with a NaN or an infinity get ``spheres.broken`` everywhere, which no other image reaches.
         """
         embedding = self.embed(images)
         if self.training:

@@ -63,14 +63,9 @@ class SbmPfamPadimModel(nn.Module):
         return merge(embedding, self.tiler, images.shape[-2:])
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score images, or embed patches for the memory in training mode.
+        """Score images, or embed patches in training mode, as :class:`PatchcoreModel` does.
 
-        Args:
-            images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
-
-        Returns:
-            Embeddings ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at least
-            0. Images with a NaN or an infinity get ``gaussians.broken`` everywhere, which no other image reaches.
+        Images with a NaN or an infinity get ``gaussians.broken`` everywhere, which no other image reaches.
         """
         embedding = self.embed(images)
         if self.training:

@@ -71,13 +71,6 @@ def test_with_one_neighbour_the_score_is_the_largest_distance(patches, queries):
     assert torch.equal(scores, distances.amax(dim=1))
 
 
-def test_a_bank_with_fewer_vectors_than_neighbours_works(patches, queries):
-    bank = MemoryBank(CHANNELS, num_neighbors=9)
-    bank.fill(patches, 4)
-    assert bank.neighbors.shape == (4, 4)
-    assert bank(queries)[1].min() > 0
-
-
 def test_parts_change_nothing(bank, patches, queries, monkeypatch):
     expected = bank(queries)
     monkeypatch.setattr(limits, "CHUNK", 300)

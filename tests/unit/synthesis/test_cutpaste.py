@@ -72,12 +72,6 @@ def test_patches_reach_every_row_and_column(mode: str) -> None:
     assert hit.any(dim=1).all()
 
 
-def test_patches_are_recoloured_unless_told_not_to() -> None:
-    images = distinct(4, 64, 64)
-    assert torch.isin(CutPaste(patch_jitter=0.0)(images, seeded()).image, images).all()
-    assert not torch.isin(CutPaste()(images, seeded()).image, images).all()
-
-
 @pytest.mark.parametrize("maker", [CutSwap, CutPaste])
 @pytest.mark.parametrize("mode", ["patch", "scar"])
 def test_the_datamodule_takes_it_by_its_class_path(maker: type, mode: str, tmp_path: Path) -> None:

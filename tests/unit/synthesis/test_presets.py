@@ -90,16 +90,6 @@ def test_arguments_that_are_given_win_over_the_preset() -> None:
     assert anomaly.settings.logical_recipes == PRESETS["juice_bottle"].logical_recipes
 
 
-def test_a_preset_says_what_the_automatic_foreground_is_and_a_given_one_wins() -> None:
-    images = photographs(2)
-    juice = SimulatedAnomaly(preset="juice_bottle").foreground(images)
-    assert torch.equal(juice, BrightObject(8, (15, 15), (3, 3), 240, 201)(images))
-    assert not juice.all()
-    assert SimulatedAnomaly(preset="juice_bottle", foreground="none").foreground(images).all()
-    assert SimulatedAnomaly(preset="breakfast_box").foreground(images).all()
-    assert not SimulatedAnomaly(preset="breakfast_box", foreground="bottle").foreground(1 - images).all()
-
-
 @pytest.mark.parametrize(("erode", "dilate"), [((15, 15), (3, 3)), ((6, 13), (9, 15)), ((1, 1), (5, 5))])
 def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
     erode: tuple[int, int], dilate: tuple[int, int]
@@ -112,19 +102,6 @@ def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
     assert 0 < expected.mean() < 1
     mask = BrightObject(level, erode, dilate)(torch.from_numpy(picture).permute(2, 0, 1)[None] / 255)
     assert torch.equal(mask[0, 0], torch.from_numpy(expected) > 0)
-
-
-def test_sizes_of_a_bright_object_scale_with_the_image() -> None:
-    large = torch.zeros(1, 3, 256, 256)
-    large[..., 100:160, 60:120] = 1
-    rule = BrightObject(20, erode=(18, 18), dilate=(42, 42), rows=152, columns=100)
-    small = rule(large[..., ::2, ::2])
-    assert small.shape == (1, 1, 128, 128)
-    assert small.any(dim=2).sum().item() == pytest.approx(rule(large).any(dim=2).sum().item() / 2, abs=1)
-    assert not small[:, :, 76:].any()
-    assert not small[..., 50:].any()
-    assert small[:, :, 75].any()
-    assert small[..., 49].any()
 
 
 def test_the_added_square_spans_its_first_to_its_last_pixel() -> None:

@@ -69,19 +69,6 @@ def test_anomalies_lie_on_the_object(make_images: MakeImages) -> None:
     assert (everywhere.mask > anomaly.foreground(images)).any()
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"),
-    [
-        ({"use_logical": False}, STRUCTURAL),
-        ({"use_structural": False}, LOGICAL),
-        ({"logical_probability": 0.0}, STRUCTURAL),
-        ({"logical_probability": 1.0}, LOGICAL),
-    ],
-)
-def test_a_kind_that_is_off_goes_to_the_other(options: dict, kind: int, images: Tensor) -> None:
-    assert (SimulatedAnomaly(**options)(images, seeded()).kind == kind).all()
-
-
 def test_an_opaque_logical_anomaly_is_the_other_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images = torch.rand(2, 3, 64, 48, generator=seeded())

@@ -52,11 +52,6 @@ def test_procedural_textures_differ_but_stay_the_same() -> None:
     assert first.get(3, (50, 70)).std() > 5
 
 
-def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"texture folder .*nowhere does not exist"):
-        texture_source(tmp_path / "nowhere")
-
-
 def test_folder_without_images_is_refused_with_the_extensions_looked_for(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("nothing here")
     with pytest.raises(FileNotFoundError, match=r"holds no image \(\.bmp, \.jpeg, \.jpg, \.png.*subfolders included\)"):

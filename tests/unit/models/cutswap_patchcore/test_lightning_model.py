@@ -141,8 +141,7 @@ def examples(model, data, monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(("mode", "classes"), [("3way", 3), ("binary", 2)])
-@pytest.mark.parametrize("augmentation", ["cutswap", "cutpaste"])
+@pytest.mark.parametrize(("augmentation", "mode", "classes"), [("cutswap", "3way", 3), ("cutpaste", "binary", 2)])
 def test_an_epoch_has_each_image_once_a_layer_and_class(data, monkeypatch, augmentation, mode, classes):
     options = {"augmentation": augmentation, "mode": mode, "steps": None, "epochs": 1}
     seen = examples(CutSwapPatchcore(**SHORT | options), data, monkeypatch)
@@ -290,7 +289,6 @@ def test_saliency_of_the_backbone_follows_the_class_its_weights_know(spoil, targ
         ({}, 32),
         ({"saliency_margin": 5}, 5),
         ({"saliency": "vgg16", "saliency_layers": [4]}, 0),
-        ({"saliency": "vgg16", "saliency_layers": [4], "saliency_margin": 5}, 5),
     ],
 )
 def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, margin, data, monkeypatch):
@@ -324,7 +322,7 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
         to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
     options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
     options |= {"backbone_bn": "train"}  # from random weights
-    model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
+    model = CutSwapPatchcore(**SHORT | options | {"steps": 100, "batch_size": 16, "learning_rate": 0.05})
     logged = defaultdict(list)
     model.log = lambda name, value, **_: logged[name].append(float(value))
     modes = {"test_split_mode": "none", "val_split_mode": "none"}
@@ -332,7 +330,7 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
     data.setup()
     fit(model, data)
     assert np.mean(logged["pretext_accuracy"][:3]) < 0.7
-    assert np.mean(logged["pretext_accuracy"][-20:]) > 0.95
+    assert np.mean(logged["pretext_accuracy"][-15:]) > 0.95
 
 
 # The preview

@@ -175,7 +175,7 @@ def test_one_batch_is_learned_by_heart():
     model, loss = PoutaModel(), PoutaLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         terms = loss(model(images), normal, mask)
         optimizer.zero_grad()
         terms.total.backward()

@@ -70,9 +70,8 @@ def test_the_jigsaw_changes_the_backbone_only_with_shape_bias(cls, shape_bias):
     assert [phase.name for phase in model.schedule.phases][:2] == ["jigsaw", "memory"]
 
 
-@every_model
-def test_statistics_of_the_backbone_stay_unless_wanted(cls):
-    assert not any("running" in name for name in fit(build(cls)))
+def test_statistics_of_the_backbone_stay_unless_wanted():
+    assert not any("running" in name for name in fit(build(SbmPfamPadim)))
 
 
 @every_model
@@ -84,12 +83,11 @@ def test_random_attention_that_nothing_trains_stays_as_it_was(cls):
     assert model.preview_anomalies(torch.rand(1, 3, *SIZE)) is None
 
 
-@every_model
 @torch.no_grad()
-def test_attention_that_nothing_trains_is_no_attention(cls):
+def test_attention_that_nothing_trains_is_no_attention():
     scores = []
     for options in ({"pfam": False}, {"pfam_training": "none"}):
-        model = build(cls, shape_bias=False, **options)
+        model = build(SbmPfamPadim, shape_bias=False, **options)
         with torch.enable_grad():
             fit(model)
         scores.append(model.model.eval()(torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(1))))
@@ -204,20 +202,18 @@ def test_half_of_the_jigsaws_images_have_a_defect(monkeypatch):
         assert ((normal != defective).flatten(1).any(dim=1)).all()
 
 
-@every_model
-def test_attention_works_in_bfloat16(cls):
-    model = build(cls)
+def test_attention_works_in_bfloat16():
+    model = build(SbmPfamPadim)
     fit(model, precision="bf16-mixed")
     assert all(each.isfinite().all() for each in model.model.state_dict().values())
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         assert model.model.eval()(torch.rand(2, 3, *SIZE)).pred_score.isfinite().all()
 
 
-@every_model
-def test_the_backbone_of_a_checkpoint_starts_another(cls, tmp_path):
-    first = build(cls)
+def test_the_backbone_of_a_checkpoint_starts_another(tmp_path):
+    first = build(SbmPfamPadim)
     torch.save({"state_dict": first.state_dict()}, tmp_path / "model.ckpt")
-    second = build(cls, seed=1, weights=tmp_path / "model.ckpt")
+    second = build(SbmPfamPadim, seed=1, weights=tmp_path / "model.ckpt")
     for name, each in first.extractor.backbone.state_dict().items():
         assert torch.equal(each, second.extractor.backbone.state_dict()[name])
 
