@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""CutSwap's saliency compared with a CAM library, and the time of its clusters."""
+"""CutSwap's saliency compared with a CAM library."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.components.precision import fast_precision
-from anomalib_plugins.models.cutswap_patchcore.anchors import clusters
 from anomalib_plugins.models.cutswap_patchcore.saliency import LayerCam, vgg16_saliency
 from anomalib_plugins.synthesis import ProceduralTextures
 from tools.speed import Options
 from tools.timing import Measurement, Work, side_by_side
-
-K = 4
 
 
 def cam_works(cam: LayerCam, images: Tensor) -> dict[str, Work]:
@@ -41,12 +38,9 @@ def cam_works(cam: LayerCam, images: Tensor) -> dict[str, Work]:
 
 
 def measure(options: Options) -> Iterator[Measurement]:
-    """Yield rows of the maps of VGG-16's five layers, and of clusters of their intensities."""
+    """Yield rows of the maps of VGG-16's five layers."""
     size = 32 if options.quick else 256
     torch.manual_seed(0)
     texture = torch.from_numpy(ProceduralTextures().make(0, (size, size))).permute(2, 0, 1)[None] / 255
     cam = vgg16_saliency(pre_trained=False, target="class")  # weights do not change the time
     yield from side_by_side(f"five LayerCAM maps of VGG-16, {size} px", cam_works(cam, texture), min(3, options.rounds))
-    maps = cam(texture)
-    what = f"{K} clusters of each of {maps.shape[1]} maps of {size} x {size} intensities"
-    yield from side_by_side(what, {"k-means of histograms": lambda: clusters(maps, K)}, min(3, options.rounds))
