@@ -322,7 +322,7 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
         to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
     options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
     options |= {"backbone_bn": "train"}  # from random weights
-    model = CutSwapPatchcore(**SHORT | options | {"steps": 100, "batch_size": 16, "learning_rate": 0.05})
+    model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
     logged = defaultdict(list)
     model.log = lambda name, value, **_: logged[name].append(float(value))
     modes = {"test_split_mode": "none", "val_split_mode": "none"}
@@ -330,7 +330,7 @@ def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
     data.setup()
     fit(model, data)
     assert np.mean(logged["pretext_accuracy"][:3]) < 0.7
-    assert np.mean(logged["pretext_accuracy"][-15:]) > 0.95
+    assert np.mean(logged["pretext_accuracy"][-20:]) > 0.95
 
 
 # The preview
