@@ -128,7 +128,8 @@ def save_sheet(predictions: Predictions, dataset: "AnomalibDataset", path: Path)
         return
     chosen = choose(predictions.labels, good=3, defective=9)
     maps = predictions.maps[chosen]
-    low, high = maps[np.isfinite(maps)].min(), maps[np.isfinite(maps)].max()
+    finite = maps[np.isfinite(maps)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
     figure = Figure(figsize=(1.6 * len(chosen), 5.4), layout="constrained")
     for index, axes in zip(chosen, figure.subplots(3, len(chosen), squeeze=False).T, strict=True):
         name = Path(predictions.paths[index]).parent.name
