@@ -20,7 +20,7 @@ from anomalib_plugins.components.checks import check_choice, check_least
 from anomalib_plugins.errors import UserError
 
 from .defects import LOGICAL, STRUCTURAL
-from .flange import Layout, build
+from .flange import Flange, build
 from .photo import shade
 
 logger = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ def draw_part(seed: int | list[int], size: int = 256, defect: str | None = None)
     pose = (float(scene.uniform(-1, 1) * np.deg2rad(3)), *scene.uniform(-0.015, 0.015, 2).tolist())
     angles = scene.uniform(0, np.pi / 3, 4).tolist()
 
-    good = shade(build(Layout(), pose, angles, size), np.random.default_rng(light_seed))
+    good = shade(build(Flange(), pose, angles, size), np.random.default_rng(light_seed))
     if defect is None:
         return good, np.zeros((size, size), dtype=np.uint8)
-    layout = LOGICAL[defect](Layout(), trouble) if defect in LOGICAL else Layout()
+    layout = LOGICAL[defect](Flange(), trouble) if defect in LOGICAL else Flange()
     surface = build(layout, pose, angles, size)
     if defect in STRUCTURAL:
         STRUCTURAL[defect](surface, trouble)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from .flange import CORNERS, PLATE_HALF, Layout, Surface
+from .flange import CORNERS, PLATE_HALF, Flange, Surface
 
 FIXED_POINT = 4  # fractional bits of OpenCV's drawing coordinates
 
@@ -109,31 +109,31 @@ def _wander(start: np.ndarray, heading: float, steps: int, rng: np.random.Genera
     return start + np.concatenate([np.zeros((1, 2)), np.cumsum(moves, axis=0)])
 
 
-def missing_screw(layout: Layout, rng: np.random.Generator) -> Layout:
+def missing_screw(layout: Flange, rng: np.random.Generator) -> Flange:
     """One of the four screws was never put in; its threaded hole shows."""
     lost = int(rng.integers(4))
     return replace(layout, screws=tuple(corner for corner in layout.screws if corner != lost))
 
 
-def extra_hole(layout: Layout, rng: np.random.Generator) -> Layout:
+def extra_hole(layout: Flange, rng: np.random.Generator) -> Flange:
     """A fifth hole was drilled, at the left or right border."""
     hole = (float(rng.choice((-0.235, 0.235))), float(rng.uniform(-0.09, 0.09)))
     return replace(layout, holes=(*layout.holes, hole))
 
 
-def rotated_label(layout: Layout, rng: np.random.Generator) -> Layout:
+def rotated_label(layout: Flange, rng: np.random.Generator) -> Flange:
     """The label sits in its place, upside down."""
     u, v, angle = layout.label
     return replace(layout, label=(u, v, angle + np.pi + float(rng.normal(0, 0.01))))
 
 
-def misplaced_label(layout: Layout, rng: np.random.Generator) -> Layout:
+def misplaced_label(layout: Flange, rng: np.random.Generator) -> Flange:
     """The label was stuck on crooked and too high."""
     tilt = float(rng.choice((-1, 1)) * rng.uniform(0.10, 0.22))
     return replace(layout, label=(float(rng.uniform(-0.015, 0.015)), float(rng.uniform(0.195, 0.21)), tilt))
 
 
-def wrong_connector(layout: Layout, rng: np.random.Generator) -> Layout:
+def wrong_connector(layout: Flange, rng: np.random.Generator) -> Flange:
     """The connector of another product variant: red, green or black instead of blue."""
     colours = ((0.45, 0.05, 0.05), (0.05, 0.30, 0.10), (0.035, 0.035, 0.04))
     return replace(layout, connector_colour=colours[rng.integers(3)])
@@ -142,6 +142,6 @@ def wrong_connector(layout: Layout, rng: np.random.Generator) -> Layout:
 STRUCTURAL: dict[str, Callable[[Surface, np.random.Generator], None]] = {
     defect.__name__: defect for defect in (scratch, dent, stain, chipped_edge, crack)
 }
-LOGICAL: dict[str, Callable[[Layout, np.random.Generator], Layout]] = {
+LOGICAL: dict[str, Callable[[Flange, np.random.Generator], Flange]] = {
     defect.__name__: defect for defect in (missing_screw, extra_hole, rotated_label, misplaced_label, wrong_connector)
 }

@@ -18,7 +18,7 @@ PLATE_HALF, PLATE_RADIUS, SCREW_RADIUS, LABEL_HALF = 0.315, 0.055, 0.045, (0.125
 
 
 @dataclass(frozen=True)
-class Layout:
+class Flange:
     """What is mounted where, in part units; the origin is the centre of the part.
 
     Args:
@@ -176,7 +176,7 @@ def _draw_connector(spot: Surface, colour: tuple[float, float, float]) -> None:
         spot.raise_shape(pin, 0.012, 0.004)
 
 
-def build(layout: Layout, pose: tuple[float, float, float], screw_angles: Sequence[float], size: int) -> Surface:
+def build(layout: Flange, pose: tuple[float, float, float], screw_angles: Sequence[float], size: int) -> Surface:
     """Put the part together.
 
     Args:

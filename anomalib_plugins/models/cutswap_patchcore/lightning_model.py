@@ -29,7 +29,7 @@ from anomalib_plugins.components.patchcore import PatchMemory
 from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.cutswap_patchcore.anchors import Anchors, AnchorStrategy, Cluster
-from anomalib_plugins.models.cutswap_patchcore.task import Augmentation, CutSwapTask, Mode
+from anomalib_plugins.models.cutswap_patchcore.task import Augmentation, CutSwapTask, TaskMode
 from anomalib_plugins.models.phased import PhasedModule, seeded
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
 from anomalib_plugins.synthesis import CutPaste, CutSwap, SyntheticBatch
@@ -122,7 +122,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         pre_trained: bool = True,
         weights: str | Path | None = None,
         augmentation: Augmentation = "cutswap",
-        mode: Mode = "3way",
+        mode: TaskMode = "3way",
         saliency: str = "vgg16",
         saliency_layers: Sequence[int | str] | None = None,
         saliency_weights: str | Path | None = None,

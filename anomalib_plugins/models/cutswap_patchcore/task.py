@@ -12,7 +12,7 @@ from anomalib_plugins.components.checks import check_choice
 from anomalib_plugins.synthesis import NORMAL, AnomalyGenerator, CutPaste, CutSwap, SyntheticBatch, colour_jitter
 
 Augmentation = Literal["cutswap", "cutpaste", "none"]
-Mode = Literal["3way", "binary"]
+TaskMode = Literal["3way", "binary"]
 MAKERS = {"cutswap": CutSwap, "cutpaste": CutPaste}
 
 
@@ -33,11 +33,11 @@ class CutSwapTask:
     def __init__(
         self,
         augmentation: Literal["cutswap", "cutpaste"] = "cutswap",
-        mode: Mode = "3way",
+        mode: TaskMode = "3way",
         options: dict[str, Any] | None = None,
     ) -> None:
         check_choice("augmentation", augmentation, MAKERS)
-        check_choice("mode", mode, Mode)
+        check_choice("mode", mode, TaskMode)
         shapes = ("patch", "scar") if mode == "3way" else ("patch",)
         self.makers: list[AnomalyGenerator] = [MAKERS[augmentation](shape, **(options or {})) for shape in shapes]
 

@@ -3,59 +3,61 @@
 
 """A job that is killed goes on from its own checkpoint."""
 
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
-
-import pytest
-import torch
 
 from anomalib_plugins.benchmark import command, results
+
+# Runs the command in children that die in the given training step, as by ``kill -9``, and prints how each ended and how
+# many steps its checkpoint holds. Four steps of either phase: killed in the fourth, and again in the third after that.
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from anomalib_plugins.benchmark import command, jobs
 from anomalib_plugins.benchmark.recorder import Progress
+
+def die_in(step, ended=[], count=Progress.on_train_batch_end):
+    def fatal(*args):
+        ended.append(args)
+        if len(ended) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count(*args)
+    Progress.on_train_batch_end = fatal
+    command.main(sys.argv[1:])
+
+for step in (4, 3):
+    child = os.fork()
+    if not child:
+        die_in(step)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    (file,) = Path().glob("broken_unfinished/*/*.ckpt")
+    print(code, torch.load(file, weights_only=True)["callbacks"]["Progress"]["count"], flush=True)
+"""
+OPTIONS = """
+Slsg: {encoder: test_resnet, width: 0.1, pretrain_epochs: 2, pretrain_batch_size: 2, steps: 4, batch_size: 2, seed: 0}
+"""
 
 
 def arguments(root: Path, output: Path) -> list[str]:
-    (options := root.parent / "options.yaml").write_text(
-        "Slsg: {encoder: test_resnet, width: 0.1, pretrain_epochs: 2, pretrain_batch_size: 2, steps: 4, batch_size: 2, "
-        "seed: 0}"
-    )
+    (options := root.parent / "options.yaml").write_text(OPTIONS)
     return [
         *("--root", str(root), "--models", "Slsg", "--model-args", str(options), "--image-size", "32"),
         *("--accelerator", "cpu", "--batch-size", "2", "--checkpoint-every", "1e-5", "--output", str(output)),
     ]
 
 
-def die_in(step: int, argv: list[str]) -> None:
-    """Run the command in this process, which dies in the given training step as by ``kill -9``."""
-    count, ended = Progress.on_train_batch_end, []
-
-    def fatal(*args: Any) -> None:
-        ended.append(step)
-        if len(ended) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count(*args)
-
-    Progress.on_train_batch_end = fatal
-    command.main(argv)
-
-
 def result(row: results.Row) -> dict[str, str]:
     return {name: row[name] for name in (*results.METRICS, "steps", "job")}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which spares the seconds of importing anomalib")
 def test_a_job_killed_twice_leaves_the_row_of_an_unbroken_run(root: Path, tmp_path: Path) -> None:
     broken, whole = tmp_path / "broken.csv", tmp_path / "whole.csv"
-    # Four steps of either phase: killed in the fourth step, and again in the third after that.
-    for step, taken in ((4, 3), (3, 5)):
-        process = multiprocessing.get_context("fork").Process(target=die_in, args=(step, arguments(root, broken)))
-        process.start()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        (checkpoint,) = tmp_path.glob("broken_unfinished/*/*.ckpt")
-        assert torch.load(checkpoint, weights_only=True)["callbacks"]["Progress"]["count"] == taken
+    driver = [sys.executable, "-c", DRIVER, *arguments(root, broken)]
+    died = subprocess.run(driver, cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True)
+    assert died.stdout == "-9 3\n-9 5\n"
     command.main(arguments(root, broken))
     assert not list(tmp_path.glob("broken_unfinished/*"))
     command.main(arguments(root, whole))
