@@ -27,7 +27,7 @@ class Laterals(nn.ModuleList):
     Features that have their width already pass unchanged.
 
     Args:
-        channels: Of s0, f1, f2, f3 and f4.
+        channels: Channels of s0, f1, f2, f3 and f4.
         widths: Channels of the decoder's levels, finest first.
     """
 
