@@ -12,27 +12,15 @@ from importlib import import_module
 COMMANDS = {
     "quickstart": (
         "anomalib_plugins.commands.quickstart",
-        "train, test and export a detector: on demo parts, or on your photos",
+        "train, test and export a detector on demo parts or photos",
     ),
-    "doctor": (
-        "anomalib_plugins.commands.doctor",
-        "what is broken in this environment, and what to do first",
-    ),
-    "check": (
-        "anomalib_plugins.commands.check",
-        "what would spoil a training on a folder of photos",
-    ),
+    "doctor": ("anomalib_plugins.commands.doctor", "what is broken in this environment, and what to do first"),
+    "check": ("anomalib_plugins.commands.check", "what would spoil a training on a folder of photos"),
     "cost": ("anomalib_plugins.commands.cost", "parameters and operations of every model, beside the published ones"),
     "benchmark": ("anomalib_plugins.benchmark.command", "models side by side: resumable, seeded, several seeds, timed"),
     "report": ("anomalib_plugins.report.command", "one page about a benchmark: tables, curves, gallery; works offline"),
-    "threshold": (
-        "anomalib_plugins.commands.threshold",
-        "false alarms at any threshold, and checkpoints with another threshold",
-    ),
-    "demo": (
-        "anomalib_plugins.commands.demo.command",
-        "a page that scores the photos you drop on it",
-    ),
+    "threshold": ("anomalib_plugins.commands.threshold", "false alarms of a threshold, and how to set another one"),
+    "demo": ("anomalib_plugins.commands.demo.command", "a page that scores the photos you drop on it"),
 }
 ANOMALIB = "fit, validate, test, train, predict, export"
 

@@ -5,7 +5,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
@@ -36,7 +36,7 @@ class Plugin(NamedTuple):
 
     def load(self) -> type:
         """Import the class."""
-        return getattr(import_module(self.module), self.name)
+        return _load(self.path)
 
 
 class Kind(NamedTuple):
@@ -91,32 +91,45 @@ def register() -> None:
     Raises:
         ValueError: If two plugins have the same name, or anomalib already has the name of one.
     """
-    _refuse_duplicates(PLUGINS)
+    first: dict[tuple[str, str], Plugin] = {}
+    for plugin in PLUGINS:
+        other = first.setdefault((plugin.kind, plugin.name.lower()), plugin)  # anomalib ignores case
+        if other is not plugin:
+            _refuse(plugin, other.module)
     for plugin in PLUGINS:
         host = sys.modules.get(KINDS[plugin.kind].host)
-        if host is None or plugin in _done:
-            continue
-        try:
-            cls = plugin.load()
-        except Exception as error:  # noqa: BLE001  # a broken plugin must not break anomalib or other plugins
-            _done[plugin] = error
-            logger.warning(
-                "%s %s is not available: %s: %s. Everything else of anomalib and anomalib_plugins works.",
-                plugin.kind,
-                plugin.path,
-                type(error).__name__,
-                error,
-            )
-            continue
-        _refuse_taken_name(plugin, cls, host)
-        setattr(host, plugin.name, cls)  # the command line finds the class because it is imported
-        if plugin.kind == "model":
-            host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
-        _done[plugin] = cls
+        if host is not None and plugin not in _done:
+            _register(plugin, host)
     if "anomalib.models" in sys.modules:
         from anomalib_plugins.compat import go_without_latest
 
         go_without_latest()
+
+
+def _register(plugin: Plugin, host: ModuleType) -> None:
+    try:
+        cls = plugin.load()
+    except Exception as error:  # noqa: BLE001  # a broken plugin must not break anomalib or other plugins
+        _done[plugin] = error
+        text = "%s %s is not available: %s: %s. Everything else of anomalib and anomalib_plugins works."
+        logger.warning(text, plugin.kind, plugin.path, type(error).__name__, error)
+        return
+    known: list[Any] = [*subclasses(_load(KINDS[plugin.kind].base)), getattr(host, plugin.name, cls)]
+    for other in known:
+        module = getattr(other, "__module__", host.__name__)
+        same_name = getattr(other, "__name__", plugin.name).lower() == plugin.name.lower()
+        # A user's own class may have the same name; the command line would refuse one of anomalib's as ambiguous.
+        if other is not cls and same_name and module.partition(".")[0] in {"anomalib", "anomalib_plugins"}:
+            _refuse(plugin, module)
+    setattr(host, plugin.name, cls)  # the command line finds the class because it is imported
+    if plugin.kind == "model":
+        host.ALLOWED_MODULES.update({"anomalib_plugins", "anomalib_plugins.models"})
+    _done[plugin] = cls
+
+
+def _refuse(plugin: Plugin, other: str) -> None:
+    msg = f"{plugin.kind} {plugin.name!r} is defined by both {other} and {plugin.module}: rename ours"
+    raise ValueError(msg)
 
 
 def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[str]]]:
@@ -127,9 +140,6 @@ def lazy_names(package: str) -> tuple[Callable[[str], type], Callable[[], list[s
 
     Args:
         package: Name of the package, which provides all plugins defined in its modules.
-
-    Returns:
-        Functions ``__getattr__`` and ``__dir__``.
     """
     plugins = {plugin.name: plugin for plugin in PLUGINS if plugin.module.startswith(f"{package}.")}
 
@@ -147,27 +157,9 @@ def import_errors() -> dict[str, Exception]:
     return {plugin.path: result for plugin, result in _done.items() if isinstance(result, Exception)}
 
 
-def _refuse_duplicates(plugins: Iterable[Plugin]) -> None:
-    """Raise an error if two plugins have the same name; anomalib ignores case."""
-    first: dict[tuple[str, str], Plugin] = {}
-    for plugin in plugins:
-        other = first.setdefault((plugin.kind, plugin.name.lower()), plugin)
-        if other is not plugin:
-            msg = f"{plugin.kind} {plugin.name!r} is defined by both {other.module} and {plugin.module}: rename one"
-            raise ValueError(msg)
-
-
-def _refuse_taken_name(plugin: Plugin, cls: type, host: ModuleType) -> None:
-    """Raise an error if anomalib has the name, since the command line would refuse both as ambiguous."""
-    module, _, attribute = KINDS[plugin.kind].base.partition(":")
-    known: list[Any] = [*subclasses(getattr(import_module(module), attribute)), getattr(host, plugin.name, cls)]
-    for other in known:
-        taken_by = getattr(other, "__module__", host.__name__)
-        if taken_by.partition(".")[0] not in {"anomalib", "anomalib_plugins"}:
-            continue  # a user's own class may have the same name
-        if other is not cls and getattr(other, "__name__", plugin.name).lower() == plugin.name.lower():
-            msg = f"{plugin.kind} {plugin.name!r} is defined by both {taken_by} and {plugin.module}: rename ours"
-            raise ValueError(msg)
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def subclasses(cls: type) -> Iterator[type]:

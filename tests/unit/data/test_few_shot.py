@@ -93,14 +93,6 @@ def test_a_smaller_k_chooses_among_those_of_a_larger(root: Path):
     assert choices[0] < choices[1] < choices[2] < choices[3]
 
 
-def test_the_global_random_state_is_neither_used_nor_changed(root: Path):
-    torch.manual_seed(0)
-    state, first = torch.get_rng_state(), ready(mvtec(root)).chosen_images
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(1)
-    assert ready(mvtec(root)).chosen_images == first
-
-
 def test_a_random_test_split_is_the_same_for_every_choice(root: Path):
     modules = [ready(folder(root), seed=seed) for seed in range(3)]
     assert len({tuple(module.test_data.samples.image_path) for module in modules}) == 1
