@@ -91,10 +91,7 @@ class SafeCheckpointIO(AnomalibCheckpointIO):
 
 @contextmanager
 def as_checkpoint_error(path: Any) -> Generator[None, None, None]:
-    """Turn what torch says of a file it cannot load into one line, without its advice to load it unsafely.
-
-    Args:
-        path: The file.
+    """Turn any error of loading a file into one line, without torch's advice to load it unsafely.
 
     Raises:
         CheckpointError: In place of whatever is raised within.
@@ -119,12 +116,7 @@ def as_checkpoint_error(path: Any) -> Generator[None, None, None]:
 
 
 def refuse_other_model(path: Any, checkpoint: Mapping[str, Any], model: LightningModule) -> None:
-    """Say so if a checkpoint was written by another model, and warn if by another version of this package.
-
-    Args:
-        path: Its file.
-        checkpoint: Its content.
-        model: What it is to be loaded into.
+    """Refuse the checkpoint of another model, and warn of one by another version of this package.
 
     Raises:
         CheckpointError: If it is of another model, or of one with tensors of other shapes.
@@ -167,11 +159,7 @@ def _differing_options(checkpoint: Mapping[str, Any], model: LightningModule) ->
 
 
 def refuse_file(path: Any, model: type) -> None:
-    """Look at a checkpoint file before a model is made of it.
-
-    Args:
-        path: The file; a URL is left to Lightning.
-        model: Class of the model.
+    """Refuse a checkpoint file before a model of a class is made of it; a URL is left to Lightning.
 
     Raises:
         CheckpointError: If the file cannot be used, or says that it is of another model.
@@ -187,14 +175,10 @@ def refuse_file(path: Any, model: type) -> None:
 
 
 def refuse_diverged(path: Path, model: LightningModule) -> None:
-    """Let no weights that mean nothing replace the last ones that did.
-
-    Args:
-        path: Where they would go.
-        model: Whose they are.
+    """Refuse to replace a checkpoint by weights that are NaN or infinite.
 
     Raises:
-        CheckpointError: If there is a NaN or an infinity among the weights.
+        CheckpointError: If the model has such weights.
     """
     broken = [name for name, weights in model.named_parameters() if not torch.isfinite(weights).all()]
     if broken:
@@ -207,21 +191,12 @@ def refuse_diverged(path: Path, model: LightningModule) -> None:
 
 
 def stamp_checkpoint(checkpoint: dict[str, Any], model: LightningModule) -> None:
-    """Write into a checkpoint which model it is of.
-
-    Args:
-        checkpoint: It is changed.
-        model: Whose it is.
-    """
+    """Write the model's name and this package's version into a checkpoint."""
     checkpoint[STAMP] = {"model": type(model).__name__, "version": __version__}
 
 
 def refuse_folder(folder: Path, model: LightningModule) -> None:
-    """Find out before training whether checkpoints can be written to a folder.
-
-    Args:
-        folder: It is made if need be.
-        model: What is to be saved.
+    """Refuse a folder, before training, to which checkpoints of a model cannot be written.
 
     Raises:
         CheckpointError: If nothing can be written there, or there is no room for a checkpoint.
@@ -243,11 +218,7 @@ def refuse_folder(folder: Path, model: LightningModule) -> None:
 
 
 def tensor_bytes(content: Any) -> int:
-    """Bytes of the tensors in nested dicts and lists.
-
-    Args:
-        content: Anything.
-    """
+    """Bytes of the tensors in nested dicts and lists."""
     if isinstance(content, torch.Tensor):
         return content.numel() * content.element_size()
     if isinstance(content, Mapping):

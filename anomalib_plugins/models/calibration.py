@@ -18,12 +18,12 @@ def has_thresholds(model: AnomalibModule) -> bool:
 
 
 def lacks_threshold(model: AnomalibModule) -> bool:
-    """Whether a model makes labels by a threshold that no image has set."""
+    """Whether a model compares scores with a threshold that was never set."""
     return has_thresholds(model) and bool(model.post_processor.image_threshold.isnan())
 
 
 def tell_missing_threshold(model: AnomalibModule) -> None:
-    """Warn of scores and labels that mean nothing."""
+    """Warn if labels mean nothing."""
     if lacks_threshold(model):
         rank_zero_warn(
             f"This {type(model).__name__} has no threshold: its scores are raw, and labels compare them with 0.5. "
@@ -33,12 +33,7 @@ def tell_missing_threshold(model: AnomalibModule) -> None:
 
 @torch.no_grad()
 def calibrate_on_training(model: AnomalibModule, loader: Any) -> None:
-    """Take the highest scores of training photos for thresholds, and say so.
-
-    Args:
-        model: It is trained.
-        loader: Gives the training photos.
-    """
+    """Set the thresholds of a trained model to the highest scores of its training photos, and warn."""
     training, post, trainer = model.training, model.post_processor, model.trainer
     model.eval()
     transform = getattr(model.pre_processor, "transform", None)
@@ -66,5 +61,5 @@ def calibrate_on_training(model: AnomalibModule, loader: Any) -> None:
 
 
 def _of_all_devices(model: AnomalibModule, value: float, operation: str) -> float:
-    """Sum, least or largest of the values that the devices have."""
+    """Sum, minimum or maximum over all devices."""
     return float(model.trainer.strategy.reduce(torch.tensor(float(value), device=model.device), reduce_op=operation))

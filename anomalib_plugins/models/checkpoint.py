@@ -21,12 +21,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 def write_down(checkpoint: dict[str, Any], model: AnomalibModule) -> None:
-    """Write the tiles, and in words a pre-processor that anomalib stores as none.
-
-    Args:
-        checkpoint: It is changed.
-        model: Whose it is.
-    """
+    """Add the tiles to a checkpoint, and a description of a pre-processor that anomalib does not store."""
     checkpoint[TILES] = settings_of(getattr(model.model, "tiler", None))
     checkpoint[PRE_PROCESSOR] = None if is_storable(model.pre_processor) else in_words(model.pre_processor)
 
@@ -34,12 +29,8 @@ def write_down(checkpoint: dict[str, Any], model: AnomalibModule) -> None:
 def restored(checkpoint: dict[str, Any], model: AnomalibModule) -> dict[str, Any]:
     """Give a model the tiles it was trained with, and let it keep a pre-processor that the checkpoint cannot hold.
 
-    Args:
-        checkpoint: What is loaded.
-        model: What it is loaded into.
-
     Returns:
-        What anomalib may load of the checkpoint.
+        Checkpoint without what anomalib must not load.
 
     Raises:
         CheckpointError: If the model was given no such pre-processor, or the checkpoint is of version 0.1 and
@@ -83,12 +74,7 @@ def refuse_version_1(checkpoint: dict[str, Any], model: AnomalibModule) -> None:
 
 
 def take_tiles(tiles: dict[str, Any] | None, network: Any) -> None:
-    """Make a network cut images into the tiles it learned from; another setting is told of, and dropped.
-
-    Args:
-        tiles: See :func:`~anomalib_plugins.components.tiling.settings_of`.
-        network: What has a ``tiler``.
-    """
+    """Make a network cut images into the tiles it learned from, and warn if it has others."""
     given = settings_of(getattr(network, "tiler", None))
     if given == tiles:
         return
@@ -98,12 +84,12 @@ def take_tiles(tiles: dict[str, Any] | None, network: Any) -> None:
 
 
 def is_storable(pre_processor: nn.Module | None) -> bool:
-    """Whether a checkpoint can hold a pre-processor: anomalib stores the commonest of torchvision's transforms."""
+    """Whether anomalib stores a pre-processor in checkpoints, as it does with the commonest transforms."""
     if pre_processor is None or type(pre_processor) is not PreProcessor:
         return pre_processor is None
     return pre_processor.transform is None or pre_processor.checkpoint_config()["transform"] is not None
 
 
 def in_words(pre_processor: nn.Module | None) -> str:
-    """A pre-processor's transform, or else what it is, in one line."""
+    """Description of a pre-processor in one line."""
     return " ".join(repr(getattr(pre_processor, "transform", pre_processor)).split())

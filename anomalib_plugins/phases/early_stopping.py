@@ -38,7 +38,7 @@ def leave_phases(trainer: Trainer) -> None:
 
 
 def _check_of(callback: EarlyStopping, schedule: "PhaseSchedule") -> Callable[[Trainer], None]:
-    """What the callback does at the end of an epoch or a validation."""
+    """Check of the callback that ends a phase instead of the fit."""
     original = getattr(callback, EARLY_STOPPING_CHECK)
 
     def check(trainer: Trainer) -> None:
@@ -58,7 +58,7 @@ def _check_of(callback: EarlyStopping, schedule: "PhaseSchedule") -> Callable[[T
 
 
 def _forget(callback: Any) -> None:
-    """Begin anew: the next phase's losses are of another size."""
+    """Reset the callback: losses of the next phase have another scale."""
     callback.wait_count = 0
     worst = torch.tensor(torch.inf)
     callback.best_score = worst if callback.mode == "min" else -worst

@@ -20,7 +20,7 @@ class Gathering:
         self.clear()
 
     def clear(self) -> None:
-        """Let go of all of them."""
+        """Drop everything."""
         self.images, self.paths = torch.empty(0), list[str]()
         self.waiting = torch.empty(0, 2, dtype=torch.long)  # image and version of each, in their order
 
@@ -28,13 +28,13 @@ class Gathering:
         return len(self.waiting)
 
     def add(self, images: Tensor, paths: Sequence[str], versions: int, generator: torch.Generator) -> None:
-        """Let the examples of more images wait.
+        """Add images, whose examples wait for a step.
 
         Args:
             images: ``(N, C, H, W)``.
-            paths: Their files ``(N,)``, or none.
-            versions: How many examples each image has; their order is random.
-            generator: Draws the order.
+            paths: Files of the images ``(N,)``, or none.
+            versions: Number of examples of each image; their order is random.
+            generator: Generator of the order.
         """
         if len(self.images) and self.images.shape[1:] != images.shape[1:]:
             self.clear()  # images of another size share no step
@@ -47,33 +47,22 @@ class Gathering:
         self.waiting = torch.cat([self.waiting, torch.stack([first + order // versions, order % versions], dim=1)])
 
     def repeat(self, times: int) -> None:
-        """Let all that waits wait so often, one pass after another.
-
-        Args:
-            times: How often; 1 changes nothing.
-        """
+        """Repeat what waits, one pass after another; 1 changes nothing."""
         self.waiting = self.waiting.repeat(times, 1)
 
     def take(self, count: int) -> tuple[Tensor, Tensor]:
-        """Take the first examples that wait.
-
-        Args:
-            count: How many; n.
-
-        Returns:
-            Numbers of their images and of their versions, both ``(n,)``.
-        """
+        """Take the first ``count`` examples; returns the numbers of their images and of their versions."""
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken[:, 0], taken[:, 1]
 
     def prune(self) -> None:
-        """Let go of the images before the first of which an example waits."""
+        """Drop the images before the first one of which an example waits."""
         first = int(self.waiting[:, 0].min()) if len(self) else len(self.images)
         self.images, self.paths = self.images[first:].clone(), self.paths[first:]
         self.waiting = self.waiting - torch.tensor([first, 0])
 
     def state_dict(self) -> dict[str, Any]:
-        """What waits, nothing at the end of an epoch."""
+        """What waits for a step; nothing at the end of an epoch."""
         return {"images": self.images, "paths": self.paths, "waiting": self.waiting}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

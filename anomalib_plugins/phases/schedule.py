@@ -299,9 +299,6 @@ class PhaseSchedule(Callback):
     def remember(self, trainer: Trainer) -> None:
         """Remember what the user set on the trainer, before anything of it is changed.
 
-        Args:
-            trainer: About to run.
-
         Raises:
             ValueError: If gradients are to be clipped that a scaler has scaled.
         """

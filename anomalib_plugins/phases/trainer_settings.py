@@ -79,10 +79,7 @@ class Gradients(NamedTuple):
 
     @classmethod
     def take_over(cls, trainer: Trainer) -> "Gradients":
-        """Take them from the trainer before it looks at them.
-
-        Args:
-            trainer: About to fit.
+        """Take them from a trainer before it refuses them.
 
         Raises:
             ValueError: If gradients are to be clipped that a scaler has scaled.
