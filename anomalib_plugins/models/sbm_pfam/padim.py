@@ -24,41 +24,63 @@ from .base import SbmPfam
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
 
-N_FEATURES = {"resnet18": 100, "wide_resnet50_2": 550}
-FEW_FEATURES = 100  # of other networks
+MOST_FEATURES = 200  # by default; a Gaussian takes half the square of it
 
 
 class SbmPfamPadimModel(nn.Module):
     """PaDiM (Defard et al., 2021) on feature maps with attention.
 
     Args:
-        extractor: Network of the feature maps; the first sets the resolution.
-        n_features: Number of channels that describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2,
-            100 of others.
+        extractor: Network of the feature maps.
+        n_features: Number of channels that describe a patch, drawn at random from more; ``None`` takes at most 200.
         half: Whether to keep the Gaussians in bfloat16, see :class:`PatchGaussians`.
+        stride: Distance between Gaussians in pixels.
+
+    Raises:
+        ValueError: If there are fewer channels than ``n_features``, or ``stride`` is no multiple of the finest map's.
     """
 
     index: Tensor
+    stride: Tensor
 
-    def __init__(self, extractor: PfamExtractor, n_features: int | None = None, half: bool = False) -> None:
+    def __init__(
+        self, extractor: PfamExtractor, n_features: int | None = None, half: bool = False, stride: int = 8
+    ) -> None:
         super().__init__()
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.extractor = extractor
         channels = sum(extractor.out_dims)
-        count = (
-            min(N_FEATURES.get(extractor.backbone.name, FEW_FEATURES), channels) if n_features is None else n_features
-        )
+        count = min(MOST_FEATURES, channels) if n_features is None else n_features
         if not 1 <= count <= channels:
             msg = f"n_features must be from 1 to the {channels} channels of the layers, got {n_features}"
             raise UserError(msg)
-        self.register_buffer("index", torch.randperm(channels)[:count])
+        self.finest = min(extractor.backbone.reductions)
+        if stride < 1 or stride % self.finest:
+            msg = f"stride must be a multiple of {self.finest}, the stride of the finest map, got {stride}"
+            raise UserError(msg)
+        self.pool = stride // self.finest
+        self.register_buffer("index", torch.randperm(channels)[:count].sort().values)
+        self.register_buffer("stride", torch.tensor(stride))
         self.gaussians = PatchGaussians(half)
         self.anomaly_map = AnomalyMapGenerator()
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Version 0.2 and earlier had Gaussians at the stride of the finest map, and fewer channels by default.
+        if f"{prefix}stride" not in state and f"{prefix}index" in state:
+            state[f"{prefix}stride"] = torch.tensor(self.finest)
+            self.index = state[f"{prefix}index"].clone()
+        super()._load_from_state_dict(state, prefix, *args)
+        self.pool = int(self.stride) // self.finest
+
     def embed(self, images: Tensor) -> Tensor:
-        """Describe every patch by the drawn channels: ``(N, C, h, w)``, float32."""
+        """Embed patches by the chosen channels: ``(N, C, h, w)``, float32."""
         first, *rest = self.extractor(cut(images, self.tiler)).values()
-        scaled = [F.interpolate(each, size=first.shape[-2:], mode="nearest") for each in rest]
+        first = F.avg_pool2d(first, self.pool, ceil_mode=True) if self.pool > 1 else first
+        size, mode = first.shape[-2:], "nearest" if self.pool == 1 else "bilinear"
+        scaled = [
+            F.adaptive_avg_pool2d(each, size) if each.shape[-1] > size[-1] else F.interpolate(each, size, mode=mode)
+            for each in rest
+        ]
         embedding = torch.cat([first, *scaled], dim=1).index_select(1, self.index).float()
         return merge(embedding, self.tiler, images.shape[-2:])
 
@@ -93,16 +115,18 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
     jigsaw; the memory always sees all images.
 
     Args:
-        n_features: Number of channels that describe a patch, drawn at random; ``None`` takes 550 of WideResNet-50-2,
-            100 of others. Memory grows with its square: at 256 x 256 px 90 MB with 100, 2.7 GB with 550.
+        n_features: Number of channels that describe a patch, drawn at random from more; ``None`` takes at most 200. The
+            paper takes 100 of ResNet-18 and 550 of WideResNet-50-2. Memory grows with its square.
         half: Whether to keep the Gaussians in bfloat16, which nearly halves that memory and the exported file, and
             changes distances by some thousandths. Faster where the processor is fast at it.
+        stride: Distance between Gaussians in pixels, a multiple of the finest map's stride, 4, which is the paper's.
+            Finer maps are averaged, coarser ones interpolated. Memory falls with its square.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
     """
 
-    def __init__(self, n_features: int | None = None, half: bool = False, **kwargs: Any) -> None:
+    def __init__(self, n_features: int | None = None, half: bool = False, stride: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.assemble(lambda extractor: SbmPfamPadimModel(extractor, n_features, half))
+        self.assemble(lambda extractor: SbmPfamPadimModel(extractor, n_features, half, stride))
 
     def detector_step(self, step: Step) -> None:
         """Add the features of unchanged images to the Gaussians."""
