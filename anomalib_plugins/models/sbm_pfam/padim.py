@@ -24,7 +24,9 @@ from .base import SbmPfam
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
 
-MOST_FEATURES = 200  # by default; a Gaussian takes half the square of it
+# Channels and stride of the paper's networks, and at most of all others, where they were measured to be better.
+PUBLISHED = {"resnet18": (100, 4), "wide_resnet50_2": (550, 4)}
+OTHERS = (200, 8)
 
 
 class SbmPfamPadimModel(nn.Module):
@@ -32,9 +34,10 @@ class SbmPfamPadimModel(nn.Module):
 
     Args:
         extractor: Network of the feature maps.
-        n_features: Number of channels that describe a patch, drawn at random from more; ``None`` takes at most 200.
+        n_features: Number of channels that describe a patch, drawn at random; ``None`` takes 100 of ResNet-18, 550 of
+            WideResNet-50-2 and up to 200 of other networks.
         half: Whether to keep the Gaussians in bfloat16, see :class:`PatchGaussians`.
-        stride: Distance between Gaussians in pixels.
+        stride: Distance between Gaussians in pixels; ``None`` takes 4 with these two networks and 8 with others.
 
     Raises:
         ValueError: If there are fewer channels than ``n_features``, or ``stride`` is no multiple of the finest map's.
@@ -44,13 +47,15 @@ class SbmPfamPadimModel(nn.Module):
     stride: Tensor
 
     def __init__(
-        self, extractor: PfamExtractor, n_features: int | None = None, half: bool = False, stride: int = 8
+        self, extractor: PfamExtractor, n_features: int | None = None, half: bool = False, stride: int | None = None
     ) -> None:
         super().__init__()
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.extractor = extractor
         channels = sum(extractor.out_dims)
-        count = min(MOST_FEATURES, channels) if n_features is None else n_features
+        features, spacing = PUBLISHED.get(extractor.backbone.name, OTHERS)
+        count = min(features, channels) if n_features is None else n_features
+        stride = max(spacing, min(extractor.backbone.reductions)) if stride is None else stride
         if not 1 <= count <= channels:
             msg = f"n_features must be from 1 to the {channels} channels of the layers, got {n_features}"
             raise UserError(msg)
@@ -59,7 +64,7 @@ class SbmPfamPadimModel(nn.Module):
             msg = f"stride must be a multiple of {self.finest}, the stride of the finest map, got {stride}"
             raise UserError(msg)
         self.pool = stride // self.finest
-        self.register_buffer("index", torch.randperm(channels)[:count].sort().values)
+        self.register_buffer("index", torch.randperm(channels)[:count])
         self.register_buffer("stride", torch.tensor(stride))
         self.gaussians = PatchGaussians(half)
         self.anomaly_map = AnomalyMapGenerator()
@@ -115,16 +120,19 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
     jigsaw; the memory always sees all images.
 
     Args:
-        n_features: Number of channels that describe a patch, drawn at random from more; ``None`` takes at most 200. The
-            paper takes 100 of ResNet-18 and 550 of WideResNet-50-2. Memory grows with its square.
+        n_features: Number of channels that describe a patch, drawn at random; ``None`` takes 100 of ResNet-18, 550 of
+            WideResNet-50-2, as published, and all, up to 200, of other networks. Memory grows with its square.
         half: Whether to keep the Gaussians in bfloat16, which nearly halves that memory and the exported file, and
             changes distances by some thousandths. Faster where the processor is fast at it.
-        stride: Distance between Gaussians in pixels, a multiple of the finest map's stride, 4, which is the paper's.
-            Finer maps are averaged, coarser ones interpolated. Memory falls with its square.
+        stride: Distance between Gaussians in pixels, a multiple of the finest map's stride. Finer maps are averaged,
+            coarser ones interpolated. ``None`` takes 4 with these two networks, as published, and 8 with others, where
+            that is more accurate, with a quarter of the memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
     """
 
-    def __init__(self, n_features: int | None = None, half: bool = False, stride: int = 8, **kwargs: Any) -> None:
+    def __init__(
+        self, n_features: int | None = None, half: bool = False, stride: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.assemble(lambda extractor: SbmPfamPadimModel(extractor, n_features, half, stride))
 

@@ -10,6 +10,7 @@ from anomalib.models.image.cfa import torch_model as cfa
 from anomalib.models.image.cfa.torch_model import CfaModel
 from anomalib.models.image.padim.torch_model import PadimModel
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from torch.nn import functional as F
 from torch.testing import assert_close
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -92,7 +93,30 @@ def test_cfa_is_anomalibs(monkeypatch):
 
 def test_padim_keeps_as_many_features_as_its_paper():
     assert len(SbmPfamPadimModel(plain()).index) == 100
-    assert len(SbmPfamPadimModel(PfamExtractor("mobilenetv2_100", ["blocks.1", "blocks.2"], pfam=False)).index) == 56
+    other = SbmPfamPadimModel(PfamExtractor("mobilenetv2_100", ["blocks.1", "blocks.2"], pfam=False))
+    assert (len(other.index), int(other.stride)) == (56, 8)
+
+
+@torch.no_grad()
+def test_padim_averages_finer_maps_over_its_stride():
+    fine, coarse = (SbmPfamPadimModel(plain(), n_features=448, stride=stride).eval() for stride in (4, 8))
+    coarse.load_state_dict({**fine.state_dict(), "stride": torch.tensor(8), "index": torch.arange(448)})
+    fine.index.copy_(torch.arange(448))
+    ours, theirs = coarse.embed(images(1)), fine.embed(images(1))
+    assert ours.shape[-1] * 2 == theirs.shape[-1]
+    assert_close(ours[:, :192], F.avg_pool2d(theirs[:, :192], 2))
+
+
+@torch.no_grad()
+def test_padim_of_an_older_version_keeps_its_finest_grid():
+    old = SbmPfamPadimModel(
+        mobile := PfamExtractor("mobilenetv2_100", ["blocks.1", "blocks.2"], pfam=False), 20, stride=4
+    )
+    old.eval().gaussians.add(old.embed(images(3)))
+    old.gaussians.finish()
+    new = SbmPfamPadimModel(mobile).eval()
+    new.load_state_dict({name: value for name, value in old.state_dict().items() if name != "stride"})
+    assert_close(new(images(1)).anomaly_map, old(images(1)).anomaly_map, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +126,7 @@ def test_padim_keeps_as_many_features_as_its_paper():
             lambda: SbmPfamPadimModel(plain(), n_features=449),
             "n_features must be from 1 to the 448 channels .* got 449",
         ),
+        (lambda: SbmPfamPadimModel(plain(), stride=6), "stride must be a multiple of 4, .* got 6"),
         (lambda: SbmPfamCfaModel(plain(), gamma_d=0), "gamma_d must be from 1 to the 448 channels .* got 0"),
         (lambda: SbmPfamCfaModel(plain(), num_nearest_neighbors=0), "num_nearest_neighbors must be at least 1, got 0"),
     ],
