@@ -3,6 +3,7 @@
 
 """``anomalib-plugins COMMAND``, or ``python -m anomalib_plugins COMMAND``."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -55,10 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():  # of what anomalib imports of itself: nothing the user could change
         warnings.simplefilter("ignore", FutureWarning)
         if argv[0] in COMMANDS:
-            return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+            return _own(argv)
         from anomalib_plugins.commands import cli
 
     return cli.main(argv)
+
+
+def _own(argv: Sequence[str]) -> int:
+    """Run one of our commands; what the user can correct ends in one line."""
+    from anomalib_plugins.errors import UserError
+
+    try:
+        return import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    except UserError as error:
+        if os.environ.get("ANOMALIB_PLUGINS_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -139,6 +139,8 @@ def _check(cli: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         cli.error(f"--root must be a folder of categories, got {args.root}")
     if args.checkpoint_every <= 0:
         cli.error(f"--checkpoint-every must be more than 0 minutes, got {args.checkpoint_every:g}")
+    if args.heatmaps and find_spec("matplotlib") is None:
+        cli.error("--heatmaps needs matplotlib: pip install 'anomalib_plugins[report]'")
     if args.ray and find_spec("ray") is None:
         cli.error("--ray needs Ray: pip install 'anomalib_plugins[ray]'")
 

@@ -104,6 +104,9 @@ def load(path: Path) -> Predictions:
         raise UserError(msg)
     if "maps" in arrays:
         arrays["maps"] = arrays["maps"].astype(np.float32) * arrays.pop("map_scale")
+    if len({len(each) for each in arrays.values()}) > 1:
+        msg = f"{path} is damaged: its arrays are of different lengths; run the job again"
+        raise UserError(msg)
     return Predictions(**arrays)
 
 

@@ -51,6 +51,7 @@ def run(jobs: Sequence[Job], output: Path, outcomes: Callable[..., Iterator[Ende
         Names of the jobs that failed.
     """
     done = {(row["job"], row["schedule"]) for row in results.read(output)}
+    jobs = list({(job.number, job.setup.schedule): job for job in jobs}.values())  # configurations may share jobs
     todo = [job for job in jobs if done.isdisjoint({(job.number, s) for s in (job.setup.schedule, MEMORY_SCHEDULE)})]
     order, failed = [job.number for job in jobs], []
     # The stream is the one from before any redirection. Only a terminal has a bar; a line per job is always printed.

@@ -20,17 +20,26 @@ class LoggedHeatmaps(Callback):
     They are those of the first 32 test images, named by folder and file.
     """
 
+    def __init__(self) -> None:
+        self.left = MOST
+
+    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Count the images of a test anew."""
+        del trainer, pl_module
+        self.left = MOST
+
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Log what of this batch is among the first images."""
-        del outputs, dataloader_idx
+        del outputs, batch_idx, dataloader_idx
         loggers = [logger for logger in trainer.loggers if isinstance(logger, ImageLoggerBase)]
         visualizer = getattr(pl_module, "visualizer", None)
-        left = MOST - batch_idx * len(batch)
-        if not loggers or not isinstance(visualizer, ImageVisualizer) or left <= 0:
+        if not loggers or not isinstance(visualizer, ImageVisualizer) or not self.left:
             return
-        for item in list(batch)[:left]:
+        shown = list(batch)[: self.left]
+        self.left -= len(shown)
+        for item in shown:
             picture = visualizer.visualize(item)
             name = "/".join(Path(item.image_path or "image").parts[-2:])
             for logger in loggers if picture is not None else ():

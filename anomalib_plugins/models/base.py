@@ -3,6 +3,7 @@
 
 """What every model of this package adds to anomalib's module."""
 
+import copy
 import inspect
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def check_size(image_size: Sequence[int], smallest: int = MIN_IMAGE_SIZE, name: 
     """
     is_pair = isinstance(image_size, Sequence) and len(image_size) == 2
     if not is_pair or not all(isinstance(side, int) and side >= smallest for side in image_size):
-        msg = f"{name} must be (height, width), each at least {MIN_IMAGE_SIZE} px, got {image_size!r}"
+        msg = f"{name} must be (height, width), each at least {smallest} px, got {image_size!r}"
         raise UserError(msg)
     return list(image_size)
 
@@ -97,7 +98,16 @@ class PluginModule(ExportModule):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.hparams.update(plain(dict(self.hparams)))  # checkpoints are read with weights_only=True
+        self.make_hparams_plain()
+
+    def make_hparams_plain(self, **changes: Any) -> None:
+        """Make hyper-parameters lists, dictionaries and numbers: checkpoints are read with ``weights_only=True``.
+
+        Args:
+            changes: Values to replace.
+        """
+        self.hparams.update(plain({**self.hparams, **changes}))
+        self._hparams_initial = copy.deepcopy(self.hparams)  # what loggers write
 
     @staticmethod
     def configure_pre_processor(

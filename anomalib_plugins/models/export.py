@@ -102,6 +102,7 @@ class ExportModule(AnomalibModule):
         Raises:
             ValueError: If 8 bits are to be calibrated without a datamodule.
         """
+        compression_type = None if compression_type is None else CompressionType(compression_type)
         if compression_type not in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}:
             options = {"compression_type": compression_type, "datamodule": datamodule, "metric": metric, "task": task}
             more = {"max_drop": max_drop, "ov_kwargs": ov_kwargs, "onnx_kwargs": onnx_kwargs}

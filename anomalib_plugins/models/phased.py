@@ -43,7 +43,7 @@ class PhasedModule(PluginModule):
     schedule: PhaseSchedule
     tuning: FineTuning
     simulator: AnomalyGenerator | None = None
-    file_options: ClassVar[tuple[str, ...]] = ()
+    file_options: ClassVar[tuple[str, ...]] = ("weights", "texture_root")
     automatic_optimization = False  # a loader's batch is several optimizer steps, or none
     _load_later: str | None = None
 
@@ -182,9 +182,10 @@ class PhasedModule(PluginModule):
         super().on_save_checkpoint(checkpoint)
         if hasattr(self, "tuning"):
             checkpoint["tuning"] = self.tuning.state_dict()
-        checkpoint["hyper_parameters"] |= dict.fromkeys(self.file_options)
-        if "weights" in self.file_options:
-            checkpoint["hyper_parameters"]["pre_trained"] = False
+        options = checkpoint["hyper_parameters"]
+        options |= dict.fromkeys(options.keys() & set(self.file_options))
+        if "pre_trained" in options:
+            options["pre_trained"] = False
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember whether a backbone that has learned is still to be interpolated."""

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Timer
 
 from anomalib_plugins import __main__ as program
 from anomalib_plugins.commands import cli
+from anomalib_plugins.errors import UserError
 from anomalib_plugins.models.base import check_size, options_of
 
 
@@ -107,3 +108,11 @@ def test_each_command_has_help(command, capsys):
         program.main([command, "--help"])
     assert exit_.value.code == 0
     assert f"anomalib-plugins {command}" in capsys.readouterr().out
+
+
+def test_what_a_user_can_correct_ends_in_one_line(capsys, monkeypatch):
+    assert program.main(["benchmark", "--table", "setup.cfg"]) == 2
+    assert capsys.readouterr().err.startswith("error: setup.cfg has columns ")
+    monkeypatch.setenv("ANOMALIB_PLUGINS_TRACEBACK", "1")
+    with pytest.raises(UserError):
+        program.main(["benchmark", "--table", "setup.cfg"])

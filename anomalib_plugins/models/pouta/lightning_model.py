@@ -76,7 +76,6 @@ class Pouta(PhasedModule, AnomalibModule):
         TypeError: If ``network``, ``simulation`` or ``loss`` have an unknown argument.
     """
 
-    file_options = ("texture_root",)
     simulator: MergedTexture
 
     def __init__(

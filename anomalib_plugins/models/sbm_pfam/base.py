@@ -39,6 +39,8 @@ MILESTONE, DECAY = 0.8, 0.1  # of the jigsaw's learning rate
 # A structural anomaly as MemSeg makes it: no faint ones, and nothing from other images.
 SIMULATION = {"use_logical": False, "structural_delta": (0.15, 1.0), "structural_faint": 0.0}
 
+VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
 
 class SbmPfam(PhasedModule):
     """Mixin in front of ``AnomalibModule`` for a detector with jigsaw and attention before it.
@@ -89,7 +91,6 @@ class SbmPfam(PhasedModule):
         TypeError: If ``network``, ``simulation`` or ``jigsaw`` name an unknown argument.
     """
 
-    file_options = ("weights", "texture_root")
     strides: ClassVar[Sequence[int]] = (4, 8, 16)
     trainings: ClassVar[Sequence[str]] = ("auto", "jigsaw", "none")
     __signature__: ClassVar[inspect.Signature]
@@ -100,10 +101,13 @@ class SbmPfam(PhasedModule):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the shared arguments in the signature of a detector."""
         super().__init_subclass__(**kwargs)
-        own = inspect.signature(cls.__init__).parameters
-        shared = inspect.signature(SbmPfam.__init__).parameters
-        named = [each for name, each in {**shared, **own}.items() if name not in {"self", "kwargs"}]
-        cls.__signature__ = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in named])
+        found: dict[str, inspect.Parameter] = {}
+        for owner in (each for each in cls.__mro__ if "__init__" in vars(each)):
+            own = inspect.signature(vars(owner)["__init__"]).parameters.values()
+            found = {each.name: each for each in own if each.kind not in VARIADIC and each.name != "self"} | found
+            if owner is SbmPfam or all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in own):
+                break
+        cls.__signature__ = inspect.Signature([each.replace(kind=each.KEYWORD_ONLY) for each in found.values()])
 
     def __init__(
         self,
@@ -154,7 +158,7 @@ class SbmPfam(PhasedModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.hparams.update(nested)
+        self.make_hparams_plain(**nested)
         self.tuning, self.shape_bias = tuning, shape_bias
 
     def assemble(self, build: Callable[[PfamExtractor], nn.Module], *later_phases: Phase) -> None:

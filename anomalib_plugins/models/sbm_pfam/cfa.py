@@ -124,6 +124,7 @@ class SbmPfamCfa(SbmPfam, AnomalibModule):
 
     def __init__(
         self,
+        *,
         gamma_c: int = 1,
         gamma_d: int = 1,
         num_nearest_neighbors: int = 3,

@@ -3,6 +3,7 @@
 
 """PaDiM behind SBM and PFAM."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +41,7 @@ class SbmPfamPadimModel(nn.Module):
         stride: Distance between Gaussians in pixels; ``None`` takes 4 with these two networks and 8 with others.
 
     Raises:
-        ValueError: If there are fewer channels than ``n_features``, or ``stride`` is no multiple of the finest map's.
+        ValueError: If there are fewer channels than ``n_features``, or ``stride`` is no multiple of the first map's.
     """
 
     index: Tensor
@@ -55,39 +56,43 @@ class SbmPfamPadimModel(nn.Module):
         channels = sum(extractor.out_dims)
         features, spacing = PUBLISHED.get(extractor.backbone.name, OTHERS)
         count = min(features, channels) if n_features is None else n_features
-        stride = max(spacing, min(extractor.backbone.reductions)) if stride is None else stride
+        self.first = extractor.backbone.reductions[0]  # stride of the first map
+        stride = -(-spacing // self.first) * self.first if stride is None else stride
         if not 1 <= count <= channels:
             msg = f"n_features must be from 1 to the {channels} channels of the layers, got {n_features}"
             raise UserError(msg)
-        self.finest = min(extractor.backbone.reductions)
-        if stride < 1 or stride % self.finest:
-            msg = f"stride must be a multiple of {self.finest}, the stride of the finest map, got {stride}"
+        if stride < 1 or stride % self.first:
+            msg = f"stride must be a multiple of {self.first}, the stride of the first map, got {stride}"
             raise UserError(msg)
-        self.pool = stride // self.finest
+        self.pool = stride // self.first
         self.register_buffer("index", torch.randperm(channels)[:count])
         self.register_buffer("stride", torch.tensor(stride))
         self.gaussians = PatchGaussians(half)
         self.anomaly_map = AnomalyMapGenerator()
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Version 0.2 and earlier had Gaussians at the stride of the finest map, and fewer channels by default.
+        # Version 0.2 and earlier had Gaussians at the stride of the first map, and fewer channels by default.
         if f"{prefix}stride" not in state and f"{prefix}index" in state:
-            state[f"{prefix}stride"] = torch.tensor(self.finest)
-            self.index = state[f"{prefix}index"].clone()
+            state[f"{prefix}stride"] = torch.tensor(self.first)
+            self.index = state[f"{prefix}index"].to(self.index.device, copy=True)
         super()._load_from_state_dict(state, prefix, *args)
-        self.pool = int(self.stride) // self.finest
+        self.pool = int(state[f"{prefix}stride"]) // self.first if f"{prefix}stride" in state else self.pool
 
     def embed(self, images: Tensor) -> Tensor:
         """Embed patches by the chosen channels: ``(N, C, h, w)``, float32."""
         first, *rest = self.extractor(cut(images, self.tiler)).values()
         first = F.avg_pool2d(first, self.pool, ceil_mode=True) if self.pool > 1 else first
-        size, mode = first.shape[-2:], "nearest" if self.pool == 1 else "bilinear"
-        scaled = [
-            F.adaptive_avg_pool2d(each, size) if each.shape[-1] > size[-1] else F.interpolate(each, size, mode=mode)
-            for each in rest
-        ]
+        scaled = [self._resized(each, first.shape[-2:]) for each in rest]
         embedding = torch.cat([first, *scaled], dim=1).index_select(1, self.index).float()
         return merge(embedding, self.tiler, images.shape[-2:])
+
+    def _resized(self, features: Tensor, size: Sequence[int]) -> Tensor:
+        """Bring a map to the grid of the Gaussians; at the stride of the first map as published, by repeating."""
+        if self.pool == 1:
+            return F.interpolate(features, size, mode="nearest")
+        if features.shape[-1] > size[-1]:
+            return F.adaptive_avg_pool2d(features, size)
+        return F.interpolate(features, size, mode="bilinear")
 
     def forward(self, images: Tensor) -> Tensor | InferenceBatch:
         """Score images, or embed patches in training mode, as :class:`PatchcoreModel` does.
@@ -124,14 +129,14 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
             WideResNet-50-2, as published, and all, up to 200, of other networks. Memory grows with its square.
         half: Whether to keep the Gaussians in bfloat16, which nearly halves that memory and the exported file, and
             changes distances by some thousandths. Faster where the processor is fast at it.
-        stride: Distance between Gaussians in pixels, a multiple of the finest map's stride. Finer maps are averaged,
+        stride: Distance between Gaussians in pixels, a multiple of the first map's stride. Finer maps are averaged,
             coarser ones interpolated. ``None`` takes 4 with these two networks, as published, and 8 with others, where
             that is more accurate, with a quarter of the memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
     """
 
     def __init__(
-        self, n_features: int | None = None, half: bool = False, stride: int | None = None, **kwargs: Any
+        self, *, n_features: int | None = None, half: bool = False, stride: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.assemble(lambda extractor: SbmPfamPadimModel(extractor, n_features, half, stride))

@@ -60,6 +60,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
 
     def __init__(
         self,
+        *,
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         search: Search = "exact",

@@ -90,7 +90,6 @@ class Slsg(PhasedModule, AnomalibModule):
         TypeError: If ``network``, ``masking``, ``simulation`` or ``loss`` name an unknown argument.
     """
 
-    file_options = ("weights", "texture_root")
     simulator: SimulatedAnomaly
 
     def __init__(

@@ -198,7 +198,9 @@ def test_a_models_export_calibrates_so_and_says_what_was_lost(calibrated, export
     assert openvino.Core().read_model(path).output(0).any_name == "pred_score"
 
 
-@pytest.mark.parametrize("kind", [CompressionType.INT8_PTQ, CompressionType.INT8_ACQ])
+@pytest.mark.parametrize("kind", [CompressionType.INT8_PTQ, CompressionType.INT8_ACQ, "int8_acq"])
 def test_8_bits_need_training_images(export, kind):
-    with pytest.raises(ValueError, match=f"{kind.name} calibrates on training images: name the datamodule"):
+    with pytest.raises(
+        ValueError, match=f"{CompressionType(kind).name} calibrates on training images: name the datamodule"
+    ):
         export(grey(), kind)

@@ -3,6 +3,7 @@
 
 """What the three models train, and which options are refused. The rest is in ``tests/contract``."""
 
+import inspect
 import math
 
 import pytest
@@ -263,3 +264,11 @@ def test_impossible_options_are_refused(cls, options, error, message):
 def test_impossible_options_of_cfa_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(SbmPfamCfa, **options)
+
+
+def test_a_subclass_shows_all_its_arguments():
+    class Own(SbmPfamPadim):
+        def __init__(self, extra=1, **kwargs):
+            super().__init__(**kwargs)
+
+    assert {"image_size", "n_features", "stride", "extra"} <= inspect.signature(Own).parameters.keys()

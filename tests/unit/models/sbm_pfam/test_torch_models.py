@@ -108,7 +108,16 @@ def test_padim_averages_finer_maps_over_its_stride():
 
 
 @torch.no_grad()
-def test_padim_of_an_older_version_keeps_its_finest_grid():
+def test_padim_repeats_maps_at_the_stride_of_the_first_layer_whatever_their_order():
+    model = SbmPfamPadimModel(plain(("layer2", "layer1")), n_features=192).eval()
+    model.index.copy_(torch.arange(192))
+    second, first = model.extractor(images(1)).values()
+    assert_close(model.embed(images(1)), torch.cat([second, F.interpolate(first, second.shape[-2:])], dim=1))
+    assert int(model.stride) == 8
+
+
+@torch.no_grad()
+def test_padim_of_an_older_version_keeps_its_grid():
     old = SbmPfamPadimModel(
         mobile := PfamExtractor("mobilenetv2_100", ["blocks.1", "blocks.2"], pfam=False), 20, stride=4
     )
