@@ -12,6 +12,7 @@ from functools import cache
 import pytest
 import torch
 from anomalib.callbacks import TilerConfigurationCallback
+from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
 from sklearn.metrics import roc_auc_score
 from torch.testing import assert_close
@@ -327,7 +328,7 @@ def exported(plugin, trained, tmp_path_factory):
     model = typical(plugin.load().load_from_checkpoint(trained.checkpoints[-1]))
     before = {name: each.clone() for name, each in [*model.state_dict().items(), *model.named_buffers()]}
     folder = tmp_path_factory.mktemp("exported")
-    onnx = model.to_onnx(folder)
+    onnx = Engine(logger=False).export(model, "onnx", export_root=folder)
     open_ = openvino_runtimes(openvino.convert_model(onnx))
     yield model, before, {"torch": torch_runtime(model.to_torch(folder)), "onnx": onnx_runtime(onnx), **open_}
     shutil.rmtree(folder)
