@@ -33,6 +33,17 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _children_can_train():
+    """A first backward before any export.
+
+    An export makes autograd believe in a GPU. It then starts a thread for it, after which no forked child can train.
+    """
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _openvino_cores_stay():
     """No core of OpenVINO goes before the process does.
 

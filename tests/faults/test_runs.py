@@ -258,5 +258,5 @@ def test_without_internet_missing_weights_are_one_error_and_models_without_weigh
         pytest.skip(reason="only root may give a process a namespace without a network")
     assert code == 1
     assert "trained without internet" in child.said
-    assert "FileNotFoundError: no ImageNet weights for" in child.said
+    assert "MissingFileError: no ImageNet weights for" in child.said
     assert "`pre_trained=False`" in child.said

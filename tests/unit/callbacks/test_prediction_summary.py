@@ -38,14 +38,14 @@ def test_heatmaps_of_the_first_test_images_are_logged(tmp_path):
     (tmp_path / "bad").mkdir()
     logger = AnomalibTensorBoardLogger(str(tmp_path))
     trainer, model = Trainer(logger=logger, accelerator="cpu"), SimpleNamespace(visualizer=ImageVisualizer())
-    count = MOST // 2 + 1
+    count, callback = MOST // 2 + 1, LoggedHeatmaps()
     for step in range(3):
         maps = {"anomaly_map": torch.rand(count, 8, 8), "pred_mask": torch.ones(count, 8, 8)}
         paths = [str(tmp_path / f"bad/{step}_{number}.png") for number in range(count)]
         for path in paths:
             Image.new("RGB", (8, 8)).save(path)
         batch = ImageBatch(torch.rand(count, 3, 8, 8), image_path=paths, **maps)
-        LoggedHeatmaps().on_test_batch_end(trainer, model, batch, batch, step)
+        callback.on_test_batch_end(trainer, model, batch, batch, step)
     logger.experiment.flush()
     events = EventAccumulator(logger.log_dir).Reload()
     names = events.Tags()["images"]

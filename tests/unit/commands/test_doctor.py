@@ -36,7 +36,7 @@ def uninstall(monkeypatch, package):
     def version(name):
         if name == package:
             raise metadata.PackageNotFoundError
-        return "2.7.0"
+        return {"lightning": "2.6.6"}.get(name, "2.7.0")
 
     monkeypatch.setattr(metadata, "version", version)
 
@@ -46,7 +46,8 @@ def test_what_is_installed_here_meets_the_requirements():
 
 
 def test_wrong_version_is_broken_and_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(metadata, "version", lambda name: "2.6.1" if name == "anomalib" else "9.9")
+    found = {"anomalib": "2.6.1", "lightning": "2.6.6"}
+    monkeypatch.setattr(metadata, "version", lambda name: found.get(name, "9.9"))
     (check,) = broken(doctor.versions())
     assert (check.subject, check.remedy) == ("anomalib", "pip install 'anomalib<2.8,>=2.7'")
     assert "2.6.1" in check.detail
