@@ -47,7 +47,8 @@ def _data_of(root: Path, category: str, batches: dict[str, int]) -> Config:
     if any((folder / "ground_truth").glob("*/*")):
         arguments = {"root": str(root), "category": category, **batches}
         return {"class_path": "MVTecAD", "label": root.name, "init_args": arguments}
-    defects = [f"test/{path.name}" for path in sorted((folder / "test").glob("*/")) if path.name != "good"]
+    parts = sorted(path.name for path in (folder / "test").glob("*") if path.is_dir())
+    defects = [f"test/{part}" for part in parts if part != "good"]
     good = {"normal_test_dir": "test/good"} if (folder / "test" / "good").is_dir() else {}
     arguments = {"name": category, "root": str(folder), "normal_dir": "train/good", **good, **batches}
     if defects:

@@ -4,6 +4,7 @@
 """Callbacks that make parts of anomalib faster while one of its models is fitted."""
 
 import sys
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Any
 from unittest import mock
@@ -18,15 +19,15 @@ from anomalib_plugins.components.gaussians import PatchGaussians
 from anomalib_plugins.errors import UserTypeError
 
 
-class _Replacement(Callback):
+class _Replacement(ABC, Callback):
     """Replaces attributes from the start of a fit to its end or an error."""
 
     def __init__(self) -> None:
         self._replaced = ExitStack()
 
+    @abstractmethod
     def replacements(self, model: LightningModule) -> list[tuple[Any, str, Any]]:
         """Owner, name and new value of each attribute."""
-        raise NotImplementedError
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Replace them before fitting."""

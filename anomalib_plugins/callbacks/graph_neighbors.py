@@ -9,10 +9,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.transforms.v2.functional import to_pil_image
 from torchvision.utils import draw_bounding_boxes, make_grid
 
+from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.errors import UserError
 
 
@@ -32,9 +35,7 @@ class GraphNeighbors(Callback):
     """
 
     def __init__(self, num_images: int = 8, path: Path | str | None = None) -> None:
-        if num_images < 1:
-            msg = f"num_images must be at least 1, got {num_images}"
-            raise UserError(msg)
+        check_least("num_images", num_images)
         self.num_images = num_images
         self.path = path
 
@@ -63,7 +64,7 @@ class GraphNeighbors(Callback):
 
 
 @torch.no_grad()
-def draw_neighbors(network: Any, images: Tensor) -> Any:
+def draw_neighbors(network: Any, images: Tensor) -> Image.Image:
     """Frame the most anomalous patch of each image and its neighbours in the graph.
 
     Args:
@@ -80,7 +81,7 @@ def draw_neighbors(network: Any, images: Tensor) -> Any:
     finally:
         hook.remove()
     rows, columns = features[0].shape[-2:]
-    worst = torch.nn.functional.adaptive_max_pool2d(maps.float(), (rows, columns)).flatten(1).argmax(dim=1)
+    worst = F.adaptive_max_pool2d(maps.float(), (rows, columns)).flatten(1).argmax(dim=1)
     size = torch.tensor([images.shape[-1] / columns, images.shape[-2] / rows]).repeat(2)
     pictures = []
     for image, patch, neighbors in zip(images, worst.tolist(), network.sg_block.graph(features[0]).cpu(), strict=True):

@@ -12,8 +12,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from PIL import Image
 from torch import Tensor
 
+from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.components.pictures import heat, table
-from anomalib_plugins.errors import UserError
 from anomalib_plugins.synthesis import SyntheticBatch
 
 COLUMNS = ("Input", "Synthetic anomaly", "Mask")
@@ -37,9 +37,7 @@ class SynthesisPreview(Callback):
     """
 
     def __init__(self, num_images: int = 8, path: Path | str | None = None) -> None:
-        if num_images < 1:
-            msg = f"num_images must be at least 1, got {num_images}"
-            raise UserError(msg)
+        check_least("num_images", num_images)
         self.num_images = num_images
         self.path = path
         self._saved = False
