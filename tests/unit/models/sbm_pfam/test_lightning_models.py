@@ -272,3 +272,8 @@ def test_a_subclass_shows_all_its_arguments():
             super().__init__(**kwargs)
 
     assert {"image_size", "n_features", "stride", "extra"} <= inspect.signature(Own).parameters.keys()
+
+
+def test_loggers_write_the_options_of_checkpoints():
+    model = SbmPfamPadim(**SHORT, **MODELS[SbmPfamPadim])
+    assert dict(model.hparams_initial) == dict(model.hparams)
