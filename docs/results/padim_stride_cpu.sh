@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How padim_stride_cpu.csv was made: PaDiM with Gaussians every 8 pixels of all channels, and as published.
+# How padim_stride_cpu.csv and latency_padim_stride.json were made: PaDiM with Gaussians every 8 pixels, and as published.
 #
 #   bash docs/results/padim_stride_cpu.sh DATA [CATEGORY ...]
 #
@@ -27,3 +27,6 @@ run() { # SEEDS LABEL=MODEL...
 }
 run "0" SbmPfamPadim-lite0=SbmPfamPadim
 run "0 1 2" Padim SbmPfamPadim-lite0-published=SbmPfamPadim SbmPfamPadim-resnet18=SbmPfamPadim
+python -m tools.latency --models SbmPfamPadim-lite0=SbmPfamPadim SbmPfamPadim-lite0-published=SbmPfamPadim \
+    SbmPfamPadim-resnet18=SbmPfamPadim Padim --model-args "$work/arguments.yaml" --image-size 256 --batches 1 --threads 1 \
+    --output latency_padim_stride.json

@@ -131,7 +131,7 @@ class SbmPfamPadim(SbmPfam, AnomalibModule):
             changes distances by some thousandths. Faster where the processor is fast at it.
         stride: Distance between Gaussians in pixels, a multiple of the first map's stride. Finer maps are averaged,
             coarser ones interpolated. ``None`` takes 4 with these two networks, as published, and 8 with others, where
-            that is more accurate, with a quarter of the memory.
+            that is more accurate and takes less memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
     """
 
