@@ -17,6 +17,7 @@ from anomalib_plugins.benchmark.log import everything_into
 def test_prints_logs_and_warnings_are_added_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     lonely = logging.getLogger("test_progress.lonely")
     lonely.propagate = False
+    logging.captureWarnings(capture=False)  # anomalib's set-up captures them for the whole process
     log = tmp_path / "new" / "results.log"
     for number in range(2):
         with everything_into(log):
