@@ -3,6 +3,7 @@
 
 """The programs that measure this project run, in sizes that take seconds."""
 
+import csv
 import json
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from anomalib_plugins.data import DemoParts
-from tools import latency, long_run, parity, step_time, timing
+from tools import full_schedule, latency, long_run, parity, step_time, timing
 from tools.speed import __main__ as speed
 from tools.speed import plot, saliency
 
@@ -52,6 +53,20 @@ def test_step_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert step_time.main(["--models", "Pouta", "--precisions", "32-true", "--layouts", "contiguous", *sizes]) == 0
     cells = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
     assert cells[:3] + cells[-1:] == ["Pouta", "32-true", "contiguous", "1.00"]
+
+
+def test_full_schedule(tmp_path: Path) -> None:
+    DemoParts(root=tmp_path, num_train=4, num_test_good=1, num_per_defect=1, image_size=64).prepare_data()
+    category = next(tmp_path.glob("**/train")).parent
+    arguments = ["--root", str(category.parent), "--category", category.name, "--output", str(tmp_path / "run")]
+    options = "{image_size: [32, 32], network: {score_window: 5}, epochs: %d}"
+    for epochs in (1, 2):  # the second run resumes the first
+        command = ["Pouta", *arguments, "--every", "1", "--model-args", options % epochs, "--threads", "1"]
+        assert full_schedule.main(command) == 0
+    with (tmp_path / "run" / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row["pixel_AUPRO"]) <= 1 for row in rows)
 
 
 class Ones(nn.Module):
