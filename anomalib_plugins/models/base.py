@@ -219,11 +219,15 @@ class PluginModule(ExportModule):
         write_down(checkpoint, self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the checkpoint's tiles, and keep a pre-processor that it cannot hold.
+        """Take the checkpoint's tiles, and keep this model's evaluator and a pre-processor that no checkpoint can hold.
 
         Raises:
-            CheckpointError: If that was not given.
+            CheckpointError: If such a pre-processor was not given.
         """
+        states = checkpoint.get("state_dict", {})
+        for name in [name for name in states if name.startswith("evaluator.")]:
+            del states[name]  # arguments of metrics, which may be others than this model's
+        states.update({} if self.evaluator is None else self.evaluator.state_dict(prefix="evaluator."))
         super().on_load_checkpoint(restored(checkpoint, self))
 
     # Prediction

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
 from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.components.tiling import settings_of
-from anomalib_plugins.metrics import RawScoreEvaluator
+from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
 from anomalib_plugins.models.base import PluginModule, check_size
 from anomalib_plugins.models.calibration import calibrate_on_training
 
@@ -159,6 +159,14 @@ def test_a_pre_processor_that_a_checkpoint_holds_comes_back():
     checkpoint = {}
     Smallest(pre_processor=PreProcessor(Resize((40, 50)))).on_save_checkpoint(checkpoint)
     assert loaded(checkpoint).input_size == (40, 50)
+
+
+@pytest.mark.parametrize("evaluator", [True, False], ids=["default", "none"])
+def test_a_checkpoint_loads_without_the_evaluator_it_was_trained_with(evaluator):
+    trained = Smallest(evaluator=RawScoreEvaluator(val_metrics=threshold_free_metrics()))
+    checkpoint = {"state_dict": trained.state_dict()}
+    trained.on_save_checkpoint(checkpoint)
+    loaded(checkpoint, evaluator=evaluator).load_state_dict(checkpoint["state_dict"])
 
 
 def test_tiles_come_back_and_others_are_told_of():
