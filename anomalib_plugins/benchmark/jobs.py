@@ -113,8 +113,10 @@ class Job:
         return model
 
     def build_data(self) -> AnomalibDataModule:
-        """Build the datamodule, with the model's own batch size if it accepts no other."""
+        """Build the datamodule, with the model's own batch size if it accepts no other, and the same splits always."""
         data = get_datamodule(dict(self.data))
+        if data.seed is None:  # anomalib would split by what the model has drawn
+            data.seed = 0
         data.train_batch_size = known(self.model_name).batch_size or data.train_batch_size
         return data
 

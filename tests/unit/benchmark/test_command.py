@@ -182,6 +182,15 @@ def test_efficient_ad_gets_the_batch_size_it_insists_on() -> None:
     assert sizes == [1, 8]
 
 
+def test_normal_test_photos_that_are_taken_from_training_are_the_same_for_every_model(root: Path) -> None:
+    arguments = {"name": "bolt", "root": str(root / "bolt"), "normal_dir": "train/good", "abnormal_dir": "test/spot"}
+    job = Job("m", "d", "c", 0, {"class_path": "X"}, {"class_path": "Folder", "init_args": arguments})
+    splits = [job.build_data() for _ in range(8)]
+    for split in splits:
+        split.setup()
+    assert len({tuple(split.test_data.samples.image_path) for split in splits}) == 1
+
+
 def test_what_computes_its_centroids_anew_is_not_resumed(tmp_path: Path) -> None:
     setup = Setup(unfinished=tmp_path)
     jobs = [Job("m", "d", "c", 0, {"class_path": name}, {"class_path": "MVTecAD"}, setup) for name in ("Cfa", "Draem")]
