@@ -4,8 +4,9 @@
 """Results of a benchmark: a CSV file with one row per job, and Markdown tables of it."""
 
 import csv
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -27,6 +28,8 @@ MEASURED = (
 )
 COLUMNS = ("model", "dataset", "category", "seed", *METRICS, *SETTING, *MEASURED, "machine", "versions", "job")
 REQUIRED = ("model", "category", "seed", *METRICS, "schedule", "machine")
+# Arguments of data sets that have a column of their own, or only say where the data are and how they are loaded.
+NOT_A_SETTING = {"root", "name", "category", "train_batch_size", "eval_batch_size", "num_workers"}
 START, END = "<!-- compare: start{} -->", "<!-- compare: end{} -->"
 
 Row = dict[str, str]
@@ -68,12 +71,62 @@ def append(path: Path, row: dict[str, Any], order: Sequence[str] = ()) -> None:
         writer.writerows(rows)
 
 
+def variants(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """Group rows by model, schedule and image size, in order of appearance.
+
+    If rows of one category differ in other settings than the seed, these are part of the model's name, as in
+    ``Slsg precision=bf16-mixed``. Settings may differ between categories, as some papers' do.
+    """
+    models: dict[tuple[str, str, str], list[tuple[Row, dict[str, str]]]] = {}
+    for row in rows:
+        key = row["model"], row["schedule"], row.get("image_size", "")
+        models.setdefault(key, []).append((row, _settings(row)))
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    for (model, schedule, size), own in models.items():
+        places: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for row, settings in own:
+            places.setdefault((row.get("dataset", ""), row["category"]), []).append(settings)
+        differing = {name for each in places.values() for name in _differing(each)}
+        for row, settings in own:
+            words = [
+                f"{name.rpartition('.')[2]}={value}" for name, value in settings.items() if value and name in differing
+            ]
+            found.setdefault((" ".join([model, *words]), schedule, size), []).append(row)
+    return found
+
+
+def _settings(row: Row) -> dict[str, str]:
+    """Everything that decides a result except schedule, image size and seed, by name."""
+    options = flat(json.loads(row.get("options") or "{}"))
+    data = flat(json.loads(row.get("data") or "{}").get("init_args", {}))
+    return {
+        **{name: row.get(name, "") for name in ("class", "precision", "batch_size")},  # empty in older files
+        "accelerator": "cpu" if row["machine"].endswith(" threads") else "gpu",
+        **{name: str(value) for name, value in options.items() if name != "seed"},
+        **{name: str(value) for name, value in data.items() if name.rpartition(".")[2] not in NOT_A_SETTING},
+    }
+
+
+def _differing(settings: Sequence[dict[str, str]]) -> set[str]:
+    names = {name for each in settings for name in each}
+    return {name for name in names if len({each.get(name) for each in settings} - {""}) > 1}
+
+
+def flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested arguments by dotted names, e.g. ``network.k``."""
+    found = {}
+    for name, value in options.items():
+        inner = {f"{name}.{key}": each for key, each in flat(value).items()} if isinstance(value, dict) else {}
+        found.update(inner or {name: value})
+    return found
+
+
 def table(rows: list[Row]) -> str:
     """Format results as a Markdown table, with a row per category, a row of means and a column per model.
 
-    Each schedule and image size of a model has its own column. Cells are means over seeds, followed by the standard
-    deviation if there are several; in the last row it is the deviation of the means over categories. A dash means not
-    run, "n/a" means undefined. A line about metrics, seeds, machine and versions follows.
+    Each of the `variants` of a model has its own column. Cells are means over seeds, followed by the standard deviation
+    if there are several; in the last row it is the deviation of the means over categories. A dash means not run, "n/a"
+    means undefined. A line about metrics, seeds, machine and versions follows.
 
     Raises:
         UserError: If there are no rows.
@@ -82,9 +135,10 @@ def table(rows: list[Row]) -> str:
         msg = "no results for a table: run a benchmark first"
         raise UserError(msg)
     columns: dict[tuple[str, str, str], dict[tuple[str, str], list[Row]]] = {}
-    for row in rows:
-        column = columns.setdefault((row["model"], row["schedule"], row["image_size"]), {})
-        column.setdefault((row["dataset"], row["category"]), []).append(row)
+    for variant, own in variants(rows).items():
+        column = columns.setdefault(variant, {})
+        for row in own:
+            column.setdefault((row["dataset"], row["category"]), []).append(row)
     places = sorted({place for column in columns.values() for place in column})
     single = len({dataset for dataset, _ in places}) == 1
     lines = [["category", *(f"{model}, {schedule}, {size} px" for model, schedule, size in columns)]]

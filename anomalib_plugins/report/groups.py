@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from anomalib_plugins.benchmark.results import METRICS, Row
+from anomalib_plugins.benchmark.results import METRICS, Row, variants
 from anomalib_plugins.registry import PLUGINS
 from anomalib_plugins.report.published import is_model
 
@@ -32,10 +32,10 @@ Place = tuple[str, str]  # data set and category
 
 @dataclass(frozen=True)
 class Group:
-    """Results of one model with one schedule and image size.
+    """Results of one model with the same settings.
 
     Args:
-        name: Label of the model, with schedule and image size if the model has several groups.
+        name: Label of the model, with the settings in which groups of the model differ.
         rows: Rows of the results file.
     """
 
@@ -68,10 +68,11 @@ class Group:
 
     def deviation(self, metric: str, places: Sequence[Place]) -> float:
         """Standard deviation over seeds of the mean over categories; NaN with fewer than two complete seeds."""
-        by_seed: dict[str, dict[Place, float]] = {}
+        by_seed: dict[str, dict[Place, list[float]]] = {}
         for row in self.rows:
-            by_seed.setdefault(row["seed"], {})[place_of(row)] = number(row, metric)
-        means = [fmean(values[place] for place in places) for values in by_seed.values() if set(places) <= set(values)]
+            by_seed.setdefault(row["seed"], {}).setdefault(place_of(row), []).append(number(row, metric))
+        complete = [values for values in by_seed.values() if set(places) <= set(values)]
+        means = [fmean(fmean(values[place]) for place in places) for values in complete]
         return stdev(means) if len(means) > 1 else math.nan
 
 
@@ -91,10 +92,8 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def groups_of(rows: Iterable[Row]) -> list[Group]:
-    """Group results by model, schedule and image size, in order of appearance, with this package's models first."""
-    found: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row["model"], row["schedule"], row.get("image_size", "")), []).append(row)
+    """Group results by `variants` of models, in order of appearance, with this package's models first."""
+    found = variants(rows)
     models = [model for model, _, _ in found]
     groups = [
         Group(f"{model}, {schedule}, {size} px" if models.count(model) > 1 else model, tuple(each))

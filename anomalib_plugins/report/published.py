@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from anomalib_plugins.benchmark.results import flat
 from anomalib_plugins.errors import UserError
 
 FOLDER = Path(__file__).with_name("papers")
@@ -76,15 +77,6 @@ class Published:
         given = flat({key: value for key, value in options_of(row).items() if key not in SCHEDULE | FREE})
         wanted = {**flat({**self.ablated, **self.defaults}), **arguments}
         return given.items() <= wanted.items() and arguments.keys() <= given.keys()
-
-
-def flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested arguments by dotted names, e.g. ``network.k``."""
-    found = {}
-    for name, value in options.items():
-        inner = {f"{name}.{key}": each for key, each in flat(value).items()} if isinstance(value, dict) else {}
-        found.update(inner or {name: value})
-    return found
 
 
 def options_of(row: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,11 @@ DOCS = Path(__file__).parents[3] / "docs" / "results"
 
 def row(model: str = "Slsg", category: str = "bolt", seed: int = 0, value: float = 0.5, **changes: object) -> dict:
     """A row with the same value for every metric."""
-    filled = dict.fromkeys(results.COLUMNS, "x") | dict.fromkeys(results.METRICS, str(value))
+    filled = (
+        dict.fromkeys(results.COLUMNS, "x")
+        | {"options": "{}", "data": "{}"}
+        | dict.fromkeys(results.METRICS, str(value))
+    )
     return {**filled, "model": model, "category": category, "seed": str(seed), "image_size": "64", **changes}
 
 
@@ -104,6 +108,22 @@ def test_undefined_is_not_zero() -> None:
 
 def test_schedules_and_sizes_are_columns_of_their_own() -> None:
     assert len(cells([row(), row(schedule="5 min"), row(image_size="128"), row(seed=3)])["category"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"precision": "bf16-mixed"}, "Slsg precision=bf16-mixed"),
+        ({"machine": "CPU, 1 threads"}, "Slsg accelerator=cpu"),
+        ({"options": '{"network": {"k": 2}, "seed": 1}'}, "Slsg k=2"),
+        ({"data": '{"init_args": {"root": "r", "k": 4}}'}, "Slsg k=4"),
+    ],
+)
+def test_other_settings_in_one_category_are_a_column_of_their_own(changes: dict[str, str], name: str) -> None:
+    """Between categories they may differ, and with seeds they do."""
+    same = [row(), row(seed=1, options='{"seed": 1}'), row(**{"class": ""}), row(category="nut", batch_size="1")]
+    assert len(cells(same)["category"]) == 1
+    assert cells([*same, row(**changes)])["category"][1] == f"{name}, x, 64 px"
 
 
 def test_a_table_needs_results() -> None:

@@ -48,6 +48,11 @@ def test_models_of_several_schedules_are_told_apart(row) -> None:
     assert [each.is_ours for each in groups] == [True, True, False]
 
 
+def test_models_of_other_arguments_are_told_apart(row) -> None:
+    groups = groups_of([row("Slsg", options=f'{{"steps": {steps}}}') for steps in (1, 2)])
+    assert [each.name for each in groups] == ["Slsg steps=1", "Slsg steps=2"]
+
+
 def test_metrics_of_one_data_set_are_shown_where_there_are_any(row) -> None:
     assert metrics_of([row()]) == METRICS
     found = metrics_of([row(), row(logical_spro="0.5", spro="0.4", structural_spro="")])
