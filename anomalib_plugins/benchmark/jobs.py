@@ -92,6 +92,11 @@ class Job:
         return hashlib.sha256(as_text(parts).encode()).hexdigest()[:12]
 
     @property
+    def files(self) -> set[Path]:
+        """Every text of the configuration as a path: where the files lie that ``number`` knows by name."""
+        return _files([self.model.get("init_args", {}), self.data])
+
+    @property
     def is_loco(self) -> bool:
         """Whether the data set is MVTec LOCO AD, which has metrics of its own."""
         return class_of(wrapped(self.data)) == "MVTecLOCO"
@@ -244,6 +249,12 @@ def wrapped(data: dict[str, Any]) -> dict[str, Any]:
     """Configuration of the innermost datamodule, which others may wrap."""
     inner = data.get("init_args", {}).get("datamodule")
     return wrapped(inner) if isinstance(inner, dict) else data
+
+
+def _files(value: Any) -> set[Path]:
+    if isinstance(value, dict | list | tuple):
+        return set().union(*map(_files, value.values() if isinstance(value, dict) else value))
+    return {Path(value).resolve()} if isinstance(value, str | Path) else set()
 
 
 def as_text(value: Any) -> str:

@@ -110,6 +110,12 @@ def load(path: Path) -> Predictions:
     return Predictions(**arrays)
 
 
+def first_image(path: Path) -> Path:
+    """Path of the first image in a file of predictions."""
+    with np.load(path, allow_pickle=False) as file:
+        return Path(str(file["paths"][0]))
+
+
 def choose(labels: npt.NDArray[np.bool_], good: int, defective: int) -> list[int]:
     """Choose at most so many good and defective images, evenly through the test set, and return their indices."""
     chosen: list[int] = []

@@ -3,6 +3,7 @@
 
 """Runner for the jobs of a benchmark, which saves each result at once."""
 
+import filecmp
 import logging
 import shutil
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from anomalib_plugins.benchmark import predictions, results
-from anomalib_plugins.benchmark.jobs import MEMORY_SCHEDULE, Job, Outcome
+from anomalib_plugins.benchmark.jobs import MEMORY_SCHEDULE, Job, Outcome, wrapped
 from anomalib_plugins.benchmark.log import everything_into
+from anomalib_plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,13 @@ def run(jobs: Sequence[Job], output: Path, outcomes: Callable[..., Iterator[Ende
 
     Returns:
         Names of the jobs that failed.
+
+    Raises:
+        UserError: If jobs differ only in folders of the same name, here or in the results file.
     """
-    done = {(row["job"], row["schedule"]) for row in results.read(output)}
+    rows = results.read(output)
+    _refuse_other_files(jobs, output, rows)
+    done = {(row["job"], row["schedule"]) for row in rows}
     jobs = list({(job.number, job.setup.schedule): job for job in jobs}.values())  # configurations may share jobs
     todo = [job for job in jobs if done.isdisjoint({(job.number, s) for s in (job.setup.schedule, MEMORY_SCHEDULE)})]
     order, failed = [job.number for job in jobs], []
@@ -67,6 +74,35 @@ def run(jobs: Sequence[Job], output: Path, outcomes: Callable[..., Iterator[Ende
             bar.update()
             bar.write(f"[{number}/{len(todo)}] {line(job, outcome)}", file=sys.stderr)
     return failed
+
+
+def _refuse_other_files(jobs: Sequence[Job], output: Path, rows: Sequence[results.Row]) -> None:
+    """Refuse a job with the number of another on other files: numbers know files and folders by name alone."""
+    numbers: dict[str, Job] = {}
+    for job in jobs:
+        if differing := job.files ^ numbers.setdefault(job.number, job).files:
+            names = " and ".join(map(str, sorted(differing)))
+            msg = f"{job.title}: {names} have the same name, so that their results could not be told apart: rename one"
+            raise UserError(msg)
+    for row in rows:
+        path = predictions.path_of(output, row)
+        if row["job"] in numbers and path.is_file():
+            image = predictions.first_image(path)
+            if _is_of_other_data(numbers[row["job"]], image):
+                msg = (
+                    f"{numbers[row['job']].title}: {output} has results of another folder of that name, with {image}: "
+                )
+                raise UserError(msg + "choose another --output")
+
+
+def _is_of_other_data(job: Job, image: Path) -> bool:
+    """Whether an image is still where a job read it, but is not in this job's data. Moved data are the same."""
+    root = Path(wrapped(job.data).get("init_args", {}).get("root", ""))
+    if root.name not in image.parts or not image.is_file():
+        return False
+    tails = [image.parts[place + 1 :] for place, name in enumerate(image.parts) if name == root.name]
+    found = [root.joinpath(*tail) for tail in tails]
+    return not any(each.is_file() and filecmp.cmp(each, image, shallow=False) for each in found)
 
 
 def _save(output: Path, job: Job, outcome: Outcome, order: list[str]) -> None:
