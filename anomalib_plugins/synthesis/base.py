@@ -14,6 +14,7 @@ from anomalib_plugins.errors import UserError
 
 MIN_SIZE = 32
 NORMAL, STRUCTURAL, LOGICAL = 0, 1, 2
+INVISIBLE = 0.5 / 255  # largest change of a channel that counts as rounding: half a grey level of 8 bits
 
 
 class SyntheticBatch(NamedTuple):
@@ -21,7 +22,8 @@ class SyntheticBatch(NamedTuple):
 
     Attributes:
         image: RGB images ``(N, 3, H, W)`` in ``[0, 1]``.
-        mask: Masks ``(N, 1, H, W)``, 1 on exactly the pixels that differ from the input image, 0 elsewhere.
+        mask: Masks ``(N, 1, H, W)``, 1 on exactly the pixels that differ from the input image, 0 elsewhere. Changes of
+            less than half a grey level of 8 bits are not made.
         kind: Kinds ``(N,)``: 0 is normal, 1 a structural and 2 a logical anomaly.
     """
 

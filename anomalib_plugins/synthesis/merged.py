@@ -12,7 +12,7 @@ from torch import Tensor
 
 from anomalib_plugins.components.checks import check_choice, check_range
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.base import STRUCTURAL, AnomalyGenerator, SyntheticBatch, integers, uniform
+from anomalib_plugins.synthesis.base import INVISIBLE, STRUCTURAL, AnomalyGenerator, SyntheticBatch, integers, uniform
 from anomalib_plugins.synthesis.geometry import roll, rotate
 from anomalib_plugins.synthesis.masks import Foreground, MaskStyle, perlin_masks, place_masks
 from anomalib_plugins.synthesis.sources import other_images
@@ -73,8 +73,8 @@ class MergedTexture(AnomalyGenerator):
         foreign = self._foreign(images, pool, generator)
         delta = uniform((len(images), 1, 1, 1), self.low, self.high, generator).to(images)
         mixture = torch.lerp(moved(images, generator), foreign, delta)
-        merged = torch.where(place, mixture, images)
-        mask = (merged != images).any(dim=1, keepdim=True)
+        mask = place & ((mixture - images).abs_().amax(dim=1, keepdim=True) > INVISIBLE)
+        merged = torch.where(mask, mixture, images)
         same = ~mask.flatten(1).any(dim=1)
         if same.any():  # the mixture equals the image: shift every value by half the range instead
             merged[same] = torch.where(place[same], (images[same] + 0.5) % 1, images[same])

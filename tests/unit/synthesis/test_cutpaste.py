@@ -24,7 +24,8 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def distinct(count: int, height: int, width: int) -> Tensor:
     pixels = torch.stack([torch.randperm(height * width, generator=seeded(seed)) for seed in range(count)])
-    return (pixels.view(count, 1, height, width) / (height * width)).repeat(1, 3, 1, 1)
+    pixels = pixels.view(count, height, width)
+    return torch.stack([pixels / (height * width), pixels % width / width, torch.zeros_like(pixels)], dim=1)
 
 
 @settings(max_examples=60, deadline=None)

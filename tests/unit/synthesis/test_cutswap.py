@@ -22,9 +22,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def distinct(count: int, height: int, width: int) -> Tensor:
-    """Images without two pixels of one colour."""
+    """Images in which any two pixels differ by more than half a grey level."""
     pixels = torch.stack([torch.randperm(height * width, generator=seeded(seed)) for seed in range(count)])
-    return (pixels.view(count, 1, height, width) / (height * width)).repeat(1, 3, 1, 1)
+    pixels = pixels.view(count, height, width)
+    return torch.stack([pixels / (height * width), pixels % width / width, torch.zeros_like(pixels)], dim=1)
 
 
 def swapped(image: Tensor, shape: list[int], first: list[int], second: list[int]) -> Tensor:

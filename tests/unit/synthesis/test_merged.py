@@ -70,6 +70,13 @@ def test_masks_are_those_of_draem() -> None:
     assert area[area >= 49 / 256**2].mean().item() == pytest.approx(0.050, rel=0.2)
 
 
+def test_rounding_of_a_white_background_is_no_anomaly(images: Tensor) -> None:
+    white = images.where(images > 0.5, 1.0)
+    batch = MergedTexture(source="pool")(white, seeded())
+    visible = (batch.image - white).abs().amax(dim=1, keepdim=True) > 0.5 / 255
+    assert torch.equal(visible.float(), batch.mask)
+
+
 def test_anomalies_lie_on_the_object_if_asked_to(images: Tensor) -> None:
     anomaly = MergedTexture(foreground="auto")
     assert (anomaly(images, seeded()).mask <= anomaly.foreground(images)).all()

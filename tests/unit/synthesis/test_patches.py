@@ -22,10 +22,9 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def distinct(height: int, width: int) -> Tensor:
-    """An image without two pixels of one colour."""
-    return torch.randperm(height * width, generator=seeded()).view(1, 1, height, width).expand(1, 3, -1, -1) / (
-        height * width
-    )
+    """An image in which any two pixels differ by more than half a grey level."""
+    pixels = torch.randperm(height * width, generator=seeded()).view(1, height, width)
+    return torch.stack([pixels / (height * width), pixels % width / width, torch.zeros_like(pixels)], dim=1)
 
 
 def pasted(image: Tensor, part: Move) -> Tensor:

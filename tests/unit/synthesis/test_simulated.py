@@ -61,6 +61,14 @@ def test_masks_are_exactly_the_changed_pixels_and_never_empty(
     assert (batch.mask.sum(dim=(1, 2, 3)) >= 1).all()
 
 
+def test_rounding_of_a_white_background_is_no_anomaly(images: Tensor) -> None:
+    white = images.where(images > 0.5, 1.0)
+    batch = SimulatedAnomaly(use_structural=False, foreground="none")(white, seeded())
+    visible = (batch.image - white).abs().amax(dim=1, keepdim=True) > 0.5 / 255
+    assert torch.equal(visible.float(), batch.mask)
+    assert torch.equal(changed(batch, white), visible)
+
+
 def test_anomalies_lie_on_the_object(make_images: MakeImages) -> None:
     images = make_images(8, 128, 128)
     anomaly = SimulatedAnomaly()
