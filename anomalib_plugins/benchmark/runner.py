@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 
 from tqdm import tqdm
@@ -85,14 +86,10 @@ def _refuse_other_files(jobs: Sequence[Job], output: Path, rows: Sequence[result
             msg = f"{job.title}: {names} have the same name, so that their results could not be told apart: rename one"
             raise UserError(msg)
     for row in rows:
-        path = predictions.path_of(output, row)
-        if row["job"] in numbers and path.is_file():
-            image = predictions.first_image(path)
-            if _is_of_other_data(numbers[row["job"]], image):
-                msg = (
-                    f"{numbers[row['job']].title}: {output} has results of another folder of that name, with {image}: "
-                )
-                raise UserError(msg + "choose another --output")
+        job, path = numbers.get(row["job"]), predictions.path_of(output, row)
+        if job and path.is_file() and _is_of_other_data(job, image := predictions.first_image(path)):
+            msg = f"{job.title}: {output} has results of another folder of that name, with {image}"
+            raise UserError(msg + ": choose another --output")
 
 
 def _is_of_other_data(job: Job, image: Path) -> bool:
@@ -101,8 +98,8 @@ def _is_of_other_data(job: Job, image: Path) -> bool:
     if root.name not in image.parts or not image.is_file():
         return False
     tails = [image.parts[place + 1 :] for place, name in enumerate(image.parts) if name == root.name]
-    found = [root.joinpath(*tail) for tail in tails]
-    return not any(each.is_file() and filecmp.cmp(each, image, shallow=False) for each in found)
+    found = filter(Path.is_file, starmap(root.joinpath, tails))
+    return not any(filecmp.cmp(each, image, shallow=False) for each in found)
 
 
 def _save(output: Path, job: Job, outcome: Outcome, order: list[str]) -> None:
