@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 QUALITY = 55  # of WebP: an image of 192 pixels takes about 4 kB, a heatmap 1 kB
 
@@ -24,11 +24,14 @@ class Picture(NamedTuple):
 
 
 def image_of(path: Path, side: int) -> Picture | None:
-    """Load an image, at most ``side`` pixels wide and high; ``None`` if the file is missing or not an image."""
+    """Load an image, at most ``side`` pixels wide and high; ``None`` if the file is missing or not an image.
+
+    It is not turned as its EXIF data may say: models saw it like this, too.
+    """
     try:
         with Image.open(path) as file:
             file.draft("RGB", (side, side))  # JPEG files are decoded at a fraction of their size
-            image = ImageOps.exif_transpose(file).convert("RGB")
+            image = file.convert("RGB")
     except (OSError, ValueError):
         return None
     image.thumbnail((side, side))
