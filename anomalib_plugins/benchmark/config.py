@@ -28,7 +28,11 @@ Config = dict[str, Any]
 
 
 def config_of(args: argparse.Namespace, models: dict[str, tuple[str, Config]]) -> Config:
-    """Build the configuration for the options of --root, and for models by label: their classes and arguments."""
+    """Build the configuration for the options of --root, and for models by label: their classes and arguments.
+
+    Raises:
+        UserError: If no folder in the root has training photos.
+    """
     grid = []
     for label, (name, arguments) in models.items():
         own = dict(known(name).arguments)
@@ -36,6 +40,10 @@ def config_of(args: argparse.Namespace, models: dict[str, tuple[str, Config]]) -
             own[argument] = str(args.textures)
         grid.append({"class_path": name, "label": label, "init_args": {**own, **arguments}})
     categories = args.categories or sorted(path.name for path in args.root.iterdir() if (path / "train").is_dir())
+    if not categories:
+        msg = f"--root must be a folder of categories, but no folder in {args.root} has a folder train"
+        hint = f": give the folder above it, {args.root.resolve().parent}" if (args.root / "train").is_dir() else ""
+        raise UserError(msg + hint)
     batches = {"train_batch_size": args.batch_size, "eval_batch_size": 8, "num_workers": args.workers}
     data = [_data_of(args.root, category, batches) for category in categories]
     return {"accelerator": "auto", "benchmark": {"seed": 0, "model": {"grid": grid}, "data": {"grid": data}}}

@@ -4,6 +4,7 @@
 """The benchmark from its command line, on photos of a few pixels."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -228,10 +229,20 @@ def test_a_document_is_updated_from_a_results_file_alone(root: Path, capsys: pyt
     assert "--update needs --table" in capsys.readouterr().err
 
 
-def test_a_root_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("none", "--root must be a folder of categories, got"),
+        ("data/bolt/train", "but no folder in .* has a folder train$"),
+        ("data/bolt", "has a folder train: give the folder above it, .*data$"),
+    ],
+)
+def test_a_root_that_is_no_folder_of_categories_is_refused(
+    folder: str, message: str, root: Path, capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit):
-        command.main(["--root", str(tmp_path / "none")])
-    assert "--root must be a folder of categories" in capsys.readouterr().err
+        command.main(["--root", str(root.parent / folder), "--output", str(root.parent / "results.csv")])
+    assert re.search(message, capsys.readouterr().err.strip())
 
 
 def test_a_missing_ray_is_said_before_anything_is_imported(
