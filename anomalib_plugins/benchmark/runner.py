@@ -86,9 +86,9 @@ def _refuse_other_files(jobs: Sequence[Job], output: Path, rows: Sequence[result
             msg = f"{job.title}: {names} have the same name, so that their results could not be told apart: rename one"
             raise UserError(msg)
     for row in rows:
-        job, path = numbers.get(row["job"]), predictions.path_of(output, row)
-        if job and path.is_file() and _is_of_other_data(job, image := predictions.first_image(path)):
-            msg = f"{job.title}: {output} has results of another folder of that name, with {image}"
+        same, path = numbers.get(row["job"]), predictions.path_of(output, row)
+        if same and path.is_file() and _is_of_other_data(same, image := predictions.first_image(path)):
+            msg = f"{same.title}: {output} has results of another folder of that name, with {image}"
             raise UserError(msg + ": choose another --output")
 
 
