@@ -29,7 +29,7 @@ from anomalib_plugins.components.share_done import ShareDone
 from anomalib_plugins.data import DemoParts, FewShot, SyntheticAnomaly
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.inspection.findings import missing_masks
-from anomalib_plugins.inspection.folders import MASKS, NORMAL, NORMAL_TEST, Layout, layouts, photos_in
+from anomalib_plugins.inspection.folders import Layout, layouts, photos_in
 
 from .contact_sheet import Verdict, chosen, contact_sheet
 from .demo.scorer import load
@@ -116,13 +116,6 @@ def _layout(folder: Path) -> tuple[Layout, int]:
         msg = f"{folder} holds {len(found)} parts: name the folder of one"
         raise UserError(msg)
     layout = found[0]._replace(endings=IMG_EXTENSIONS)
-    if layout.defects and layout.train == [folder]:
-        msg = f"{folder} holds good photos beside the folder {layout.defects[0].name}: move them into a folder good"
-        raise UserError(msg)
-    if not layout.defects and layout.train[0].parent == folder:  # beside good/, folders with names of their own
-        kinds = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
-        kinds = [path for path in kinds if path.name.lower() not in {*NORMAL, *NORMAL_TEST, *MASKS}]
-        layout = layout._replace(defects=[path for path in kinds if layout.images([path])])
     photos = photos_in(layout)
     count = sum(photo.split == "train" for photo in photos)
     if missing := missing_masks(photos):

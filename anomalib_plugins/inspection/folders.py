@@ -4,6 +4,7 @@
 """Photos in folders and tables, before a datamodule has read them, and the faults that anomalib would trip over."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +14,15 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from anomalib_plugins.components.names import counted
+from anomalib_plugins.errors import UserError
 
 from .findings import Finding, about, missing_masks, readable
 from .photos import Photo
 
 # Photos that PIL reads only with a plugin, or not at all.
 CAMERAS = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw")
-NORMAL = ("good", "normal", "ok")
-DEFECTS = ("bad", "defect", "defects", "abnormal", "anomalous", "ng")
+NORMAL = ("good", "normal", "ok", "pass", "gut", "io")
+DEFECTS = ("bad", "defect", "defects", "abnormal", "anomalous", "ng", "nok", "fail", "schlecht", "nio")
 NORMAL_TEST = tuple(f"{name}_test" for name in NORMAL) + tuple(f"test_{name}" for name in NORMAL)
 MASKS = ("mask", "masks", "ground_truth")
 
@@ -55,17 +57,40 @@ def layouts(folder: Path) -> list[Layout]:
 
     Args:
         folder: Folder to look at.
+
+    Raises:
+        UserError: If there are photos in several folders, and none is named as that of good parts.
     """
     if (folder / "train").is_dir():
         return [_mvtec(folder)]
     categories = [child for child in _folders(folder) if (child / "train").is_dir()]
     if categories:
         return [_mvtec(child) for child in categories]
-    named = {child.name.lower(): child for child in _folders(folder)}
-    train, good, defects, masks = (
-        [named[name] for name in known if name in named] for known in (NORMAL, NORMAL_TEST, DEFECTS, MASKS)
-    )
-    return [Layout(folder, train or [folder], good, defects, masks if defects else ())]
+    train, good, defects, masks = (_named(folder, names) for names in (NORMAL, NORMAL_TEST, DEFECTS, MASKS))
+    layout = Layout(folder, train or [folder], good, defects)
+    if not train:
+        _check_one_kind(layout)
+    elif not defects:  # beside good/, folders with names of their own
+        others = [child for child in _folders(folder) if child not in {*train, *good, *masks}]
+        layout = layout._replace(defects=[child for child in others if layout.images([child])])
+    return [layout._replace(masks=masks if layout.defects else ())]
+
+
+def _named(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Folders in a folder that have one of some names, in any case, in the order of names."""
+    children = {child.name.lower(): child for child in _folders(folder)}
+    return [children[name] for name in names if name in children]
+
+
+def _check_one_kind(layout: Layout) -> None:
+    """Raise a ``UserError`` unless all photos lie in one folder, and that is none of defects."""
+    photos = Counter(path.parent for path in layout.images(layout.train))
+    if len(photos) > 1 or (photos and layout.defects):
+        counts = {str(folder): counted(count, "photo/photos") for folder, count in sorted(photos.items())}
+        good = readable(layout.root / NORMAL[0])
+        way_out = f"Move the photos of good parts into the folder {good}, those of defects into others beside it."
+        msg = str(Finding("none of the folders is named as that of good parts", counts, way_out))
+        raise UserError(msg)
 
 
 def _mvtec(root: Path) -> Layout:

@@ -3,6 +3,7 @@
 
 """The command that looks at folders; what it finds in them is in tests/faults."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,23 @@ def test_folders_are_known_by_their_names(tmp_path: Path):
         ("c.jpg", "test", 1),
     ]
     assert [p.mask for p in photos[2:]] == [str(masks["deep"]), str(masks["flat"])]
+
+
+@pytest.mark.parametrize(("good", "bad"), [("gut", "schlecht"), ("Pass", "Fail"), ("io", "nio"), ("ok", "scratch")])
+def test_common_names_and_kinds_beside_good_photos_are_known(tmp_path: Path, good: str, bad: str):
+    photo(tmp_path / good / "a.png")
+    photo(tmp_path / bad / "b.png")
+    drawn = mask(tmp_path / "masks/b.png")
+    (layout,) = layouts(tmp_path)
+    assert [(each.label, each.mask) for each in photos_in(layout)] == [(0, ""), (1, str(drawn))]
+
+
+def test_photos_in_several_folders_of_other_names_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    photo(tmp_path / "day1/a.png")
+    photo(tmp_path / "day2/b.png")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    assert re.search(r"day1 1 photo\n.*day2 1 photo\n.*Move the photos of good parts", capsys.readouterr().err)
 
 
 def test_plain_photos_are_all_good(tmp_path: Path):

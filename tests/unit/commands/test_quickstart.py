@@ -123,7 +123,8 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, start):
     ("folders", "said"),
     [
         ({"": 3}, "has 3 photos of good parts: at least 20 are needed"),
-        ({"": 20, "bad": 3}, "move them into a folder good"),
+        ({"": 20, "bad": 3}, "part 20 photos\n.*part/bad 3 photos\n.*Move the photos of good parts"),
+        ({"a": 20, "b": 3}, "part/a 20 photos\n.*part/b 3 photos\n.*Move the photos of good parts"),
         ({"good": 20, "bad": 3, "masks": 2}, "1 defect has no mask.*bad/02.png"),
         ({"a/train/good": 1, "b/train/good": 1}, "holds 2 parts: name the folder of one"),
     ],
