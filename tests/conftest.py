@@ -1,6 +1,7 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
+import gc
 import os
 import re
 
@@ -18,6 +19,12 @@ settings.load_profile("same")
 def pytest_collection_modifyitems(items):
     """Slow tests come first: no worker begins one when the others are done."""
     items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+def pytest_collection_finish():
+    """What was imported stays: no need to look through it for garbage all the time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -3,13 +3,11 @@
 
 """Photos that tests draw."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
 
-def draw(path: Path, rng: np.random.Generator, defect: bool = False) -> np.ndarray:
+def draw(path, rng, defect=False):
     """Save a bright disc on a dark ground, with a hole if defective; returns the hole's mask."""
     y, x = np.mgrid[:64, :64]
     disc = (x - rng.integers(28, 36)) ** 2 + (y - rng.integers(28, 36)) ** 2 < 24**2

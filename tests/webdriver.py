@@ -8,8 +8,6 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,7 +38,7 @@ class Browser:
         profile: New, empty folder for what it writes.
     """
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile):
         self.process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
         # It says which port it took once it listens there.
         port = next(
@@ -56,33 +54,33 @@ class Browser:
             raise
         self.url = f"{self.url}/{session}"
 
-    def _call(self, path: str, body: dict[str, Any]) -> Any:
+    def _call(self, path, body):
         request = urllib.request.Request(self.url + path, json.dumps(body).encode())
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)["value"]
 
-    def open(self, page: Path | str) -> None:
+    def open(self, page):
         """Open a file or an address and wait until it has loaded."""
         self._call("/url", {"url": page if isinstance(page, str) else page.as_uri()})
 
-    def run(self, script: str, *arguments: Any) -> Any:
+    def run(self, script, *arguments):
         """Run a function's body in the page; what it returns is waited for."""
         return self._call("/execute/sync", {"script": script, "args": arguments})
 
-    def press(self, *keys: str) -> None:
+    def press(self, *keys):
         """Press keys one after the other, where the focus is."""
         actions = [{"type": kind, "value": KEYS[key]} for key in keys for kind in ("keyDown", "keyUp")]
         self._call("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
-    def command(self, name: str, **parameters: Any) -> Any:
+    def command(self, name, **parameters):
         """Run a command of Chromium's DevTools."""
         return self._call("/goog/cdp/execute", {"cmd": name, "params": parameters})
 
-    def complaints(self) -> list[str]:
+    def complaints(self):
         """Errors and warnings since the last call: exceptions, refused scripts, attempts at loading something."""
         return [entry["message"] for entry in self._call("/se/log", {"type": "browser"})]
 
-    def quit(self) -> None:
+    def quit(self):
         """Close the browser and its driver."""
         request = urllib.request.Request(self.url, method="DELETE")
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60):

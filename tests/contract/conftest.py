@@ -3,9 +3,8 @@
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from anomalib.models import AnomalibModule
 from lightning.pytorch import Callback
 from PIL import Image
 
-from anomalib_plugins.registry import PLUGINS, Plugin
+from anomalib_plugins.registry import PLUGINS
 
 from ..photos import draw
 from .cases import CASES
@@ -34,7 +33,7 @@ class Fit(NamedTuple):
     start: dict[str, torch.Tensor]  # the model's state before
 
     @property
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self):
         """The model's state after."""
         return self.model.state_dict()
 
@@ -42,15 +41,15 @@ class Fit(NamedTuple):
 class Runaway(Callback):
     """Fails a fit that ignores the trainer's limits, which would otherwise take hours."""
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         assert trainer.fit_loop.total_batch_idx < 100, "the trainer's limits were ignored"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _offline() -> Iterator[None]:
+def _offline():
     """No test here may need a network."""
 
-    def refuse(*args: Any) -> NoReturn:
+    def refuse(*args):
         msg = f"the network is switched off in these tests, asked for {args[-1]}"
         raise OSError(msg)
 
@@ -61,7 +60,7 @@ def _offline() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(tmp_path_factory):
     """Folder of 5 good photos to train on, 8 good and 8 bad ones with masks to test on."""
     root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     (root / "mask").mkdir()
@@ -75,7 +74,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def datamodule(photos: Path) -> Callable[[], Folder]:
+def datamodule(photos):
     """Makes a datamodule of the photos; half of the test photos are the validation set, the other half the test set."""
     folders = {"normal_dir": "good", "abnormal_dir": "bad", "normal_test_dir": "good_test", "mask_dir": "mask"}
     batches = {"train_batch_size": 4, "eval_batch_size": 4, "num_workers": 0}
@@ -83,16 +82,16 @@ def datamodule(photos: Path) -> Callable[[], Folder]:
 
 
 @pytest.fixture(scope="module", params=[plugin for plugin in PLUGINS if plugin.kind == "model"], ids=lambda p: p.name)
-def plugin(request: pytest.FixtureRequest) -> Plugin:
+def plugin(request):
     """Every registered model in turn."""
     return request.param
 
 
 @pytest.fixture(scope="module")
-def build(plugin: Plugin) -> Callable[..., AnomalibModule]:
+def build(plugin):
     """Builds the model small; ``endless`` makes its schedule long."""
 
-    def build(endless: bool = False, **arguments: Any) -> AnomalibModule:
+    def build(endless=False, **arguments):
         case = CASES[plugin.name]
         return plugin.load()(**{
             "image_size": SIZE,
@@ -106,20 +105,11 @@ def build(plugin: Plugin) -> Callable[..., AnomalibModule]:
 
 
 @pytest.fixture(scope="module")
-def fit(
-    datamodule: Callable[[], Folder],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., Fit]]:
+def fit(datamodule, tmp_path_factory):
     """Trains a model through anomalib's engine, from a global seed that no other fit has."""
     folders = []
 
-    def fit(
-        model: AnomalibModule,
-        ckpt_path: Path | None = None,
-        keep: bool = False,
-        data: Folder | None = None,
-        **trainer: Any,
-    ) -> Fit:
+    def fit(model, ckpt_path=None, keep=False, data=None, **trainer):
         folders.append(tmp_path_factory.mktemp("fit"))
         torch.manual_seed(1000 + len(folders))
         start = {name: each.clone() for name, each in model.state_dict().items()}
@@ -146,6 +136,6 @@ def fit(
 
 
 @pytest.fixture(scope="module")
-def trained(build: Callable[..., AnomalibModule], fit: Callable[..., Fit]) -> Fit:
+def trained(build, fit):
     """One unbroken training that most tests share: they must leave its model as it is."""
     return fit(build(), keep=True)

@@ -6,7 +6,6 @@
 The defaults but for what costs minutes: small images, ResNet-18 in place of a wide ResNet-50, no loader processes.
 """
 
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -19,7 +18,7 @@ from anomalib.cli import AnomalibCLI
 from anomalib.data import MVTecAD
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
-from anomalib.models import AnomalibModule, get_model
+from anomalib.models import get_model
 from anomalib.pipelines import Benchmark
 from anomalib.pipelines.tiled_ensemble import EvalTiledEnsemble, TrainTiledEnsemble
 from PIL import Image
@@ -50,7 +49,7 @@ def _weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dummy(tmp_path_factory) -> Path:
+def dummy(tmp_path_factory):
     """MVTec AD's layout: 5 good photos to train on, 5 good and 5 bad ones to test on."""
     root, rng = tmp_path_factory.mktemp("data") / "dummy", np.random.default_rng(0)
     (root / "ground_truth/bad").mkdir(parents=True)
@@ -63,13 +62,13 @@ def dummy(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def project(plugin, tmp_path_factory) -> Path:
+def project(plugin, tmp_path_factory):
     """Folder of all runs of a model."""
     return tmp_path_factory.mktemp(plugin.name)
 
 
 @pytest.fixture
-def fresh(plugin, dummy, project) -> tuple[AnomalibModule, MVTecAD, Engine]:
+def fresh(plugin, dummy, project):
     """A model, data and an engine of which nothing was asked yet."""
     small: dict[str, Any] = {"backbone": "resnet18"} if plugin.name.startswith("Sbm") else {}
     model = get_model(plugin.name, image_size=(64, 64), **small)
@@ -78,13 +77,13 @@ def fresh(plugin, dummy, project) -> tuple[AnomalibModule, MVTecAD, Engine]:
 
 
 @pytest.fixture(scope="module")
-def run(plugin, project) -> Path:
+def run(plugin, project):
     """Folder of the first run; the tests below go in order."""
     return project / plugin.name / "MVTecAD/dummy/v0"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(run) -> Path:
+def checkpoint(run):
     return run / "weights/lightning/model.ckpt"
 
 

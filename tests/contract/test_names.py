@@ -8,13 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from anomalib.utils.path import convert_to_snake_case
 
-from anomalib_plugins.registry import PLUGINS, Plugin
+from anomalib_plugins.registry import PLUGINS
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -57,18 +56,18 @@ TAKEN = {
 }
 
 
-def snake(plugin: Plugin) -> str:
+def snake(plugin):
     return convert_to_snake_case(plugin.name)
 
 
-def spellings(plugin: Plugin) -> list[Any]:
+def spellings(plugin):
     """What ``get_model`` must understand: class name, snake case, and class paths with and without a package."""
     paths = [plugin.name, f"anomalib_plugins.{plugin.name}", f"anomalib_plugins.models.{plugin.name}"]
     return [plugin.name, snake(plugin), *({"class_path": path} for path in paths)]
 
 
 @pytest.fixture(scope="module")
-def lookups(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], dict[str, tuple[int, str]]]:
+def lookups(tmp_path_factory):
     """What a fresh interpreter finds under every name of every model, and what its CLI makes of every configuration."""
     names = [spelling for plugin in PLUGINS if plugin.kind == "model" for spelling in spellings(plugin)]
     configs = {

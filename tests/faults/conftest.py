@@ -9,10 +9,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,12 +26,19 @@ SIZE = (64, 64)
 # Models that are trained here: one phase and two, of a second each.
 SMALL = {
     Pouta: {"epochs": 3, "batch_size": 2},
-    Slsg: {"pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 6, "batch_size": 2},
+    Slsg: {
+        "encoder": "test_resnet",
+        "width": 0.1,
+        "pretrain_epochs": 2,
+        "pretrain_batch_size": 2,
+        "steps": 6,
+        "batch_size": 2,
+    },
 }
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(tmp_path_factory):
     """MVTec AD's layout: 6 good photos to train on, 3 good ones and 3 of each of two defects with masks to test on."""
     root, rng = tmp_path_factory.mktemp("original") / "part", np.random.default_rng(0)
     for i in range(6):
@@ -50,13 +54,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def part(original: Path, tmp_path: Path) -> Path:
+def part(original, tmp_path):
     """A copy of the photos, to be spoilt."""
     return shutil.copytree(original, tmp_path / "part")
 
 
 @contextmanager
-def mounted(folder: Path, *options: Any) -> Generator[Path, None, None]:
+def mounted(folder, *options):
     """A folder with something mounted on it; the test is skipped, with what mount said, where that is not allowed."""
     folder.mkdir()
     done = subprocess.run(["mount", *options, folder], check=False, capture_output=True, text=True)
@@ -68,7 +72,7 @@ def mounted(folder: Path, *options: Any) -> Generator[Path, None, None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def datamodule(part: Path, **arguments: Any) -> MVTecAD:
+def datamodule(part, **arguments):
     """A datamodule of the photos."""
     return MVTecAD(
         **{
@@ -83,12 +87,12 @@ def datamodule(part: Path, **arguments: Any) -> MVTecAD:
     )
 
 
-def small(model: type = Pouta, **arguments: Any) -> Any:
+def small(model=Pouta, **arguments):
     """A model that trains in a second."""
     return model(**{"image_size": SIZE, "seed": 0, **SMALL[model], **arguments})
 
 
-def engine(folder: Path, *callbacks: Any, saves: bool = True, **arguments: Any) -> Engine:
+def engine(folder, *callbacks, saves=True, **arguments):
     """An engine that saves at the end of each epoch, or never: a checkpoint takes longer than an epoch."""
     saving = ModelCheckpoint(
         dirpath=folder / "weights", filename="model", save_on_train_epoch_end=True, save_top_k=int(saves)
@@ -105,10 +109,10 @@ def engine(folder: Path, *callbacks: Any, saves: bool = True, **arguments: Any) 
 class Child:
     """A real process, forked: it knows all that was imported here and costs a second less than none."""
 
-    def __init__(self, pid: int, log: Path) -> None:
+    def __init__(self, pid, log):
         self.pid, self.log = pid, log
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds=60):
         """Exit code as a shell has it; kills it if it takes too long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -122,16 +126,16 @@ class Child:
         pytest.fail(f"the process did not end in {seconds} seconds:\n{self.said}")
 
     @property
-    def said(self) -> str:
+    def said(self):
         """What it has printed."""
         return self.log.read_text()
 
 
 @pytest.fixture
-def fork(tmp_path: Path) -> Callable[..., Child]:
+def fork(tmp_path):
     """Runs a function in a process of its own."""
 
-    def start(function: Callable[[], object]) -> Child:
+    def start(function):
         log = tmp_path / f"log{time.monotonic_ns()}"
         pid = os.fork()
         if pid:

@@ -30,24 +30,24 @@ class Fault(NamedTuple):
     error: bool = True
 
 
-def good(part: Path, number: int = 2) -> Path:
+def good(part, number=2):
     return part / f"train/good/{number:03}.png"
 
 
-def mask(part: Path, number: int = 1) -> Path:
+def mask(part, number=1):
     return part / f"ground_truth/hole/{number:03}_mask.png"
 
 
-def pixels(path: Path) -> np.ndarray:
+def pixels(path):
     return np.asarray(Image.open(path))
 
 
-def deep(path: Path, factor: int, channels: slice | int = slice(None)) -> None:
+def deep(path, factor, channels=slice(None)):
     """Save with 16 bits a channel."""
     cv2.imwrite(str(path), pixels(path)[..., channels].astype(np.uint16) * factor)
 
 
-def plain_folders(part: Path) -> Path:
+def plain_folders(part):
     """From MVTec AD's layout to ``good`` and ``bad`` without masks."""
     (part / "train/good").rename(part / "good")
     for kind in ("hole", "notch"):
@@ -57,30 +57,30 @@ def plain_folders(part: Path) -> Path:
     return part
 
 
-def turned(path: Path) -> None:
+def turned(path):
     image = Image.open(path)
     exif = image.getexif()
     exif[0x0112] = 6  # orientation
     image.save(path, exif=exif)
 
 
-def paged(path: Path) -> None:
+def paged(path):
     page = grey((64, 64))
     page.save(path, save_all=True, append_images=[page.rotate(90)])
 
 
-def transparent(path: Path) -> None:
+def transparent(path):
     image = Image.open(path).convert("RGBA")
     image.putalpha(90)
     image.save(path)
 
 
-def only(folder: Path, keep: int) -> None:
+def only(folder, keep):
     for path in sorted(folder.iterdir())[keep:]:
         path.unlink()
 
 
-def in_another_light(part: Path) -> None:
+def in_another_light(part):
     """Ten test photos of a kind, the good ones taken with more light."""
     for number in range(10):
         dark, light = pixels(part / "test/hole/000.png"), pixels(part / "test/good/000.png")
@@ -89,14 +89,14 @@ def in_another_light(part: Path) -> None:
         Image.fromarray(light + np.uint8(20 + number)).save(part / f"test/good/1{number:02}.png")
 
 
-def number_without_zeros(part: Path) -> None:
+def number_without_zeros(part):
     for kind in ("hole", "notch"):
         for old, new in enumerate((1, 10, 2)):
             (part / f"test/{kind}/{old:03}.png").rename(part / f"test/{kind}/{new}.png")
             (part / f"ground_truth/{kind}/{old:03}_mask.png").rename(part / f"ground_truth/{kind}/{new}_mask.png")
 
 
-def grey(size: tuple[int, int]) -> Image.Image:
+def grey(size):
     """A picture of stripes."""
     return Image.fromarray((np.arange(size[0] * size[1]) % 251).astype(np.uint8).reshape(size[1], size[0]))
 
@@ -243,17 +243,17 @@ FAULTS = {
 }
 
 
-def check(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+def check(capsys, *arguments):
     code = main(["check", *map(str, arguments)])
     return code, capsys.readouterr().out
 
 
-def found(printed: str) -> list[str]:
+def found(printed):
     return [block for block in printed.split("\n\n") if block.startswith(("ERROR", "note"))]
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_check_names(part: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_check_names(part, capsys, name):
     fault = FAULTS[name]
     fault.spoil(part)
     code, printed = check(capsys, part)
@@ -262,7 +262,7 @@ def test_check_names(part: Path, capsys: pytest.CaptureFixture[str], name: str) 
     assert code == int(fault.error)
 
 
-def test_all_that_is_wrong_is_said_at_once_and_what_waits_first(part: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_that_is_wrong_is_said_at_once_and_what_waits_first(part, capsys):
     good(part, 0).write_bytes(b"")
     deep(good(part, 1), 257, 0)
     turned(good(part, 3))
@@ -274,9 +274,7 @@ def test_all_that_is_wrong_is_said_at_once_and_what_waits_first(part: Path, caps
     assert code == 1
 
 
-def test_colours_that_anomalib_reads_well_are_not_complained_about(
-    part: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_colours_that_anomalib_reads_well_are_not_complained_about(part, capsys):
     root = plain_folders(part)
     for number, (mode, ending) in enumerate((("L", "png"), ("CMYK", "jpg"), ("P", "png"), ("RGBA", "png"))):
         Image.open(root / f"good/{number:03}.png").convert(mode).save(root / f"good/mode{number}.{ending}")
@@ -295,9 +293,7 @@ init_args: {{name: disc, root: {root}, normal_dir: train/good, normal_test_dir: 
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_any_datamodule_of_a_configuration_is_checked(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], nested: bool
-) -> None:
+def test_any_datamodule_of_a_configuration_is_checked(part, tmp_path, capsys, nested):
     masks = ["ground_truth/hole", "ground_truth/notch"][:: -1 if nested else 1]  # found by name in either order
     text = FOLDER.format(root=part, masks=", ".join(masks)).strip()
     config = tmp_path / "data.yaml"
@@ -312,9 +308,7 @@ def test_any_datamodule_of_a_configuration_is_checked(
     assert code == 1
 
 
-def test_what_a_table_names_and_is_not_there_is_named(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_table_names_and_is_not_there_is_named(part, tmp_path, capsys):
     config, paths = tmp_path / "data.yaml", ["train/good/000.png", "train/good/gone.png", r"test\hole\000.png"]
     table = {"image_path": paths, "label_index": [0, 0, 1], "split": ["train", "train", "test"]}
     arguments = {"name": "table", "root": str(part), "samples": table, "num_workers": 0}
@@ -325,7 +319,7 @@ def test_what_a_table_names_and_is_not_there_is_named(
     assert code == 1
 
 
-def test_a_file_that_describes_no_datamodule_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_describes_no_datamodule_is_refused(tmp_path, capsys):
     config = tmp_path / "data.yaml"
     for text in ("hello", "class_path: Foldr", "{", ""):
         config.write_text(text)
@@ -334,9 +328,7 @@ def test_a_file_that_describes_no_datamodule_is_refused(tmp_path: Path, capsys: 
         assert "data.yaml is no configuration of a datamodule" in capsys.readouterr().err
 
 
-def test_masks_of_a_table_work_or_it_is_said_with_which_pandas(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_masks_of_a_table_work_or_it_is_said_with_which_pandas(part, tmp_path, capsys):
     config, photos = tmp_path / "data.yaml", [good(part, 0), good(part, 1), *(part / "test/hole").iterdir()]
     masks = ["", "", *(str(part / f"ground_truth/hole/{path.stem}_mask.png") for path in photos[2:])]
     table = {"image_path": [str(path) for path in photos], "label_index": [0, 0, 1, 1, 1], "mask_path": masks}
@@ -349,9 +341,7 @@ def test_masks_of_a_table_work_or_it_is_said_with_which_pandas(
     assert code == int("pip install 'pandas<3'" in printed) == int(pd.__version__ >= "3")
 
 
-def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_found(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_found(part, tmp_path, capsys):
     (part / "ground_truth/hole").rename(part / "ground_truth/z_hole")
     config = tmp_path / "data.yaml"
     config.write_text(FOLDER.format(root=part, masks="ground_truth/z_hole, ground_truth/notch"))
@@ -363,9 +353,7 @@ def test_masks_that_anomalib_would_give_to_other_defects_without_a_word_are_foun
     assert code == 1
 
 
-def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(part, tmp_path, capsys):
     code, printed = check(capsys, part.rename(tmp_path / "Späne 検査"))
     assert "ERROR  4 folders have other than ASCII letters" in printed
     assert f"ln -s '{tmp_path}/Späne 検査' /tmp/photos" in printed

@@ -164,7 +164,7 @@ def test_a_disk_that_fills_while_saving_keeps_the_checkpoint_before(small_disk):
 
 def test_a_disk_without_room_for_a_checkpoint_is_refused_before_training(small_disk, original):
     with pytest.raises(CheckpointError, match=r"a checkpoint needs up to \d+ MB, but 4 MB are free in .*disk"):
-        engine(small_disk).fit(small(Slsg), datamodule=datamodule(original))
+        engine(small_disk).fit(small(Pouta), datamodule=datamodule(original))
 
 
 def test_a_results_folder_that_takes_no_files_is_refused_before_training(small_disk, original):

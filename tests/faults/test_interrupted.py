@@ -125,19 +125,15 @@ def test_a_killed_loader_process_is_named(original, tmp_path, fork):
 
 
 def test_the_command_line_ends_with_143(original, tmp_path):
-    sizes = [f"--model.{name}={value}" for name, value in {"image_size": "[64,64]", "steps": 10_000, "seed": 0}.items()]
+    options = {"image_size": "[64,64]", "steps": 10_000, "seed": 0, "pretrain": "none"}
+    options |= {"encoder": "test_resnet", "width": 0.1}
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "anomalib_plugins", "train", "--model", "Slsg", *sizes),
-                *("--model.pretrain", "none", "--data", "MVTecAD", "--data.root", str(original.parent)),
-                *("--data.category", original.name, "--data.num_workers", "0"),
-                *(
-                    "--default_root_dir",
-                    str(tmp_path),
-                    "--trainer.enable_progress_bar",
-                    "false",
-                ),
+                *(sys.executable, "-m", "anomalib_plugins", "train", "--model", "Slsg"),
+                *(f"--model.{name}={value}" for name, value in options.items()),
+                *("--data", "MVTecAD", "--data.root", str(original.parent), "--data.category", original.name),
+                *("--data.num_workers=0", "--trainer.enable_progress_bar=false", "--default_root_dir", str(tmp_path)),
             ],
             stdout=log,
             stderr=log,

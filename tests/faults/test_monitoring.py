@@ -55,7 +55,7 @@ class Dark(PluginModule, AnomalibModule):
 
     trainer_arguments = property(lambda self: {})
 
-    def __init__(self, visualizer: bool = False):
+    def __init__(self, visualizer=False):
         super().__init__(visualizer=visualizer, pre_processor=self.configure_pre_processor(SIZE))
         self.model = Darkness()
 

@@ -19,6 +19,8 @@ NAMED = set(re.findall(TEST, TABLE))
 def names_of_tests(folder):
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.rglob("test_*.py")]
     names = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    tables = [node for tree in trees for node in tree.body if isinstance(node, ast.Assign)]  # of refusals
+    names |= {target.id for node in tables for target in node.targets if isinstance(target, ast.Name)}
     return {name for name in names if name.startswith("test_")}
 
 

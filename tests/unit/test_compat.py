@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What :mod:`anomalib_plugins.compat` takes from other libraries is still there, and does what it did."""
-
 import inspect
 import subprocess
 import sys
@@ -17,6 +15,8 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch.utils.data import DataLoader
 
 from anomalib_plugins import compat
+
+from ..training import fit
 
 
 class Looking(LightningModule):
@@ -40,9 +40,7 @@ class Looking(LightningModule):
 
 
 def test_the_loader_can_be_asked_again_and_a_step_be_counted():
-    model, quiet = Looking(), {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(max_epochs=1, accelerator="cpu", enable_model_summary=False, **quiet)
-    trainer.fit(model, DataLoader(torch.arange(4.0), batch_size=2))
+    model = fit(Looking(), DataLoader(torch.arange(4.0), batch_size=2), max_epochs=1)
     assert model.again.tolist() == [0.0, 1.0]
     assert model.steps == (0, 1)
 

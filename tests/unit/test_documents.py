@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What documents say of files and models is there."""
-
 import re
 from pathlib import Path
 

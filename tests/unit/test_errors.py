@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a user can correct derives from `UserError`, and from the built-in error that callers expect."""
-
 import re
 from pathlib import Path
 

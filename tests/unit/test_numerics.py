@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What is computed in float32, beside the same in float64."""
-
 import numpy as np
 import pytest
 import torch

@@ -1,20 +1,17 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a running benchmark keeps from the screen."""
-
 import io
 import logging
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 
 from anomalib_plugins.benchmark.log import everything_into
 
 
-def test_prints_logs_and_warnings_are_added_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_prints_logs_and_warnings_are_added_to_the_file(tmp_path, capsys):
     lonely = logging.getLogger("test_progress.lonely")
     lonely.propagate = False
     logging.captureWarnings(capture=False)  # anomalib's set-up captures them for the whole process
@@ -33,7 +30,7 @@ def test_prints_logs_and_warnings_are_added_to_the_file(tmp_path: Path, capsys: 
     assert not "".join(capsys.readouterr())
 
 
-def test_loggers_write_where_they_did_before(tmp_path: Path) -> None:
+def test_loggers_write_where_they_did_before(tmp_path):
     logger, stream = logging.getLogger("test_progress.own"), io.StringIO()
     handler = logging.StreamHandler(stream)
     logger.addHandler(handler)

@@ -1,21 +1,17 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The runner on a Ray cluster of two workers on this machine."""
-
 import os
 import signal
 import sys
-from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anomalib_plugins.benchmark import predictions, results
-from anomalib_plugins.benchmark.jobs import Job, Outcome
+from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.runner import run
 from anomalib_plugins.benchmark.setup import Setup
 
@@ -33,7 +29,7 @@ class Mortal(Job):
     kill_once: Path | None = None
     fail: bool = False
 
-    def run(self) -> Outcome:
+    def run(self):
         if self.fail:
             msg = "on purpose"
             raise ValueError(msg)
@@ -43,7 +39,7 @@ class Mortal(Job):
         return super().run()
 
 
-def job(root: Path, seed: int, **options: Any) -> Mortal:
+def job(root, seed, **options):
     """Padim with random weights on the photos of the fixture."""
     model = {"class_path": "Padim", "init_args": {"backbone": "resnet18", "pre_trained": False, "n_features": 5}}
     data = {"class_path": "MVTecAD", "init_args": {"root": str(root), "category": "bolt", "num_workers": 0}}
@@ -51,7 +47,7 @@ def job(root: Path, seed: int, **options: Any) -> Mortal:
 
 
 @pytest.fixture
-def cluster() -> Generator[None, None, None]:
+def cluster():
     """Two workers that know this file."""
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
@@ -61,7 +57,7 @@ def cluster() -> Generator[None, None, None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_the_table_is_that_of_one_process_though_a_worker_is_killed_and_a_job_fails(root: Path) -> None:
+def test_the_table_is_that_of_one_process_though_a_worker_is_killed_and_a_job_fails(root):
     serial, spread = root.parent / "serial.csv", root.parent / "ray.csv"
     assert run([job(root, seed) for seed in (0, 1, 2)], serial) == []
     killed = root.parent / "killed"

@@ -13,19 +13,19 @@ from anomalib_plugins.benchmark.runner import run
 from anomalib_plugins.benchmark.setup import Setup
 
 
-def grey(root: Path) -> Job:
+def grey(root):
     data = {"class_path": "MVTecAD", "init_args": {"root": str(root), "category": "bolt", "num_workers": 0}}
     setup = Setup("cpu", image_size=32, threads=1, max_steps=1)
     return Job("GreyIterative", "data", "bolt", 0, {"class_path": "GreyIterative", "init_args": {}}, data, setup)
 
 
-def test_a_job_of_two_configurations_runs_once(root: Path, tmp_path: Path) -> None:
+def test_a_job_of_two_configurations_runs_once(root, tmp_path):
     jobs = [grey(root) for _ in range(2)]
     assert run(jobs, tmp_path / "results.csv") == []
     assert len(results.read(tmp_path / "results.csv")) == 1
 
 
-def test_folders_of_one_name_are_not_taken_for_each_other_but_moved_data_are(root: Path, tmp_path: Path) -> None:
+def test_folders_of_one_name_are_not_taken_for_each_other_but_moved_data_are(root, tmp_path):
     other = Path(shutil.copytree(root, tmp_path / "siteB" / "data"))
     output = tmp_path / "results.csv"
     with pytest.raises(ValueError, match="have the same name, so that their results could not be told apart"):

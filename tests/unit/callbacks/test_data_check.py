@@ -6,37 +6,34 @@
 import re
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 from anomalib import LearningType
-from anomalib.data import Folder, MVTecAD, PredictDataset
+from anomalib.data import MVTecAD, PredictDataset
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from anomalib_plugins.callbacks.data_check import DataCheck, DataCheckError
-from anomalib_plugins.data import SyntheticAnomaly
 from anomalib_plugins.inspection import image_files
 
 ONE_CLASS = SimpleNamespace(learning_type=LearningType.ONE_CLASS)
 RNG = np.random.default_rng(0)
 
 
-def photo(path: Path, shape: tuple[int, ...] = (48, 64, 3)) -> Path:
+def photo(path, shape=(48, 64, 3)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(path)
     return path
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """Four good photos for training, one good and one scratched for testing."""
     for i in range(4):
         photo(tmp_path / f"part/train/good/{i}.png")
@@ -47,60 +44,32 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def datamodule(root: Path) -> MVTecAD:
+def datamodule(root):
     data = MVTecAD(root=root, category="part", num_workers=0)
     data.setup()
     return data
 
 
-def run(data: object, check: DataCheck | None = None, module: object = ONE_CLASS, stage: str = "fit") -> list[str]:
-    """Run the check; returns its warnings."""
+def run(data, check=None, module=ONE_CLASS, stage="fit"):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         (check or DataCheck()).setup(SimpleNamespace(datamodule=data), module, stage)
     return [str(warning.message) for warning in caught]
 
 
-def cut_in_half(path: Path) -> None:
+def cut_in_half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def deep_png(path: Path) -> None:
+def deep_png(path):
     Image.fromarray(RNG.integers(0, 4096, (48, 64), dtype=np.uint16)).save(path)
 
 
-BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (cut_in_half, "is damaged"),
-    "empty": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
-    "text": (lambda path: path.write_text("no image"), "is not an image"),
-    "16-bit png": (deep_png, "has 16-bit or deeper pixels"),
-    "16-bit tiff": (lambda path: tifffile.imwrite(path, np.ones((48, 64), np.uint16)), "has 16-bit or deeper pixels"),
-    "float tiff": (lambda path: tifffile.imwrite(path, np.ones((48, 64), np.float32)), "has float pixels"),
-}
-
-
-def test_a_clean_folder_passes_without_a_warning(root: Path):
+def test_a_clean_folder_passes_without_a_warning(root):
     assert run(datamodule(root)) == []
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("fault", BAD)
-def test_bad_files_are_refused_by_path(root: Path, fault: str, split: str):
-    make, problem = BAD[fault]
-    path = root / f"part/{split}/good/0.png"
-    make(path)
-    with pytest.raises(DataCheckError, match=rf"(?s)1 of 7 image files.*{path} {problem}.*on_bad_image='skip'"):
-        run(datamodule(root))
-
-
-def test_a_file_that_vanished_is_refused_by_path(root: Path):
-    data = datamodule(root)
-    (root / "part/train/good/0.png").unlink()
-    with pytest.raises(DataCheckError, match=r"good/0.png cannot be opened \(No such file"):
-        run(data)
-
-
-def test_one_report_lists_twenty_paths_and_the_count(root: Path):
+def test_one_report_lists_twenty_paths_and_the_count(root):
     for i in range(30):
         (root / f"part/train/good/x{i:02d}.png").write_bytes(b"")
     with pytest.raises(DataCheckError, match="30 of 37 image files") as caught:
@@ -110,7 +79,7 @@ def test_one_report_lists_twenty_paths_and_the_count(root: Path):
     assert "... and 10 more" in report
 
 
-def test_skipping_removes_bad_images_and_counts_them(root: Path):
+def test_skipping_removes_bad_images_and_counts_them(root):
     cut_in_half(root / "part/train/good/0.png")
     cut_in_half(root / "part/ground_truth/scratch/1_mask.png")
     data = datamodule(root)
@@ -123,7 +92,7 @@ def test_skipping_removes_bad_images_and_counts_them(root: Path):
 
 
 @pytest.mark.parametrize("on_bad_image", ["raise", "skip"])
-def test_a_defect_without_the_mask_that_others_have_is_refused(root: Path, on_bad_image: str):
+def test_a_defect_without_the_mask_that_others_have_is_refused(root, on_bad_image):
     data = datamodule(root)
     rows = data.test_data.samples
     data.test_data._samples = pd.concat([rows, rows[rows.label_index == 1].assign(mask_path=None)], ignore_index=True)
@@ -131,37 +100,14 @@ def test_a_defect_without_the_mask_that_others_have_is_refused(root: Path, on_ba
         run(data, DataCheck(on_bad_image=on_bad_image))
 
 
-def test_skipping_every_training_image_is_refused(root: Path):
+def test_skipping_every_training_image_is_refused(root):
     for path in (root / "part/train/good").iterdir():
         path.write_bytes(b"")
     with pytest.warns(UserWarning, match="4 images were left out"), pytest.raises(DataCheckError, match="no training"):
         DataCheck(on_bad_image="skip").setup(SimpleNamespace(datamodule=datamodule(root)), ONE_CLASS, "fit")
 
 
-def test_an_empty_training_folder_is_named(root: Path):
-    for path in (root / "part/train/good").iterdir():
-        path.rename(path.with_suffix(".jpg"))
-    with pytest.raises(DataCheckError, match=f"no training images in {root}/part/train/good .*looked for: .png, .PNG"):
-        run(datamodule(root))
-
-
-def test_defects_in_the_training_split_are_refused_by_path(root: Path):
-    data = datamodule(root)
-    data.train_data, data.test_data = data.test_data, data.train_data
-    with pytest.raises(DataCheckError, match=r"(?s)1 of 2 training images are defects.*test/scratch/1.png"):
-        run(data)
-
-
-def test_anomalies_made_for_a_model_that_needs_none_are_refused_without_blaming_the_photos(root: Path):
-    data = SyntheticAnomaly(MVTecAD(root=root, category="part", num_workers=0), train=True)
-    data.setup()
-    with pytest.raises(DataCheckError, match=r"train of SyntheticAnomaly, which .* must stay false$") as error:
-        run(data)
-    assert ".png" not in str(error.value)
-    assert run(data, module=SimpleNamespace(learning_type=None)) == []
-
-
-def test_the_way_out_overwrites_no_original_and_names_the_command_line(root: Path):
+def test_the_way_out_overwrites_no_original_and_names_the_command_line(root):
     deep_png(root / "part/train/good/1.png")
     with pytest.raises(DataCheckError, match="another folder") as error:
         run(datamodule(root))
@@ -175,22 +121,13 @@ def test_the_way_out_overwrites_no_original_and_names_the_command_line(root: Pat
     assert check.on_bad_image == "skip"
 
 
-def test_models_that_learn_from_defects_may_have_them(root: Path):
+def test_models_that_learn_from_defects_may_have_them(root):
     data = datamodule(root)
     data.train_data, data.test_data, data.val_data = data.test_data, data.train_data, data.train_data
     assert run(data, module=SimpleNamespace(learning_type=LearningType.ZERO_SHOT)) == []
 
 
-def test_folder_datamodules_without_masks_are_checked(root: Path):
-    data = Folder(name="f", root=root / "part", normal_dir="train/good", abnormal_dir="test/scratch", num_workers=0)
-    data.setup()
-    assert run(data) == []
-    (root / "part/test/scratch/1.png").write_bytes(b"")
-    with pytest.raises(DataCheckError, match=r"test/scratch/1.png is empty"):
-        run(data)
-
-
-def test_testing_does_not_look_at_training_images(root: Path):
+def test_testing_does_not_look_at_training_images(root):
     (root / "part/train/good/0.png").write_bytes(b"")
     assert run(datamodule(root), stage="test") == []
 
@@ -203,7 +140,7 @@ def test_testing_does_not_look_at_training_images(root: Path):
         ("on_predict_start", "predict_dataloaders"),
     ],
 )
-def test_loaders_without_a_datamodule_are_checked(root: Path, hook: str, loaders: str):
+def test_loaders_without_a_datamodule_are_checked(root, hook, loaders):
     bad = root / "part/train/good/1.png"
     bad.write_bytes(b"")
     data = PredictDataset(root / "part/train/good")
@@ -218,14 +155,14 @@ def test_loaders_without_a_datamodule_are_checked(root: Path, hook: str, loaders
 
 
 @pytest.mark.parametrize("loaders", [None, [], {"a": DataLoader(TensorDataset())}])
-def test_what_is_no_image_dataset_passes_silently(loaders: object):
+def test_what_is_no_image_dataset_passes_silently(loaders):
     trainer = SimpleNamespace(datamodule=None, train_dataloader=loaders)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         DataCheck().on_train_start(trainer, ONE_CLASS)
 
 
-def test_a_file_is_decoded_once_until_it_changes(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_is_decoded_once_until_it_changes(root, monkeypatch):
     decoded: list[str] = []
     decode = image_files._decode
     monkeypatch.setattr(image_files, "_decode", lambda data, **kinds: decoded.append(data) or decode(data, **kinds))
@@ -238,7 +175,7 @@ def test_a_file_is_decoded_once_until_it_changes(root: Path, monkeypatch: pytest
     assert decoded[7:] == [changed.read_bytes()]
 
 
-def test_a_thousand_images_take_less_than_five_seconds(root: Path):
+def test_a_thousand_images_take_less_than_five_seconds(root):
     data = photo(root / "source.png", (256, 256, 3)).read_bytes()
     for i in range(1000):
         (root / f"part/train/good/x{i}.png").write_bytes(data)

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Boxes and areas of defects, in pixels of the photo."""
-
 import pytest
 import torch
 from torchvision.transforms.v2 import CenterCrop, Compose, Lambda, Normalize, Pad, RandomErasing, Resize

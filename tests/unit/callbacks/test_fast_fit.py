@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""anomalib's Patchcore and Padim learn what they learn without, and are anomalib's own again."""
-
 import pytest
 import torch
 from anomalib.models import Padim, Patchcore
@@ -11,6 +9,13 @@ from anomalib.models.image.patchcore import torch_model
 from torch.testing import assert_close
 
 from anomalib_plugins.callbacks.fast_fit import ExactKCenterGreedy, FastCoreset, FastGaussians, Gathered
+
+from ... import training
+
+
+def fit(model, *callbacks):
+    options = {"max_epochs": 1, "limit_val_batches": 0, **model.trainer_arguments}
+    return training.fit(model, training.good_images(size=(64, 64), batch_size=3), callbacks=list(callbacks), **options)
 
 
 def build(model, **options):
@@ -41,7 +46,7 @@ def test_the_first_pick_follows_torchs_seed():
     assert firsts[0] == firsts[1] != firsts[2]
 
 
-def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(fit, monkeypatch):
+def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(monkeypatch):
     used = []
     select = ExactKCenterGreedy.select_coreset_idxs
     monkeypatch.setattr(ExactKCenterGreedy, "select_coreset_idxs", lambda self: used.append(self) or select(self))
@@ -51,7 +56,7 @@ def test_patchcore_keeps_as_many_patches_from_the_fast_sampler(fit, monkeypatch)
     assert torch_model.KCenterGreedy is KCenterGreedy
 
 
-def test_padim_learns_and_predicts_the_same_without_anomalibs_fit(fit, monkeypatch):
+def test_padim_learns_and_predicts_the_same_without_anomalibs_fit(monkeypatch):
     own = fit(build(Padim, pre_processor=False))
     monkeypatch.delattr(MultiVariateGaussian, "forward")
     fast = fit(build(Padim, pre_processor=False), FastGaussians())
@@ -77,7 +82,7 @@ def is_anomalibs(model):
 
 
 @pytest.mark.parametrize(("model", "callback"), [(Patchcore, FastCoreset), (Padim, FastGaussians)])
-def test_the_model_is_anomalibs_again_after_a_failure(fit, monkeypatch, model, callback):
+def test_the_model_is_anomalibs_again_after_a_failure(monkeypatch, model, callback):
     model = build(model)
 
     def fail(*_):

@@ -4,13 +4,14 @@
 import pytest
 import torch
 from anomalib.data import ImageBatch
-from lightning.pytorch import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from anomalib_plugins import GraphNeighbors, Pouta, Slsg
 from anomalib_plugins.callbacks import graph_neighbors
 from anomalib_plugins.models.slsg.torch_model import SlsgModel
+
+from ...training import quiet_trainer
 
 
 def test_the_frames_are_the_graph_of_the_most_anomalous_patch(monkeypatch):
@@ -41,8 +42,7 @@ def test_a_picture_of_each_test(tmp_path):
     data = DataLoader(
         [ImageBatch(image=torch.rand(3, 3, 64, 64), gt_label=torch.zeros(3, dtype=torch.bool))], batch_size=None
     )
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    Trainer(callbacks=[GraphNeighbors(2)], default_root_dir=tmp_path, **quiet).test(model, data, verbose=False)
+    quiet_trainer(callbacks=[GraphNeighbors(2)], default_root_dir=tmp_path).test(model, data, verbose=False)
     assert Image.open(tmp_path / "graph_neighbors.png").size == (2 * 66 + 2, 68)
     with pytest.raises(ValueError, match="remove the callback"):
-        Trainer(callbacks=[GraphNeighbors()], **quiet).test(Pouta(image_size=[64, 64]), data)
+        quiet_trainer(callbacks=[GraphNeighbors()]).test(Pouta(image_size=[64, 64]), data)

@@ -1,24 +1,22 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Claims about the preview of what a model is taught."""
-
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from anomalib.data import ImageBatch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from anomalib_plugins.callbacks import SynthesisPreview
 from anomalib_plugins.callbacks.preview import draw_preview
 from anomalib_plugins.components.pictures import CELL, GAP, HEADER, heat, stretch, table
 from anomalib_plugins.synthesis import SimulatedAnomaly, SyntheticBatch
+
+from ...training import quiet_trainer
 
 GENERATOR = SimulatedAnomaly(foreground="none")
 IMAGE = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
@@ -27,54 +25,51 @@ IMAGE = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 class Taught(LightningModule):
     """Learns from random numbers, so that a disturbed random state shows in its weights."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(3, 1)
         self.seen = 0
 
-    def preview_anomalies(self, images: Tensor) -> SyntheticBatch:
+    def preview_anomalies(self, images):
         self.seen += 1
         return GENERATOR(images + 0 * torch.rand(()))
 
-    def training_step(self, batch: ImageBatch) -> Tensor:
+    def training_step(self, batch):
         return (self.layer(batch.image.mean((2, 3)) + torch.rand(1)) ** 2).mean()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(folder: Path, *callbacks: SynthesisPreview, model: LightningModule | None = None) -> LightningModule:
+def fit(folder, *callbacks, model=None):
     torch.manual_seed(0)
     model = model or Taught()
     images = [ImageBatch(image=torch.rand(4, 3, 40, 64)) for _ in range(3)]
-    trainer = Trainer(
-        default_root_dir=folder, max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=list(callbacks),
-    )  # fmt: skip
+    trainer = quiet_trainer(default_root_dir=folder, max_epochs=2, callbacks=list(callbacks))
     trainer.fit(model, DataLoader(images, batch_size=None, shuffle=True))
     return model
 
 
-def test_training_with_and_without_the_preview_is_identical(tmp_path: Path):
+def test_training_with_and_without_the_preview_is_identical(tmp_path):
     plain, shown = fit(tmp_path), fit(tmp_path, SynthesisPreview())
     assert shown.seen == 1
     assert torch.equal(plain.layer.weight, shown.layer.weight)
     assert torch.equal(plain.layer.bias, shown.layer.bias)
 
 
-def test_one_picture_is_saved_in_the_results_folder(tmp_path: Path):
+def test_one_picture_is_saved_in_the_results_folder(tmp_path):
     fit(tmp_path, SynthesisPreview(num_images=3))
     (path,) = tmp_path.iterdir()
     assert path.name == "synthesis_preview.png"
     assert Image.open(path).size == (GAP + 3 * (CELL + GAP), HEADER + 3 * (CELL * 40 // 64 + GAP))
 
 
-def test_the_picture_goes_where_it_is_asked_to(tmp_path: Path):
+def test_the_picture_goes_where_it_is_asked_to(tmp_path):
     fit(tmp_path, SynthesisPreview(num_images=99, path=tmp_path / "new" / "look.png"))
     assert (tmp_path / "new" / "look.png").is_file()
 
 
-def test_a_second_fit_saves_again(tmp_path: Path):
+def test_a_second_fit_saves_again(tmp_path):
     preview = SynthesisPreview()
     model = fit(tmp_path, preview)
     (tmp_path / "synthesis_preview.png").unlink()
@@ -82,20 +77,20 @@ def test_a_second_fit_saves_again(tmp_path: Path):
     assert (tmp_path / "synthesis_preview.png").is_file()
 
 
-def test_other_ranks_save_nothing(tmp_path: Path):
+def test_other_ranks_save_nothing(tmp_path):
     trainer = SimpleNamespace(is_global_zero=False, default_root_dir=tmp_path)
     SynthesisPreview().on_train_batch_start(trainer, Taught(), ImageBatch(image=torch.rand(1, 3, 40, 40)), 0)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_without_anomalies_is_warned_about_and_trained(tmp_path: Path):
+def test_a_model_without_anomalies_is_warned_about_and_trained(tmp_path):
     trainer = SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
     with pytest.warns(UserWarning, match="Linear has no preview_anomalies"):
         SynthesisPreview().on_train_batch_start(trainer, torch.nn.Linear(1, 1), ImageBatch(image=IMAGE), 0)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_nothing_to_show_is_warned_about(tmp_path: Path):
+def test_a_model_with_nothing_to_show_is_warned_about(tmp_path):
     model, trainer = Taught(), SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)
     model.preview_anomalies = lambda images: None
     with pytest.warns(UserWarning, match="No preview: .* or none to show"):
@@ -103,7 +98,7 @@ def test_a_model_with_nothing_to_show_is_warned_about(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_saliency_has_a_column_where_the_model_gives_it(tmp_path: Path):
+def test_saliency_has_a_column_where_the_model_gives_it(tmp_path):
     shown = []
     for maps in (None, torch.rand(1, 1, 40, 40)):
         model, trainer = Taught(), SimpleNamespace(is_global_zero=True, default_root_dir=tmp_path)

@@ -17,19 +17,19 @@ from anomalib_plugins.inspection.parts import of_folder
 RNG = np.random.default_rng(0)
 
 
-def photo(path: Path) -> Path:
+def photo(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def mask(path: Path) -> Path:
+def mask(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.eye(48, 64, dtype=np.uint8) * 255).save(path)
     return path
 
 
-def mvtec(root: Path) -> Path:
+def mvtec(root):
     for number in range(2):
         photo(root / f"train/good/{number}.png")
         photo(root / f"test/good/{number}.png")
@@ -38,7 +38,7 @@ def mvtec(root: Path) -> Path:
     return root
 
 
-def test_parts_side_by_side_are_checked_each(tmp_path: Path):
+def test_parts_side_by_side_are_checked_each(tmp_path):
     mvtec(tmp_path / "bolt")
     mvtec(tmp_path / "nut")
     results = list(of_folder(tmp_path))
@@ -47,7 +47,7 @@ def test_parts_side_by_side_are_checked_each(tmp_path: Path):
     assert all(found == [] for _, found in results)
 
 
-def test_folders_are_known_by_their_names(tmp_path: Path):
+def test_folders_are_known_by_their_names(tmp_path):
     photo(tmp_path / "Good/a.jpg")
     photo(tmp_path / "good_test/b.jpg")
     photo(tmp_path / "bad/deep/c.jpg")
@@ -66,7 +66,7 @@ def test_folders_are_known_by_their_names(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("good", "bad"), [("gut", "schlecht"), ("Pass", "Fail"), ("io", "nio"), ("ok", "scratch")])
-def test_common_names_and_kinds_beside_good_photos_are_known(tmp_path: Path, good: str, bad: str):
+def test_common_names_and_kinds_beside_good_photos_are_known(tmp_path, good, bad):
     photo(tmp_path / good / "a.png")
     photo(tmp_path / bad / "b.png")
     drawn = mask(tmp_path / "masks/b.png")
@@ -74,7 +74,7 @@ def test_common_names_and_kinds_beside_good_photos_are_known(tmp_path: Path, goo
     assert [(each.label, each.mask) for each in photos_in(layout)] == [(0, ""), (1, str(drawn))]
 
 
-def test_photos_in_several_folders_of_other_names_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_photos_in_several_folders_of_other_names_are_refused(tmp_path, capsys):
     photo(tmp_path / "day1/a.png")
     photo(tmp_path / "day2/b.png")
     with pytest.raises(SystemExit):
@@ -82,7 +82,7 @@ def test_photos_in_several_folders_of_other_names_are_refused(tmp_path: Path, ca
     assert re.search(r"day1 1 photo\n.*day2 1 photo\n.*Move the photos of good parts", capsys.readouterr().err)
 
 
-def test_plain_photos_are_all_good(tmp_path: Path):
+def test_plain_photos_are_all_good(tmp_path):
     photo(tmp_path / "a.png")
     photo(tmp_path / "b.png")
     (layout,) = layouts(tmp_path)
@@ -91,11 +91,6 @@ def test_plain_photos_are_all_good(tmp_path: Path):
 
 def test_datamodules_of_unknown_folders_have_no_layout():
     assert layout_of(object()) is None
-
-
-def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert main([str(mvtec(tmp_path / "bolt"))]) == 0
-    assert "0 errors, 0 notes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -107,7 +102,7 @@ def test_a_clean_folder_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["--data", "nowhere.yaml"], "there is no file nowhere.yaml"),
     ],
 )
-def test_what_cannot_be_checked_is_said(arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]):
+def test_what_cannot_be_checked_is_said(arguments, error, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2

@@ -18,8 +18,6 @@ from anomalib_plugins.components import weights
 
 @pytest.fixture
 def probe_says(monkeypatch):
-    """Replace the fresh interpreter."""
-
     def says(returncode=0, stderr="", **found):
         found = {"missing": {}, "errors": {}, "hooked": True, **found}
         done = types.SimpleNamespace(returncode=returncode, stdout=f"noise\n{json.dumps(found)}\n", stderr=stderr)

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The quickstart, for real: on the demo parts, and with a tiny network on folders of photos."""
-
 import logging
 import re
 from functools import partial

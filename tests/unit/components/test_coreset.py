@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The fast coreset beside the plain algorithm and anomalib's."""
-
 import numpy as np
 import pytest
 import torch

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Interpolation of tuned weights with those of the start, in runs that are resumed or trained on."""
-
 import pytest
 import torch
 from torch.testing import assert_close

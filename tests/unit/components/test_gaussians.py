@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Claims about PaDiM's Gaussians."""
-
 import pytest
 import torch
 from anomalib.models.components import MultiVariateGaussian

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Distances and scores of the memory bank beside slow, plain ones; PatchCore's own are in the model's tests."""
-
 import copy
 import io
 
@@ -23,7 +21,6 @@ def patches():
 
 @pytest.fixture
 def queries():
-    """Two images of 50 patches."""
     return 1.5 * torch.rand(2, 50, CHANNELS, generator=torch.Generator().manual_seed(1))
 
 
@@ -35,7 +32,6 @@ def bank(patches):
 
 
 def kept(bank):
-    """Its vectors as they were."""
     return bank.vectors + bank.centre
 
 

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What scores of good parts promise, counted on many sets of them."""
-
 import math
 
 import numpy as np

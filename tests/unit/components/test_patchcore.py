@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What PatchCore's memory phase gathers and keeps."""
-
 import pytest
 import torch
 from torch import nn
@@ -72,11 +70,3 @@ def test_patches_that_no_memory_holds_are_refused_with_an_estimate(model):
         ValueError, match=r"takes \d{8,} MB\), but only \d+ MB of memory are free on cpu: lower image_size"
     ):
         PatchMemory(model, ratio=1e-12).check(10**10, images(1)[0])
-
-
-def test_memory_options_out_of_range_are_refused(model):
-    for ratio in (0, 1.1):
-        with pytest.raises(ValueError, match=f"coreset_sampling_ratio must be above 0 and at most 1, got {ratio}"):
-            PatchMemory(model, ratio=ratio)
-    with pytest.raises(ValueError, match="max_bank_size must be at least 1, got 0"):
-        PatchMemory(model, max_size=0)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from anomalib_plugins.components.segmentation import anomaly_probability, conv_bn_relu, focal_loss
+
+from ...refusals import refusals
 
 
 @pytest.fixture
@@ -52,14 +55,11 @@ def test_focal_loss_and_its_gradient_are_finite_at_certainty(gamma):
     assert probability.grad.isfinite().all()
 
 
-def test_focal_loss_refuses_shapes_that_would_broadcast():
-    with pytest.raises(ValueError, match=r"probability has shape \(2, 3\), target \(3,\)"):
-        focal_loss(torch.rand(2, 3), torch.ones(3))
-
-
-def test_focal_loss_refuses_a_negative_gamma():
-    with pytest.raises(ValueError, match="gamma must be >= 0, got -1"):
-        focal_loss(torch.rand(3), torch.ones(3), gamma=-1)
+test_focal_loss_refuses = refusals(
+    partial(focal_loss, torch.rand(2, 3)),
+    ({"target": torch.ones(3)}, r"probability has shape \(2, 3\), target \(3,\)"),
+    ({"target": torch.ones(2, 3), "gamma": -1}, "gamma must be >= 0, got -1"),
+)
 
 
 def test_probability_is_the_softmax_share_of_anomalous(generator):

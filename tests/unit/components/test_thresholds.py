@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The raw threshold beside what anomalib's post-processor calls a defect."""
-
 import math
 
 import pytest

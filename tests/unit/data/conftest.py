@@ -1,7 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image
 
 
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory):
     """MVTec AD layout: 10 training, 4 good and 3 scratched test photos of two sizes."""
     folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     for name, count in (("train/good", 10), ("test/good", 4), ("test/scratch", 3), ("ground_truth/scratch", 3)):

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Claims about the configurations in ``configs/data``: anomalib builds what they say."""
-
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 @pytest.mark.parametrize("config", sorted((CONFIGS / "data").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_command_line_builds_each_datamodule(config: Path):
+def test_the_command_line_builds_each_datamodule(config):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(AnomalibDataModule, "data")
     module = parser.instantiate_classes(parser.parse_args(["--data", str(config)])).data

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Rank metrics against scikit-learn, pair counting and torchmetrics' limits."""
-
 import numpy as np
 import pytest
 import torch
@@ -18,7 +16,7 @@ SCORES = st.sampled_from([-1e30, -5.0, 0.0, 1e-30, 0.5, 1.0, 17.0, 18.0, 1e4, 3e
 
 
 @st.composite
-def scored_targets(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
+def scored_targets(draw):
     """Scores of a wide range with ties, and targets of both classes."""
     scores = draw(st.lists(SCORES, min_size=2, max_size=40))
     target = [1, 0, *draw(st.lists(st.integers(0, 1), min_size=len(scores) - 2, max_size=len(scores) - 2))]
@@ -27,61 +25,43 @@ def scored_targets(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
 
 @given(scored_targets())
 @settings(deadline=None)
-def test_auroc_equals_scikit_learn(case: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_auroc_equals_scikit_learn(case):
     scores, target = case
     assert auroc(scores, target).item() == pytest.approx(roc_auc_score(target, scores.double()), abs=1e-6)
 
 
 @given(scored_targets())
 @settings(deadline=None)
-def test_average_precision_equals_scikit_learn(case: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_average_precision_equals_scikit_learn(case):
     scores, target = case
     assert average_precision(scores, target).item() == pytest.approx(
         average_precision_score(target, scores.double()), abs=1e-6
     )
 
 
-def test_auroc_is_the_share_of_ordered_pairs() -> None:
-    generator = torch.Generator().manual_seed(0)
-    scores = torch.randint(0, 9, (60,), generator=generator).float()
-    target = torch.randint(0, 2, (60,), generator=generator)
-    difference = scores[target == 1][:, None] - scores[target == 0][None]
-    expected = ((difference > 0).double() + 0.5 * (difference == 0).double()).mean()
-    assert auroc(scores, target).item() == pytest.approx(expected.item())
-
-
-@pytest.mark.parametrize("transform", [torch.exp, lambda x: 1e6 * x, lambda x: x - 100])
-def test_only_ranks_matter(transform) -> None:
-    generator = torch.Generator().manual_seed(1)
-    scores = torch.rand(100, generator=generator, dtype=torch.float64)
-    target = torch.rand(100, generator=generator) < scores
-    assert auroc(transform(scores), target) == auroc(scores, target)
-    assert average_precision(transform(scores), target) == average_precision(scores, target)
-
-
 @pytest.mark.parametrize("metric", [auroc, average_precision])
 @pytest.mark.parametrize("score", [float("inf"), 1e30])
-def test_infinity_is_one_more_large_score(metric, score: float) -> None:
+def test_infinity_is_one_more_large_score(metric, score):
     target = torch.tensor([0, 1, 1, 0])
     assert metric(torch.tensor([1.0, score, score, 2.0]), target) == 1
     assert metric(torch.tensor([score, score, score, score]), target) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_auroc_of_one_class_is_undefined(value: int) -> None:
+def test_auroc_of_one_class_is_undefined(value):
     assert auroc(torch.rand(4), torch.full((4,), value)).isnan()
 
 
-def test_average_precision_without_anomalies_is_undefined() -> None:
+def test_average_precision_without_anomalies_is_undefined():
     assert average_precision(torch.rand(4), torch.zeros(4)).isnan()
 
 
-def test_shapes_must_agree() -> None:
+def test_shapes_must_agree():
     with pytest.raises(ValueError, match=r"scores have shape \(3,\), target has \(4,\)"):
         confusion_curve(torch.rand(3), torch.rand(4))
 
 
-def batch(scores: torch.Tensor, target: torch.Tensor) -> ImageBatch:
+def batch(scores, target):
     """Batch with image scores ``(N,)``, maps ``(N, 4, 4)`` that repeat them, and defects in the left half."""
     maps = scores[:, None, None].expand(-1, 4, 4)
     masks = target[:, None, None].bool() & (torch.arange(4) < 2).expand(len(scores), 4, 4)
@@ -90,7 +70,7 @@ def batch(scores: torch.Tensor, target: torch.Tensor) -> ImageBatch:
 
 
 @pytest.mark.parametrize(("metric", "reference"), [(AUROC, roc_auc_score), (AveragePrecision, average_precision_score)])
-def test_batches_on_both_sides_of_one_are_comparable(metric: type, reference) -> None:
+def test_batches_on_both_sides_of_one_are_comparable(metric, reference):
     """A sigmoid per batch would put the second batch below the first."""
     rng = np.random.default_rng(0)
     target = torch.tensor([0, 1] * 10)
@@ -107,7 +87,7 @@ def test_batches_on_both_sides_of_one_are_comparable(metric: type, reference) ->
 
 
 @pytest.mark.parametrize("metric", [AUROC, AveragePrecision, AUPRO])
-def test_nan_counts_as_the_most_anomalous(metric: type) -> None:
+def test_nan_counts_as_the_most_anomalous(metric):
     values = {}
     for name, best in (("nan", torch.nan), ("inf", torch.inf), ("largest", 10.0)):
         fields = ["anomaly_map", "gt_mask"]
@@ -117,7 +97,7 @@ def test_nan_counts_as_the_most_anomalous(metric: type) -> None:
     assert values["nan"] == values["inf"] == values["largest"]
 
 
-def test_aupro_without_defects_is_undefined() -> None:
+def test_aupro_without_defects_is_undefined():
     metric = AUPRO(fields=["anomaly_map", "gt_mask"])
     metric.update(batch(torch.rand(3), torch.zeros(3)))
     assert metric.compute().isnan()

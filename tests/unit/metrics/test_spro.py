@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""sPRO against cases computed by hand and a slow computation that shares no code with it."""
-
 import itertools
 import json
 from pathlib import Path
@@ -15,8 +13,10 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from anomalib_plugins.metrics import SPRO, KindAUROC, RawScoreEvaluator, loco_metrics, spro
-from anomalib_plugins.metrics.loco import kind_of, read_defects, read_regions, saturation
-from anomalib_plugins.metrics.spro import area_up_to, choose_thresholds
+from anomalib_plugins.metrics.loco import kind_of, read_defects, read_regions
+from anomalib_plugins.metrics.spro import choose_thresholds
+
+from ...refusals import refusals
 
 CONFIG = [
     {"defect_name": "scratch", "pixel_value": 255, "saturation_threshold": 1.0, "relative_saturation": True},
@@ -26,7 +26,7 @@ CONFIG = [
 SIZE = (6, 10)  # height, width
 
 
-def add_image(category: Path, kind: str, name: str, channels: list[np.ndarray], size: tuple[int, int] = SIZE) -> str:
+def add_image(category, kind, name, channels, size=SIZE):
     """Write a test image and its ground truth channels, in the data set's layout; returns the image's path."""
     path = category / "test" / kind / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,14 +38,14 @@ def add_image(category: Path, kind: str, name: str, channels: list[np.ndarray], 
     return str(path)
 
 
-def channel(value: int, rows: slice, columns: slice, size: tuple[int, int] = SIZE) -> np.ndarray:
+def channel(value, rows, columns, size=SIZE):
     mask = np.zeros(size, np.uint8)
     mask[rows, columns] = value
     return mask
 
 
 @pytest.fixture
-def category(tmp_path: Path) -> Path:
+def category(tmp_path):
     folder = tmp_path / "juice_bottle"
     folder.mkdir()
     (folder / "defects_config.json").write_text(json.dumps(CONFIG))
@@ -53,7 +53,7 @@ def category(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(category: Path) -> list[str]:
+def images(category):
     """Two good images, two structural ones and two logical ones; overlapping channels among them."""
     return [
         add_image(category, "good", "000", []),
@@ -75,7 +75,7 @@ def images(category: Path) -> list[str]:
     ]
 
 
-def score(maps: torch.Tensor, paths: list[str], **arguments) -> float:
+def score(maps, paths, **arguments):
     metric = SPRO(**arguments)
     for one, path in zip(maps, paths, strict=True):
         size = one.shape[-2:]
@@ -83,7 +83,7 @@ def score(maps: torch.Tensor, paths: list[str], **arguments) -> float:
     return metric.compute().item()
 
 
-def slow(maps: torch.Tensor, paths: list[str], limit: float) -> float:
+def slow(maps, paths, limit):
     """Every distinct score is a threshold; masks, areas and saturation are read anew from the files."""
     thresholds = sorted({value for one in maps.numpy() for value in one.ravel()}, reverse=True)
     config = {entry["pixel_value"]: entry for entry in CONFIG}
@@ -112,21 +112,21 @@ def slow(maps: torch.Tensor, paths: list[str], limit: float) -> float:
 
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("distinct", [4, 1000])
-def test_equals_a_slow_computation(images: list[str], limit: float, distinct: int) -> None:
+def test_equals_a_slow_computation(images, limit, distinct):
     generator = torch.Generator().manual_seed(distinct)
     maps = torch.randint(0, distinct, (6, *SIZE), generator=generator) - 3.0
     assert score(maps, images, fpr_limit=limit) == pytest.approx(slow(maps, images, limit), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["structural", "logical"])
-def test_a_kind_is_scored_with_the_good_images_alone(images: list[str], kind: str) -> None:
+def test_a_kind_is_scored_with_the_good_images_alone(images, kind):
     maps = torch.rand(6, *SIZE, generator=torch.Generator().manual_seed(0))
     kept = [index for index, path in enumerate(images) if kind in path or "good" in path]
     expected = slow(maps[kept], [images[index] for index in kept], 0.3)
     assert score(maps, images, kind=kind, fpr_limit=0.3) == pytest.approx(expected, abs=1e-6)
 
 
-def test_by_hand_a_region_is_found_when_its_saturation_is(category: Path) -> None:
+def test_by_hand_a_region_is_found_when_its_saturation_is(category):
     """40 pixels are normal, the first 2 false positives come after 2 of the 3 pixels that saturate the region of 20."""
     image = add_image(category, "logical_anomalies", "0", [channel(100, slice(0, 2), slice(0, 10))])
     scores = torch.zeros(1, *SIZE)
@@ -137,18 +137,18 @@ def test_by_hand_a_region_is_found_when_its_saturation_is(category: Path) -> Non
     assert score(scores, [image], fpr_limit=0.1) == pytest.approx((0.05 * 2 / 3 + 0.05) / 0.1)
 
 
-def test_by_hand_the_curve_is_cut_between_two_points(category: Path) -> None:
+def test_by_hand_the_curve_is_cut_between_two_points(category):
     """All 30 normal pixels and the whole region have one score: a diagonal, cut at 0.05."""
     image = add_image(category, "structural_anomalies", "0", [channel(255, slice(0, 3), slice(0, 10))])
     assert score(torch.ones(1, *SIZE), [image]) == pytest.approx(0.025)
 
 
-def test_a_perfect_map_has_one(images: list[str]) -> None:
+def test_a_perfect_map_has_one(images):
     masks = [sum((region.mask for region in read_regions(path)), torch.zeros(SIZE)) for path in images]
     assert score(torch.stack(masks).clamp(max=1), images) == 1
 
 
-def test_without_saturation_it_is_the_mean_overlap_of_the_channels(images: list[str], category: Path) -> None:
+def test_without_saturation_it_is_the_mean_overlap_of_the_channels(images, category):
     """Every second row of everything is found: a straight line up to one point, cut exactly there."""
     whole = [{**entry, "saturation_threshold": 1.0, "relative_saturation": True} for entry in CONFIG]
     (category / "defects_config.json").write_text(json.dumps(whole))
@@ -161,7 +161,7 @@ def test_without_saturation_it_is_the_mean_overlap_of_the_channels(images: list[
     assert score(rows.expand(6, -1, -1), images, fpr_limit=limit) == pytest.approx(overlap / 2)
 
 
-def test_maps_are_resized_to_their_images(category: Path) -> None:
+def test_maps_are_resized_to_their_images(category):
     """A map of 2 x 2 over an image of 40 x 40 whose region is its upper left quarter."""
     size = (40, 40)
     mask = channel(255, slice(0, 20), slice(0, 20), size)
@@ -172,13 +172,13 @@ def test_maps_are_resized_to_their_images(category: Path) -> None:
     assert score(small, [image]) > 0.7
 
 
-def test_few_thresholds_come_close_to_all(images: list[str]) -> None:
+def test_few_thresholds_come_close_to_all(images):
     maps = torch.rand(6, *SIZE, generator=torch.Generator().manual_seed(1))
     exact = slow(maps, images, 0.3)
     assert score(maps, images, fpr_limit=0.3, thresholds=90) == pytest.approx(exact, abs=0.02)
 
 
-def test_a_sample_of_the_pixels_gives_thresholds(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_the_pixels_gives_thresholds(images, monkeypatch):
     maps = torch.rand(6, *SIZE, generator=torch.Generator().manual_seed(1))
     exact = slow(maps, images, 0.3)
     monkeypatch.setattr(spro, "SAMPLE", 100)
@@ -186,7 +186,7 @@ def test_a_sample_of_the_pixels_gives_thresholds(images: list[str], monkeypatch:
     assert score(maps, images, fpr_limit=0.3) == pytest.approx(exact, abs=0.02)
 
 
-def test_thresholds_are_denser_among_high_scores() -> None:
+def test_thresholds_are_denser_among_high_scores():
     chosen = choose_thresholds(torch.arange(10_000.0), 100)
     assert chosen[0] == 0
     assert chosen[-1] == 9999
@@ -194,38 +194,30 @@ def test_thresholds_are_denser_among_high_scores() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_pixel_that_cannot_be_scored_is_the_most_anomalous(images: list[str], value: float) -> None:
+def test_a_pixel_that_cannot_be_scored_is_the_most_anomalous(images, value):
     maps = torch.rand(6, *SIZE, generator=torch.Generator().manual_seed(2))
     high = maps.clone()
     maps[0, 3, 3], high[0, 3, 3] = value, 2.0
     assert score(maps, images) == pytest.approx(score(high, images))
 
 
-def test_batches_and_order_do_not_matter(images: list[str]) -> None:
+def test_batches_and_order_do_not_matter(images):
     maps = torch.rand(6, *SIZE, generator=torch.Generator().manual_seed(3))
     whole = SPRO()
     whole.update(ImageBatch(image=torch.zeros(6, 3, *SIZE), anomaly_map=maps[:, None], image_path=images))
     assert whole.compute().item() == pytest.approx(score(maps.flip(0), images[::-1]))
 
 
-def test_without_regions_it_is_undefined(images: list[str]) -> None:
+def test_without_regions_it_is_undefined(images):
     assert np.isnan(score(torch.rand(2, *SIZE), images[:2]))
 
 
-def test_an_empty_channel_has_nothing_to_find(category: Path) -> None:
+def test_an_empty_channel_has_nothing_to_find(category):
     image = add_image(category, "logical_anomalies", "0", [np.zeros(SIZE), channel(255, slice(0, 2), slice(0, 2))])
     assert len(read_regions(image)) == 1
 
 
-@pytest.mark.parametrize(
-    ("threshold", "relative", "area", "expected"),
-    [(1.0, True, 7, 7), (0.5, True, 7, 3), (0.1, True, 4, 1), (9, False, 20, 9), (9, False, 5, 5)],
-)
-def test_saturation_is_a_share_or_a_number_of_pixels(threshold, relative, area, expected) -> None:
-    assert saturation(area, threshold, relative) == expected
-
-
-def test_split_through_an_evaluator(images: list[str]) -> None:
+def test_split_through_an_evaluator(images):
     """The two kinds beside each other, as scikit-learn and the slow computation have them."""
     scores = torch.tensor([0.2, 0.4, 0.3, 0.1, 0.9, 0.5])
     labels = torch.tensor([0, 0, 1, 1, 1, 1])
@@ -245,7 +237,7 @@ def test_split_through_an_evaluator(images: list[str]) -> None:
     })
 
 
-def test_auroc_without_a_kind_is_that_of_all(images: list[str]) -> None:
+def test_auroc_without_a_kind_is_that_of_all(images):
     metric = KindAUROC()
     scores, labels = torch.arange(6.0), torch.tensor([0, 0, 1, 1, 1, 1])
     metric.update(ImageBatch(image=torch.zeros(6, 3, 2, 2), pred_score=scores, gt_label=labels, image_path=images))
@@ -253,31 +245,26 @@ def test_auroc_without_a_kind_is_that_of_all(images: list[str]) -> None:
     assert metric.compute() == 1
 
 
-def test_area_is_linear_between_points() -> None:
-    fpr, overlap = torch.tensor([0.0, 0.0, 0.2, 1.0]), torch.tensor([0.0, 0.5, 0.7, 1.0])
-    assert area_up_to(0.1, fpr, overlap).item() == pytest.approx(0.55)
-
-
-def test_folders_of_other_data_are_refused() -> None:
+def test_folders_of_other_data_are_refused():
     assert kind_of("a/test/good/0.png") is None
     with pytest.raises(ValueError, match=r"folder 'scratch'; MVTec LOCO AD has \['good', 'structural_anoma"):
         kind_of("a/test/scratch/0.png")
 
 
-def test_missing_ground_truth_is_named(category: Path) -> None:
+def test_missing_ground_truth_is_named(category):
     image = add_image(category, "logical_anomalies", "7", [])
     with pytest.raises(FileNotFoundError, match=r"no ground truth for .*7\.png: expected one PNG per defect in"):
         read_regions(image)
 
 
-def test_missing_thresholds_are_named(images: list[str], category: Path) -> None:
+def test_missing_thresholds_are_named(images, category):
     (category / "defects_config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"defects_config\.json is missing: sPRO reads saturation"):
         read_regions(images[2])
 
 
 @pytest.mark.parametrize("text", ["{", "3", '[{"defect_name": "a"}]'])
-def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
+def test_other_json_is_refused(tmp_path, text):
     path = tmp_path / "defects_config.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="must be a list of defects, each with pixel_value"):
@@ -285,19 +272,16 @@ def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("values", [(13, 13), (255, 200)])
-def test_unknown_and_mixed_values_are_refused(category: Path, values: tuple[int, int]) -> None:
+def test_unknown_and_mixed_values_are_refused(category, values):
     mask = channel(values[0], slice(0, 1), slice(0, 1)) + channel(values[1], slice(2, 3), slice(0, 1))
     image = add_image(category, "logical_anomalies", "0", [mask])
     with pytest.raises(ValueError, match=r"000\.png holds the values \[\d.*\], expected one of \[100, 200, 255\]"):
         read_regions(image)
 
 
-@pytest.mark.parametrize("limit", [0.0, 1.5])
-def test_the_limit_is_a_rate(limit: float) -> None:
-    with pytest.raises(ValueError, match=r"fpr_limit must be in \(0, 1\], got"):
-        SPRO(fpr_limit=limit)
-
-
-def test_a_threshold_is_needed() -> None:
-    with pytest.raises(ValueError, match="thresholds must be at least 1, got 0"):
-        SPRO(thresholds=0)
+test_wrong_options_are_refused = refusals(
+    SPRO,
+    ({"fpr_limit": 0.0}, r"fpr_limit must be in \(0, 1\], got"),
+    ({"fpr_limit": 1.5}, r"fpr_limit must be in \(0, 1\], got"),
+    ({"thresholds": 0}, "thresholds must be at least 1, got 0"),
+)

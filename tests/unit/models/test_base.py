@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What `PluginModule` adds, on the smallest model there can be."""
-
 import pytest
 import torch
 from anomalib.data import ImageBatch, InferenceBatch
@@ -14,14 +12,13 @@ from lightning.pytorch import Trainer
 from onnxruntime import InferenceSession
 from torch import nn
 from torch.testing import assert_close
-from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
+from torchvision.transforms.v2 import Compose, Resize, Transform
 
 from anomalib_plugins.callbacks import DataCheck, SafeCheckpoints
 from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.components.tiling import settings_of
 from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
 from anomalib_plugins.models.base import PluginModule, check_size
-from anomalib_plugins.models.calibration import calibrate_on_training
 
 
 class Brightness(nn.Module):
@@ -33,8 +30,6 @@ class Brightness(nn.Module):
 
 
 class Smallest(PluginModule, AnomalibModule):
-    """A model of nothing but the mixin."""
-
     trainer_arguments = None
 
     def __init__(self, **components):
@@ -62,20 +57,12 @@ def test_a_size_that_no_network_takes_makes_a_pre_processor_all_the_same():
     assert PluginModule.configure_pre_processor((10, 10)).transform.size == [10, 10]
 
 
-@pytest.mark.parametrize("transform", [Normalize([0.5], [0.5]), Compose([Resize((8, 8)), Normalize([0.5], [0.5])])])
-def test_normalising_pre_processor_is_refused(transform):
-    model = Smallest(pre_processor=PreProcessor(transform))
-    with pytest.raises(ValueError, match="Smallest normalises inside its network"):
-        model.on_fit_start()
-
-
 @pytest.mark.parametrize("pre_processor", [True, False, PreProcessor(Resize((8, 8))), PreProcessor()])
 def test_other_pre_processors_are_taken(pre_processor):
     Smallest(pre_processor=pre_processor).on_fit_start()
 
 
 def attached(model, *callbacks):
-    """Callbacks of a trainer once it has met the model."""
     model.trainer = Trainer(callbacks=[*callbacks], logger=False, enable_checkpointing=False, accelerator="cpu")
     return model.configure_callbacks()
 
@@ -134,7 +121,6 @@ class Shifted(Transform):
 
 
 def loaded(checkpoint, **components):
-    """A new model with the checkpoint's state."""
     model = Smallest(**components)
     model.on_load_checkpoint(checkpoint)
     return model
@@ -179,19 +165,6 @@ def test_tiles_come_back_and_others_are_told_of():
     with pytest.warns(UserWarning, match="is not used: the checkpoint was trained with whole images"):
         again.on_load_checkpoint(whole)
     assert again.model.tiler is None
-
-
-def test_thresholds_of_training_photos_are_of_all_devices():
-    model, images = Smallest(pre_processor=False), torch.rand(4, 3, 8, 8)
-    trainer = model.trainer = Trainer(logger=False, accelerator="cpu")
-    elsewhere = {"sum": 4.0, "min": -1.0, "max": 1.0}  # what another device adds
-    trainer.strategy.reduce = lambda value, reduce_op: value + elsewhere[reduce_op]
-    with pytest.warns(UserWarning, match="highest scores of the 8 training photos"):
-        calibrate_on_training(model, [ImageBatch(image=images)])
-    scores, post = model.model(images).pred_score, model.post_processor
-    assert torch.equal(
-        torch.stack([post.image_min, post.image_threshold]), torch.stack(scores.aminmax()) + torch.tensor([-1, 1])
-    )
 
 
 def test_an_exported_file_gives_raw_scores_if_asked_for(tmp_path):

@@ -1,29 +1,20 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Two processes that share a batch learn what one process learns from it."""
-
 import sys
 
 import pytest
 import torch
-from anomalib.data import ImageBatch, ImageItem
-from lightning.pytorch import Trainer
 from torch import nn
-from torch.utils.data import DataLoader
 
 from anomalib_plugins.models import Pouta, Slsg
 from anomalib_plugins.models.slsg import lightning_model as slsg_module
 from anomalib_plugins.synthesis import SyntheticBatch
 
+from ...training import fit, good_images
+
 SIDE = 32
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks processes")
-
-
-def loader(batch_size):
-    images = torch.rand(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    items = [ImageItem(image=image, gt_label=torch.tensor(0)) for image in images]
-    return DataLoader(items, batch_size=batch_size, shuffle=True, collate_fn=ImageBatch.collate)
 
 
 def dark_corner(images, *_, **__):
@@ -41,7 +32,7 @@ def pouta(batch_size):
 
 def slsg(batch_size):
     lengths = {"pretrain_epochs": 1, "pretrain_batch_size": batch_size, "steps": 2, "batch_size": batch_size}
-    model = Slsg(image_size=(SIDE, SIDE), encoder_bn="eval", seed=0, **lengths)
+    model = Slsg(image_size=(SIDE, SIDE), encoder="test_resnet", width=0.1, encoder_bn="eval", seed=0, **lengths)
     model.simulator = dark_corner
     model.masks = lambda images, **_: dark_corner(images).mask
     return model
@@ -52,18 +43,9 @@ def trained(build, processes):
     model = build(4 // processes)
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     model.on_train_batch_start = lambda *_: [norm.eval() for norm in norms] and None
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=processes,
-        strategy="auto" if processes == 1 else "ddp_fork_find_unused_parameters_true",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
-    trainer.fit(model, loader(4 // processes))
-    return model
+    strategy = "auto" if processes == 1 else "ddp_fork_find_unused_parameters_true"
+    data = good_images(8, (SIDE, SIDE), 4 // processes, shuffle=True)
+    return fit(model, data, devices=processes, strategy=strategy, limit_val_batches=0)
 
 
 @pytest.mark.parametrize("build", [pouta, slsg])

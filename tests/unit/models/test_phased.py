@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""How models that train in phases take their steps, on a network of a few weights."""
-
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,31 +10,33 @@ from torch.utils.data import DataLoader, TensorDataset
 from anomalib_plugins.models.phased import PhasedModule
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule
 
+from ...training import quiet_trainer
+
 
 class Line(PhasedModule, LightningModule):
     """Fits a line, in steps of a given size."""
 
     pre_processor = post_processor = None
 
-    def __init__(self, phase: Phase) -> None:
+    def __init__(self, phase):
         super().__init__()
         torch.manual_seed(0)
         self.model = nn.Linear(3, 1)
         self.schedule = PhaseSchedule([phase], seed=0)
         self.norms: list[float] = []
 
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def training_step(self, batch, batch_idx):
         for step in self.schedule.steps_of(batch[0]):
             loss = (self.model(step.images.mean(dim=(2, 3))) - 1).square().mean()
             self.take_optimizer_step(self.optimizers(), loss, learning_rate=0.1 * (1 - step.progress))
 
-    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch, batch_idx):
         """Nothing."""
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self):
         return torch.optim.SGD(self.model.parameters(), lr=1, momentum=0.9)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(self, optimizer):
         gradients = torch.cat([each.grad.flatten() for each in self.model.parameters()])
         self.norms.append(float(gradients.norm()))
         assert gradients.abs().max() < 100
@@ -44,8 +44,7 @@ class Line(PhasedModule, LightningModule):
 
 def fit(model, tmp_path, **options):
     images = torch.rand(16, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    trainer = Trainer(default_root_dir=tmp_path, **quiet, **options)
+    trainer = quiet_trainer(default_root_dir=tmp_path, **options)
     data = TensorDataset(images)
     trainer.fit(model, DataLoader(data, batch_size=3, shuffle=True), DataLoader(data, batch_size=16))
     return trainer

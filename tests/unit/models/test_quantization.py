@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What an INT8 model is calibrated on, and what is said of what it loses."""
-
 import logging
 import sys
 from types import SimpleNamespace
@@ -17,7 +15,7 @@ from torchvision.transforms.v2 import Resize
 
 from anomalib_plugins.components.resize import antialiased_resize
 from anomalib_plugins.models.base import PluginModule
-from anomalib_plugins.models.quantization import compiled, quantize, report_quantization_loss, scores_of
+from anomalib_plugins.models.quantization import compiled, quantize, report_quantization_loss
 
 openvino = pytest.importorskip("openvino")
 
@@ -37,20 +35,14 @@ class Data:
         return self.loader
 
 
-def grey(factor=1.0):
+def grey(factor=1.0, size=(-1, -1)):
     """A network that scores how bright an image is, times a factor."""
     from openvino import opset13 as ops
 
-    images = ops.parameter([-1, 3, -1, -1], np.float32)
+    images = ops.parameter([-1, 3, *size], np.float32)
     score = ops.multiply(ops.reduce_mean(images, np.array([1, 2, 3])), np.float32(factor))
     score.output(0).set_names({"pred_score"})
     return openvino.Model([score], [images])
-
-
-def network(*size):
-    """A convolution that takes images of a size, ``-1`` any."""
-    module = torch.nn.Conv2d(3, 4, 3, padding=1)
-    return openvino.convert_model(module, example_input=torch.rand(1, 3, 8, 8), input=[-1, 3, *size])
 
 
 @pytest.fixture
@@ -69,19 +61,13 @@ def calibrated(monkeypatch):
     return images
 
 
-def test_training_images_calibrate_at_the_models_size(calibrated):
-    quantize(network(-1, -1), Data(), (8, 16))
-    assert [image.shape for image in calibrated] == [(1, 3, 8, 16)] * 10
-    assert [round(float(10 * image.mean())) for image in calibrated] == list(range(10))
-
-
 def test_a_fixed_input_size_is_kept(calibrated):
-    quantize(network(6, 10), Data(), (8, 16))
+    quantize(grey(size=(6, 10)), Data(), (8, 16))
     assert {image.shape for image in calibrated} == {(1, 3, 6, 10)}
 
 
 def test_fewer_images_are_evenly_chosen(calibrated):
-    quantize(network(-1, -1), Data(), (8, 8), count=4)
+    quantize(grey(), Data(), (8, 8), count=4)
     assert [round(float(10 * image.mean())) for image in calibrated] == [0, 2, 5, 7]
 
 
@@ -117,12 +103,6 @@ def test_what_lies_between_the_first_convolution_and_the_last_is_quantised_and_n
     torch.testing.assert_close(found, expected, rtol=0, atol=0.1 * expected.abs().max().item())
 
 
-def test_scores_are_the_networks_one_by_one():
-    images = [torch.full((1, 3, 2, 2), value) for value in (0.25, 1.0)]
-    found = scores_of(lambda image: {"pred_score": [image.sum()], "other": [0]}, images)
-    assert found.tolist() == [3.0, 12.0]
-
-
 @pytest.fixture
 def images():
     data = Data()
@@ -151,8 +131,6 @@ def test_without_defects_what_they_lose_is_not_known(images):
 
 @pytest.fixture
 def export(tmp_path, monkeypatch):
-    """Exports a model whose network is given, through its public method."""
-
     def run(network, kind, **options):
         model = Plain(pre_processor=PreProcessor(Resize((8, 16))))
         monkeypatch.setattr(model, "to_onnx", lambda *_: "model.onnx")
@@ -163,8 +141,6 @@ def export(tmp_path, monkeypatch):
 
 
 class Plain(PluginModule, AnomalibModule):
-    """A model of nothing but the mixin."""
-
     trainer_arguments = None
 
 

@@ -1,24 +1,24 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Lightning's early stopping in a fit of several phases."""
-
 import warnings
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule
 
+from ...training import quiet_trainer
+
 
 class Plateau(LightningModule):
     """Each phase logs a loss of its own name that stays where it is."""
 
-    def __init__(self, *phases: Phase, falls: str = "") -> None:
+    def __init__(self, *phases, falls=""):
         super().__init__()
         self.automatic_optimization = False
         self.layer = nn.Linear(1, 1)
@@ -27,13 +27,13 @@ class Plateau(LightningModule):
         self.names: list[str] = []
         self.validated_after: list[int] = []
 
-    def configure_callbacks(self) -> list[PhaseSchedule]:
+    def configure_callbacks(self):
         return [self.schedule]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self):
         return torch.optim.SGD(self.layer.parameters(), lr=0.01)
 
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def training_step(self, batch, batch_idx):
         for step in self.schedule.steps_of(batch[0]):
             self.names.append(step.phase)
             if not self.schedule.phase.full_pass:
@@ -41,17 +41,14 @@ class Plateau(LightningModule):
                 self.log(f"{step.phase}_loss", loss)
                 self.log("train_loss", loss)
 
-    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch, batch_idx):
         self.validated_after.append(len(self.names))
 
 
-def fit(model: Plateau, tmp_path, monitor: str, **options: object) -> tuple[Trainer, EarlyStopping]:
+def fit(model, tmp_path, monitor, **options):
     stopping = EarlyStopping(monitor, **options)
     loader = DataLoader(TensorDataset(torch.zeros(4, 1)), batch_size=2)  # two steps an epoch
-    trainer = Trainer(
-        accelerator="cpu", default_root_dir=tmp_path, callbacks=[stopping], logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+    trainer = quiet_trainer(default_root_dir=tmp_path, callbacks=[stopping], num_sanity_val_steps=0)
     trainer.fit(model, loader, loader)
     return trainer, stopping
 

@@ -1,18 +1,19 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The schedule of phases, on a network of two weights."""
-
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from anomalib_plugins.phases.schedule import Phase, PhaseSchedule, Step
+
+from ...refusals import refusals
+from ...training import quiet_trainer
 
 IMAGES = 10
 LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, full_pass=True))
@@ -21,7 +22,7 @@ LEARNS_THEN_LOOKS = (Phase("learn", 3, steps=7), Phase("look", 4, epochs=1, full
 class TwoPhases(LightningModule):
     """Learns from random targets with two optimizers, if a phase is not whole; remembers every step it took."""
 
-    def __init__(self, *phases: Phase, seed: int | None = 0) -> None:
+    def __init__(self, *phases, seed=0):
         super().__init__()
         self.automatic_optimization = False
         torch.manual_seed(0)
@@ -30,14 +31,14 @@ class TwoPhases(LightningModule):
         self.steps: list[Step] = []
         self.validated_in: list[str] = []
 
-    def configure_callbacks(self) -> list[PhaseSchedule]:
+    def configure_callbacks(self):
         return [self.schedule]
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+    def configure_optimizers(self):
         # Two optimizers, as in a GAN: Lightning's global_step then counts both.
         return [torch.optim.SGD(self.layer.parameters(), lr=0.01), torch.optim.Adam(self.layer.parameters(), lr=0.01)]
 
-    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def training_step(self, batch, batch_idx):
         for step in self.schedule.steps_of(batch[0]):
             self.steps.append(step)
             if self.schedule.phase.full_pass:
@@ -48,24 +49,20 @@ class TwoPhases(LightningModule):
                 self.manual_backward((self.layer(step.images.flatten(1)) - target).square().mean())
                 optimizer.step()
 
-    def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch, batch_idx):
         self.validated_in.append(self.schedule.phase.name)
 
-    def names(self) -> list[str]:
+    def names(self):
         return [step.phase for step in self.steps]
 
 
-def loader(batch_size: int = 4, images: int = IMAGES) -> DataLoader:
+def loader(batch_size=4, images=IMAGES):
     data = TensorDataset(torch.arange(2.0 * images).view(images, 2, 1, 1) / images)
     return DataLoader(data, batch_size=batch_size, shuffle=True)
 
 
-def fit(
-    model: TwoPhases, tmp_path: Path, batch_size: int = 4, ckpt_path: str | None = None, **limits: object
-) -> Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    limits.setdefault("enable_checkpointing", False)
-    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, **quiet, **limits)
+def fit(model, tmp_path, batch_size=4, ckpt_path=None, **limits):
+    trainer = quiet_trainer(default_root_dir=tmp_path, num_sanity_val_steps=0, **limits)
     trainer.fit(model, loader(batch_size), loader(5), ckpt_path=ckpt_path)
     return trainer
 
@@ -79,7 +76,6 @@ def clock(monkeypatch):
 
 
 def finished(tmp_path, *phases):
-    """Checkpoint of a run that is over, and its model."""
     model = TwoPhases(*phases)
     fit(model, tmp_path, callbacks=[ModelCheckpoint(tmp_path, filename="end")], enable_checkpointing=True)
     return str(tmp_path / "end.ckpt"), model
@@ -91,14 +87,6 @@ def test_phases_run_in_order_for_their_own_lengths(tmp_path):
     # Two epochs of ten images make steps of 3, 3, 3, 1.
     assert model.names() == ["first"] * 8 + ["second"] * 7
     assert [len(step.images) for step in model.steps] == [3, 3, 3, 1] * 2 + [2] * 7
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 10, 32])
-def test_the_loaders_batch_size_does_not_change_a_length_in_steps(tmp_path, batch_size):
-    model = TwoPhases(Phase("only", 2, steps=9))
-    fit(model, tmp_path, batch_size)
-    assert len(model.steps) == 9
-    assert max(len(step.images) for step in model.steps) <= 2
 
 
 def test_a_phase_changes_in_mid_batch_without_losing_an_image(tmp_path):
@@ -122,7 +110,7 @@ def test_images_of_different_sizes_share_no_step(tmp_path):
     model = TwoPhases(Phase("only", 3, epochs=1))
     model.training_step = lambda batch, batch_idx: model.steps.extend(model.schedule.steps_of(batch[0]))
     sizes = (2, 2, 3, 3, 3, 3, 2, 2)
-    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    trainer = quiet_trainer(default_root_dir=tmp_path)
     trainer.fit(model, DataLoader([(torch.rand(1, size, size),) for size in sizes], batch_size=2))
     assert [step.images.shape[::3] for step in model.steps][:2] == [(3, 3), (2, 2)]
 
@@ -184,12 +172,6 @@ def test_a_limit_of_the_trainer_shortens_every_phase_alike(tmp_path, limit, firs
 def test_a_shortened_schedule_is_said(tmp_path):
     with pytest.warns(UserWarning, match=r"\(max_steps=8\) cuts first to 4 of 8 steps, second to 3 of 7 steps\."):
         fit(TwoPhases(), tmp_path, max_steps=8)
-
-
-def test_a_short_phase_keeps_a_step_within_the_limit(tmp_path):
-    model = TwoPhases(Phase("first", 2, steps=1), Phase("second", 2, steps=100))
-    fit(model, tmp_path, max_steps=5)
-    assert model.names() == ["first"] + ["second"] * 4
 
 
 def test_a_limit_below_a_step_for_each_phase_leaves_each_its_step_and_says_so(tmp_path):
@@ -255,31 +237,6 @@ def test_epochs_of_enough_steps_are_validated_each(tmp_path, monkeypatch):
     assert model.validated_in == ["second"] * 2 * 3
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-def test_a_resumed_run_reaches_the_weights_of_an_unbroken_one(tmp_path, epoch):
-    keep_all = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)  # epoch=E-step=S.ckpt
-    unbroken = TwoPhases()
-    fit(unbroken, tmp_path, callbacks=[keep_all], enable_checkpointing=True)
-
-    resumed = TwoPhases(seed=None)  # the seed comes from the checkpoint
-    nn.init.zeros_(resumed.layer.weight)
-    (checkpoint,) = tmp_path.glob(f"epoch={epoch}-*.ckpt")
-    fit(resumed, tmp_path, ckpt_path=str(checkpoint))
-    assert torch.equal(resumed.layer.weight, unbroken.layer.weight)
-    assert resumed.names() == unbroken.names()[-len(resumed.steps) :]
-    assert 0 < len(resumed.steps) < len(unbroken.steps)
-
-
-def test_same_seed_same_weights_and_another_seed_others(tmp_path):
-    weights = []
-    for seed in (1, 1, 2):
-        model = TwoPhases(seed=seed)
-        fit(model, tmp_path)
-        weights.append(model.layer.weight.detach())
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-
-
 def test_every_step_draws_from_another_stream(tmp_path):
     model = TwoPhases()
     fit(model, tmp_path)
@@ -324,33 +281,30 @@ def test_the_trainer_keeps_its_limits_for_the_next_model(tmp_path):
 def test_the_trainer_keeps_its_limits_when_training_fails(tmp_path, monkeypatch):
     model = TwoPhases()
     monkeypatch.setattr(model, "training_step", lambda *_: 1 / 0)
-    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, max_steps=8, logger=False)
+    trainer = quiet_trainer(default_root_dir=tmp_path, max_steps=8)
     with pytest.raises(ZeroDivisionError):
         trainer.fit(model, loader(), loader(5))
     assert trainer.max_steps == 8
 
 
-def test_a_fast_development_run_takes_one_step_of_each_phase(tmp_path):
-    model = TwoPhases()
-    fit(model, tmp_path, fast_dev_run=True)
-    assert model.names() == ["first", "second"]
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "'x' needs epochs or steps, at least 1: got epochs=None, steps=None"),
-        ({"epochs": 1, "steps": 2}, "epochs=1, steps=2"),
-        ({"steps": 0}, "steps=0"),
-        ({"steps": 1, "batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"steps": 1, "examples": 0}, "examples must be at least 1, got 0"),
-        ({"steps": 3, "full_pass": True}, "'x' looks at every image: give its length in epochs"),
-    ],
-    ids=str,
+    ("phases", "names"), [((), ["first", "second"]), (LEARNS_THEN_LOOKS, ["learn", "look"])], ids=["steps", "whole"]
 )
-def test_an_impossible_phase_is_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        Phase("x", **{"batch_size": 1, **arguments})
+def test_a_fast_development_run_takes_one_step_or_batch_of_each_phase(tmp_path, phases, names):
+    model = TwoPhases(*phases)
+    fit(model, tmp_path, fast_dev_run=True)
+    assert model.names() == names
+
+
+test_an_impossible_phase_is_refused = refusals(
+    partial(Phase, "x", batch_size=1),
+    ({}, "'x' needs epochs or steps, at least 1: got epochs=None, steps=None"),
+    ({"epochs": 1, "steps": 2}, "epochs=1, steps=2"),
+    ({"steps": 0}, "steps=0"),
+    ({"steps": 1, "batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"steps": 1, "examples": 0}, "examples must be at least 1, got 0"),
+    ({"steps": 3, "full_pass": True}, "'x' looks at every image: give its length in epochs"),
+)
 
 
 @pytest.mark.parametrize("names", ["", "xx"])
@@ -429,13 +383,6 @@ def test_a_whole_phase_alone_needs_no_optimizer_step(tmp_path):
     assert model.schedule.total_steps == 0
 
 
-def test_max_time_ends_no_whole_phase(tmp_path, clock):
-    model = TwoPhases(Phase("learn", 3, steps=100_000), LEARNS_THEN_LOOKS[1])
-    fit(model, tmp_path, max_time={"hours": 1})
-    assert 0 < model.names().count("learn") < 400
-    assert torch.equal(seen(model), every_image())
-
-
 def test_max_time_charges_no_phase_for_what_came_before_the_first_step(tmp_path, monkeypatch, clock):
     model = TwoPhases(Phase("first", 2, steps=1000), Phase("second", 2, steps=1000))
     monkeypatch.setattr(model, "on_train_start", lambda: [next(clock) for _ in range(180)])  # half an hour
@@ -475,12 +422,6 @@ def test_validation_waits_for_the_end_of_a_whole_phase(tmp_path):
     assert len(model.validated_in) == 2  # two batches, after the last step
 
 
-def test_a_fast_development_run_looks_at_one_batch(tmp_path):
-    model = TwoPhases(*LEARNS_THEN_LOOKS)
-    fit(model, tmp_path, fast_dev_run=True)
-    assert model.names() == ["learn", "look"]
-
-
 def test_the_checkpoint_after_a_whole_phase_is_not_that_before_it(tmp_path):
     keep_all = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)
     model = TwoPhases(*LEARNS_THEN_LOOKS)
@@ -509,7 +450,7 @@ def position(checkpoint):
 def test_a_finished_whole_phase_starts_again_when_there_are_more_images(tmp_path):
     checkpoint, _ = finished(tmp_path, *LEARNS_THEN_LOOKS)
     more = TwoPhases(*LEARNS_THEN_LOOKS)
-    trainer = Trainer(accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_checkpointing=False)
+    trainer = quiet_trainer(default_root_dir=tmp_path)
     trainer.fit(more, loader(images=15), loader(5), ckpt_path=checkpoint)
     assert more.names() == ["look"] * 4
     assert len(seen(more)) == 15

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -23,14 +23,12 @@ class Finished(NamedTuple):
     stderr: str
 
     @property
-    def json(self) -> Any:
-        """Last line it printed, from JSON."""
+    def json(self):
         assert self.returncode == 0, self.stderr
         return json.loads(self.stdout.strip().splitlines()[-1])
 
     @property
-    def warnings(self) -> list[str]:
-        """Lines of standard error about this package's plugins."""
+    def warnings(self):
         return [line for line in self.stderr.splitlines() if "not available" in line or "not registered" in line]
 
 
@@ -39,7 +37,7 @@ def fresh(tmp_path_factory):
     """Run Python code in a new interpreter, in an empty folder, so that only what is installed is found."""
     folder = tmp_path_factory.mktemp("fresh")
 
-    def run(code: str, *arguments: str, **environment: str) -> Finished:
+    def run(code, *arguments, **environment):
         script = folder / "script.py"  # a file: spawned processes import it
         script.write_text(code)
         done = subprocess.run(

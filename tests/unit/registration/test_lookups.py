@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Every lookup of anomalib finds every plugin, in fresh interpreters."""
-
 import json
 
 import pytest

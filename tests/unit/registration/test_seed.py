@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``anomalib-plugins train`` makes ``--seed_everything`` seed."""
-
 SEEDS = """
 import json, os
 import torch
@@ -11,7 +9,8 @@ from anomalib_plugins.commands.cli import SeededCLI
 
 
 def first_weights(cli, *seed):
-    command = ["fit", "--model", "Slsg", "--data", "DemoParts", "--trainer.logger=false", *seed]
+    small = ["--model.encoder=test_resnet", "--model.width=0.1", "--trainer.logger=false"]
+    command = ["fit", "--model", "Slsg", "--data", "DemoParts", *small, *seed]
     built = cli(command, run=False)
     return built.model.model.state_dict(), built.config["fit"]["seed_everything"]
 

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What registration costs a program that never asks for it, and what it does when something is broken."""
-
 import pytest
 
 from anomalib_plugins import registry

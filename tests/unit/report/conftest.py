@@ -1,11 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Results and predictions to report about, with names that would like to be more than text."""
-
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,9 +11,7 @@ from anomalib_plugins.report.page import build
 HOSTILE = """</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"&{{ 7 * 7 }}"""
 
 
-def make_row(
-    model: str = "Slsg", category: str = "screw", seed: int = 0, value: float = 0.9, **columns
-) -> dict[str, str]:
+def make_row(model="Slsg", category="screw", seed=0, value=0.9, **columns):
     """A row of results, all metrics the same."""
     known = {
         "model": model,
@@ -37,7 +30,7 @@ def make_row(
     return {**dict.fromkeys(results.COLUMNS, ""), **{key: str(value) for key, value in {**known, **columns}.items()}}
 
 
-def predict(folder: Path, count: int = 20, size: int = 24, seed: int = 0) -> predictions.Predictions:
+def predict(folder, count=20, size=24, seed=0):
     """Predictions of generated images: every second one has a square defect, which most maps see."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 2 == 1
@@ -57,18 +50,16 @@ def predict(folder: Path, count: int = 20, size: int = 24, seed: int = 0) -> pre
 
 
 @pytest.fixture
-def row() -> Callable[..., dict[str, str]]:
-    """Makes a row of results."""
+def row():
     return make_row
 
 
 @pytest.fixture
-def hostile() -> str:
-    """A text that must stay one."""
+def hostile():
     return HOSTILE
 
 
-def write_results(folder: Path) -> Path:
+def write_results(folder):
     """Two of our models and two others on two categories, every text hostile; predictions of one category."""
     path = folder / "results" / "bench.csv"
     values = {"Slsg": 0.8, "Pouta": 0.95, "Padim": 0.9, f"Patchcore {HOSTILE}": 0.7}
@@ -85,20 +76,17 @@ def write_results(folder: Path) -> Path:
 
 
 @pytest.fixture
-def results_file(tmp_path: Path) -> Path:
-    """Results that a test may change."""
+def results_file(tmp_path):
     return write_results(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def shared_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results that are only read."""
+def shared_results(tmp_path_factory):
     return write_results(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture(scope="session")
-def shared_page(shared_results: Path) -> Path:
-    """Their page."""
+def shared_page(shared_results):
     page = shared_results.with_suffix(".html")
     page.write_text(build(results.read(shared_results), shared_results), encoding="utf-8")
     return page

@@ -1,10 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The page in a real browser, driven by mouse and keyboard."""
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -24,21 +20,21 @@ NAMES = "return [...document.querySelectorAll('#means-table tbody th')].map(th =
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory):
+def browser(tmp_path_factory):
     opened = Browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.quit()
 
 
 @pytest.fixture(scope="module")
-def stored(shared_results: Path) -> predictions.Predictions:
+def stored(shared_results):
     """Predictions of the first model."""
     row = next(each for each in results.read(shared_results) if each["model"] == "Slsg")
     return predictions.load(predictions.path_of(shared_results, row))
 
 
 @pytest.fixture
-def page(browser: Browser, shared_page: Path) -> Browser:
+def page(browser, shared_page):
     """The report of hostile results at the width of a desk."""
     browser.command("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
     browser.complaints()
@@ -46,7 +42,7 @@ def page(browser: Browser, shared_page: Path) -> Browser:
     return browser
 
 
-def test_nothing_fails_loads_or_runs_that_should_not(page: Browser) -> None:
+def test_nothing_fails_loads_or_runs_that_should_not(page):
     page.run("window.scrollTo(0, document.body.scrollHeight)")
     assert page.complaints() == []
     assert page.run("return window.hacked ?? null") is None
@@ -55,7 +51,7 @@ def test_nothing_fails_loads_or_runs_that_should_not(page: Browser) -> None:
     assert page.run("return document.querySelectorAll('#means-table tbody tr').length") == 4
 
 
-def test_a_click_sorts_and_another_one_turns_the_order(page: Browser) -> None:
+def test_a_click_sorts_and_another_one_turns_the_order(page):
     click = (
         "[...document.querySelectorAll('#means-table th button')].find(b => b.textContent === 'Image AUROC').click()"
     )
@@ -67,13 +63,13 @@ def test_a_click_sorts_and_another_one_turns_the_order(page: Browser) -> None:
     assert page.run("return document.querySelector('#means-table [aria-sort]').ariaSort") == "ascending"
 
 
-def test_the_keyboard_sorts(page: Browser) -> None:
+def test_the_keyboard_sorts(page):
     page.run("document.querySelector('#means-table th button').focus()")
     page.press("Enter")
     assert page.run(NAMES) == sorted(["Pouta", "Padim", "Slsg", f"Patchcore {HOSTILE}"])
 
 
-def test_categories_are_filtered(page: Browser) -> None:
+def test_categories_are_filtered(page):
     visible = "return [...document.querySelectorAll('#categories-table tbody tr')].filter(r => !r.hidden).length"
     assert page.run(visible) == 8
     page.run(SET, "categories-filter", "POUTA screw", "input")
@@ -84,7 +80,7 @@ def test_categories_are_filtered(page: Browser) -> None:
     assert page.run(visible) == 3  # the screw of Slsg, Pouta and Patchcore
 
 
-def test_the_slider_counts_as_numpy_does(page: Browser, stored: predictions.Predictions) -> None:
+def test_the_slider_counts_as_numpy_does(page, stored):
     cuts = np.append(np.unique(stored.scores), np.inf)
     assert page.run("return Number(document.getElementById('threshold').max)") == len(cuts) - 1
     for position in (0, 1, 7, len(cuts) - 2, len(cuts) - 1):
@@ -96,7 +92,7 @@ def test_the_slider_counts_as_numpy_does(page: Browser, stored: predictions.Pred
         assert page.run(states) == expected
 
 
-def test_a_typed_threshold_and_the_buttons(page: Browser, stored: predictions.Predictions) -> None:
+def test_a_typed_threshold_and_the_buttons(page, stored):
     threshold = float(np.median(stored.scores))
     page.run(SET, "threshold-score", threshold, "change")
     flagged = stored.scores >= threshold
@@ -109,7 +105,7 @@ def test_a_typed_threshold_and_the_buttons(page: Browser, stored: predictions.Pr
     assert page.run(COUNTS) == [0, int((stored.scores[stored.labels] <= highest).sum())]
 
 
-def test_the_first_threshold_has_the_best_f1(page: Browser, stored: predictions.Predictions) -> None:
+def test_the_first_threshold_has_the_best_f1(page, stored):
     alarms, misses = page.run(COUNTS)
     found = stored.labels.sum() - misses
     best = 0.0
@@ -119,7 +115,7 @@ def test_the_first_threshold_has_the_best_f1(page: Browser, stored: predictions.
     assert 2 * found / (found + alarms + stored.labels.sum()) == pytest.approx(best)
 
 
-def test_the_keyboard_walks_the_gallery_and_enlarges(page: Browser) -> None:
+def test_the_keyboard_walks_the_gallery_and_enlarges(page):
     focused = "return document.activeElement.querySelector('.caption span').textContent"
     order = page.run("return [...document.querySelectorAll('.card')].map(c => c.item.name)")
     page.run("document.querySelector('.card[tabindex=\"0\"]').focus()")
@@ -134,7 +130,7 @@ def test_the_keyboard_walks_the_gallery_and_enlarges(page: Browser) -> None:
     assert page.run(focused) == order[2]
 
 
-def test_models_are_switched_off_in_the_legend(page: Browser) -> None:
+def test_models_are_switched_off_in_the_legend(page):
     lines = "return document.querySelectorAll('#curves-plots figure:first-child .line').length"
     assert page.run(lines) == 4
     page.run("document.querySelector('#curves-legend button').click()")
@@ -142,7 +138,7 @@ def test_models_are_switched_off_in_the_legend(page: Browser) -> None:
     assert page.run("return document.activeElement.ariaPressed") == "false"
 
 
-def test_dark_is_dark_and_light_is_light(page: Browser) -> None:
+def test_dark_is_dark_and_light_is_light(page):
     frame = "await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));"
     colour = frame + "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     for scheme in ("dark", "light"):
@@ -151,12 +147,12 @@ def test_dark_is_dark_and_light_is_light(page: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 768])
-def test_a_narrow_window_does_not_scroll_sideways(page: Browser, width: int) -> None:
+def test_a_narrow_window_does_not_scroll_sideways(page, width):
     page.command("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
     assert page.run("return document.documentElement.scrollWidth") <= width
 
 
-def test_hundreds_of_images_are_not_all_decoded(browser: Browser, tmp_path: Path) -> None:
+def test_hundreds_of_images_are_not_all_decoded(browser, tmp_path):
     path = tmp_path / "large.csv"
     row = make_row()
     results.append(path, row)

@@ -1,24 +1,20 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""``python -m anomalib_plugins report``."""
-
-from pathlib import Path
-
 import pytest
 
 from anomalib_plugins.__main__ import main
 from anomalib_plugins.report.command import find
 
 
-def test_the_page_is_beside_the_results(results_file: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_page_is_beside_the_results(results_file, capsys):
     assert main(["report", str(results_file.parent), "--picture-size", "32"]) == 0
     page = results_file.with_suffix(".html")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert f"{page}: {page.stat().st_size / 1e6:.1f} MB, 4 jobs with pictures of 20 images" in capsys.readouterr().out
 
 
-def test_tables_alone_are_said_to_be(tmp_path: Path, row, capsys: pytest.CaptureFixture) -> None:
+def test_tables_alone_are_said_to_be(tmp_path, row, capsys):
     from anomalib_plugins.benchmark import results
 
     results.append(tmp_path / "a.csv", row("Pouta", "my_screw", dataset="mine"))
@@ -29,7 +25,7 @@ def test_tables_alone_are_said_to_be(tmp_path: Path, row, capsys: pytest.Capture
     assert ">0.985<" in output.read_text(encoding="utf-8")
 
 
-def test_a_folder_has_one_results_file(tmp_path: Path) -> None:
+def test_a_folder_has_one_results_file(tmp_path):
     with pytest.raises(ValueError, match=r"must be a results file or a folder with one \*\.csv, found none"):
         find(tmp_path)
     for name in ("a.csv", "b.csv"):
@@ -47,7 +43,7 @@ def test_a_folder_has_one_results_file(tmp_path: Path) -> None:
         ([], "must be a results file or a folder"),
     ],
 )
-def test_mistakes_are_explained(tmp_path: Path, arguments: list[str], message: str, capsys) -> None:
+def test_mistakes_are_explained(tmp_path, arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["report", str(tmp_path), *arguments])
     assert stop.value.code == 2

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Curves against scikit-learn's and anomalib's."""
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,7 @@ MANY = 10**6
 
 
 @pytest.fixture
-def scored() -> tuple[np.ndarray, np.ndarray]:
+def scored():
     """2,000 scores with ties, a tenth of them anomalous and mostly higher."""
     generator = np.random.default_rng(0)
     target = generator.random(2000) < 0.1
@@ -24,7 +22,7 @@ def scored() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def mapped() -> tuple[np.ndarray, np.ndarray]:
+def mapped():
     """Six maps of 32 x 32 with two defects each, the last two images good."""
     generator = np.random.default_rng(1)
     masks = np.zeros((6, 32, 32), bool)
@@ -32,7 +30,7 @@ def mapped() -> tuple[np.ndarray, np.ndarray]:
     return (generator.random(masks.shape) + 0.6 * masks).astype(np.float32), masks
 
 
-def test_all_points_make_scikit_learns_roc(scored) -> None:
+def test_all_points_make_scikit_learns_roc(scored):
     scores, target = scored
     false, true, _ = rates(scores, target, MANY)
     expected = roc_curve(target, scores, drop_intermediate=False)
@@ -40,7 +38,7 @@ def test_all_points_make_scikit_learns_roc(scored) -> None:
     assert np.allclose(true, expected[1])
 
 
-def test_all_points_make_scikit_learns_precision(scored) -> None:
+def test_all_points_make_scikit_learns_precision(scored):
     scores, target = scored
     _, true, found = rates(scores, target, MANY)
     precision, recall, _ = precision_recall_curve(target, scores)
@@ -51,7 +49,7 @@ def test_all_points_make_scikit_learns_precision(scored) -> None:
     assert area == pytest.approx(average_precision_score(target, scores))
 
 
-def test_few_points_lie_on_the_curve_and_span_its_area(scored) -> None:
+def test_few_points_lie_on_the_curve_and_span_its_area(scored):
     scores, target = scored
     false, true, _ = rates(scores, target, 64)
     exact = {
@@ -62,7 +60,7 @@ def test_few_points_lie_on_the_curve_and_span_its_area(scored) -> None:
     assert auc(false, true) == pytest.approx(roc_auc_score(target, scores), abs=2e-3)
 
 
-def test_pro_has_the_area_of_anomalibs(mapped) -> None:
+def test_pro_has_the_area_of_anomalibs(mapped):
     maps, masks = mapped
     fpr, overlap = AUPRO(fields=("anomaly_map",)).compute_pro(regions_of(masks), torch.from_numpy(maps))
     x, y = pro(maps, masks, MANY)
@@ -70,7 +68,7 @@ def test_pro_has_the_area_of_anomalibs(mapped) -> None:
     assert np.trapezoid(y, x) == pytest.approx(torch.trapezoid(overlap, fpr).item(), abs=1e-4)
 
 
-def regions_of(masks: np.ndarray) -> torch.Tensor:
+def regions_of(masks):
     """Regions numbered through, by hand: the two rectangles of each of the four images."""
     labels = np.zeros(masks.shape, np.int64)
     for index in range(4):
@@ -79,7 +77,7 @@ def regions_of(masks: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(labels)
 
 
-def test_few_points_of_pro_lie_on_the_curve_of_a_slow_loop(mapped) -> None:
+def test_few_points_of_pro_lie_on_the_curve_of_a_slow_loop(mapped):
     maps, masks = mapped
     labels = regions_of(masks).numpy()
     exact = []
@@ -91,32 +89,32 @@ def test_few_points_of_pro_lie_on_the_curve_of_a_slow_loop(mapped) -> None:
     assert np.abs(points[:, None] - np.array(exact)).max(axis=2).min(axis=1).max() < 1e-4
 
 
-def test_nan_is_the_most_anomalous_pixel(mapped) -> None:
+def test_nan_is_the_most_anomalous_pixel(mapped):
     maps, masks = mapped
     high = maps.copy()
     maps[0, :5, :5], high[0, :5, :5] = np.nan, 99
     assert pro(maps, masks, 60) == pro(high, masks, 60)
 
 
-def test_nan_is_the_most_anomalous() -> None:
+def test_nan_is_the_most_anomalous():
     false, true, _ = rates(np.array([np.nan, 0.5, 0.2]), np.array([True, False, False]), MANY)
     assert (false[1], true[1]) == (0, 1)
 
 
 @pytest.mark.parametrize("value", [False, True])
-def test_one_class_has_no_curve(value: bool) -> None:
+def test_one_class_has_no_curve(value):
     target = np.full(4, value)
     assert rates(np.arange(4.0), target, 10) is None
     assert pro(np.zeros((1, 2, 2)), target.reshape(1, 2, 2), 10) is None
 
 
-def test_without_maps_there_are_the_images_curves(scored) -> None:
+def test_without_maps_there_are_the_images_curves(scored):
     scores, target = scored
     paths = np.array(["a.png"] * len(scores))
     assert set(curves_of(Predictions(scores, target, paths))) == {"image_roc", "image_pr"}
 
 
-def test_all_curves_start_and_end_where_they_must(mapped) -> None:
+def test_all_curves_start_and_end_where_they_must(mapped):
     maps, masks = mapped
     labels = masks.any(axis=(1, 2))
     curves = curves_of(Predictions(maps.max(axis=(1, 2)), labels, np.array(["a.png"] * 6), maps, masks))
@@ -126,7 +124,7 @@ def test_all_curves_start_and_end_where_they_must(mapped) -> None:
     assert curves["pixel_pr"][1][-1] == pytest.approx(masks.mean(), abs=1e-4)
 
 
-def test_thresholds_are_denser_among_high_scores() -> None:
+def test_thresholds_are_denser_among_high_scores():
     chosen = thresholds(np.array([5.0]), np.arange(100_000.0), 200)
     assert (chosen > 99_000).sum() > 25
     assert chosen[-1] == 0

@@ -1,12 +1,9 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The published numbers against themselves, and against the names that anomalib has for data and models."""
-
 import inspect
 import json
 import re
-from pathlib import Path
 from statistics import fmean
 
 import anomalib.data
@@ -18,7 +15,7 @@ from anomalib_plugins.models.slsg.loss import SegmentationLoss
 from anomalib_plugins.models.slsg.masking import InpaintingMask
 from anomalib_plugins.models.slsg.torch_model import SlsgModel
 from anomalib_plugins.registry import PLUGINS
-from anomalib_plugins.report.published import Published, conditions, flat, is_model, published, read
+from anomalib_plugins.report.published import conditions, flat, is_model, published, read
 from anomalib_plugins.synthesis import SimulatedAnomaly
 
 SCREW = ("MVTecAD", "screw")
@@ -34,7 +31,7 @@ PARTS = {
 SLIPS = {("CutSwapPatchcore", "MVTecAD", "pixel_auroc", 0.01)}
 
 
-def find(method: str, dataset: str, **arguments) -> Published:
+def find(method, dataset, **arguments):
     [only] = [
         each
         for each in published()
@@ -45,7 +42,7 @@ def find(method: str, dataset: str, **arguments) -> Published:
     return only
 
 
-def row(model: str, **options) -> dict[str, str]:
+def row(model, **options):
     return {"model": model, "options": json.dumps(options)}
 
 
@@ -54,7 +51,7 @@ def row(model: str, **options) -> dict[str, str]:
     [each for each in published() if each.values],
     ids=lambda each: f"{each.method}-{each.dataset}-{each.setting}",
 )
-def test_means_are_those_of_the_categories(each: Published) -> None:
+def test_means_are_those_of_the_categories(each):
     for metric, printed in each.mean.items():
         ratio = {**each.defaults, **each.arguments}.get("coreset_sampling_ratio")
         slip = 8e-4 if (each.method, each.dataset, metric, ratio) in SLIPS else 5.1e-4
@@ -64,13 +61,13 @@ def test_means_are_those_of_the_categories(each: Published) -> None:
 @pytest.mark.parametrize(
     ("dataset", "count"), [("MVTecAD", 15), ("Visa", 12), ("MVTecLOCO", 5), ("BTech", 3), ("Dagm", 10)]
 )
-def test_every_category_is_there(dataset: str, count: int) -> None:
+def test_every_category_is_there(dataset, count):
     tables = [each for each in published() if each.dataset == dataset and each.mean]
     assert {frozenset(each.values or each.categories) for each in tables} == {frozenset(tables[0].values)}
     assert len(tables[0].values) == count
 
 
-def test_names_are_those_of_anomalib() -> None:
+def test_names_are_those_of_anomalib():
     ours = {plugin.name for plugin in PLUGINS}
     for each in published():
         assert each.method in ours or hasattr(anomalib.models, each.method)
@@ -78,7 +75,7 @@ def test_names_are_those_of_anomalib() -> None:
         assert name in ours | {"MTL"} or hasattr(anomalib.data, name)  # MTL is not public
 
 
-def test_known_numbers() -> None:
+def test_known_numbers():
     """As printed: SLSG on MVTec LOCO's screw bag, CutSwap's small coreset on the screw, POUTA's carpet."""
     assert find("Slsg", "MVTecLOCO").values["screw_bag"] == pytest.approx({"image_auroc": 0.794, "spro": 0.472})
     small = find("CutSwapPatchcore", "MVTecAD", coreset_sampling_ratio=0.001, augmentation="cutswap")
@@ -102,21 +99,21 @@ def test_known_numbers() -> None:
         ("Patchcore", {}, None),
     ],
 )
-def test_a_result_is_compared_with_the_same_setting(model: str, options: dict, ratio: float | None) -> None:
+def test_a_result_is_compared_with_the_same_setting(model, options, ratio):
     ours = [each for each in published() if each.method == "CutSwapPatchcore"]
     found = [each for each in ours if each.is_about(row(model, **options), ("MVTecAD", "screw"))]
     settings = [{**each.defaults, **each.arguments}["coreset_sampling_ratio"] for each in found]
     assert settings == ([] if ratio is None else [ratio])
 
 
-def test_plain_patchcore_of_ours_is_compared_with_the_papers_patchcore() -> None:
+def test_plain_patchcore_of_ours_is_compared_with_the_papers_patchcore():
     fitting = [each for each in published() if each.is_about(row("CutSwapPatchcore", augmentation="none"), SCREW)]
     assert [each.values for each in fitting] == [find("Patchcore", "MVTecAD", coreset_sampling_ratio=0.01).values]
 
 
 @pytest.mark.parametrize("category", ["screw", "carpet"])
 @pytest.mark.parametrize("shape_bias", [None, True, False])
-def test_the_jigsaw_is_that_of_objects_and_not_of_textures(category: str, shape_bias: bool | None) -> None:
+def test_the_jigsaw_is_that_of_objects_and_not_of_textures(category, shape_bias):
     options = {} if shape_bias is None else {"shape_bias": shape_bias}
     if shape_bias is False:
         options["pfam_training"] = "jigsaw"  # without it nothing trains the attention: the plain detector
@@ -125,7 +122,7 @@ def test_the_jigsaw_is_that_of_objects_and_not_of_textures(category: str, shape_
 
 
 @pytest.mark.parametrize("each", published(), ids=lambda each: f"{each.method}-{each.dataset}-{each.setting}")
-def test_what_a_paper_leaves_to_the_model_is_its_default(each: Published) -> None:
+def test_what_a_paper_leaves_to_the_model_is_its_default(each):
     parameters = inspect.signature(getattr(anomalib.models, each.method)).parameters
     for name, value in flat(each.defaults | each.ablated).items():
         group, _, inner = name.rpartition(".")
@@ -147,19 +144,19 @@ def test_what_a_paper_leaves_to_the_model_is_its_default(each: Published) -> Non
         ({"loss": {"use_aux": True}}, 0.903),
     ],
 )
-def test_a_nested_argument_is_compared_by_itself(options: dict, image_auroc: float | None) -> None:
+def test_a_nested_argument_is_compared_by_itself(options, image_auroc):
     result = row("Slsg", **options)
     found = [each for each in published() if each.categories and each.is_about(result, ("MVTecLOCO", "pushpins"))]
     assert [each.mean["image_auroc"] for each in found] == ([] if image_auroc is None else [image_auroc])
 
 
-def test_how_a_result_was_trained_is_said() -> None:
+def test_how_a_result_was_trained_is_said():
     ours = {**row("Slsg", steps=64, seed=0, epochs=None), "image_size": "128", "schedule": "3 min"}
     assert conditions(ours) == "128 px, 3 min, steps 64"
 
 
 @pytest.mark.parametrize(("dataset", "expected"), [("MVTecAD", True), ("", True), ("dev", False)])
-def test_a_category_is_that_of_its_data_set(dataset: str, expected: bool) -> None:
+def test_a_category_is_that_of_its_data_set(dataset, expected):
     assert find("Pouta", "MVTecAD").is_about(row("Pouta"), (dataset, "screw")) is expected
     assert not find("Pouta", "MVTecAD").is_about(row("Pouta"), (dataset, "candle"))
 
@@ -168,18 +165,18 @@ def test_a_category_is_that_of_its_data_set(dataset: str, expected: bool) -> Non
     ("label", "name", "expected"),
     [("Plain-1%", "CutSwapPatchcore", True), ("Patchcore-jigsaw", "SbmPfamPatchcore", True), ("Slsg", "Pouta", False)],
 )
-def test_the_class_decides_and_not_the_label(label: str, name: str, expected: bool) -> None:
+def test_the_class_decides_and_not_the_label(label, name, expected):
     assert is_model({"model": label, "class": name if expected else label}, name) is expected
 
 
-def test_results_without_a_class_are_of_the_model_their_label_starts_with() -> None:
+def test_results_without_a_class_are_of_the_model_their_label_starts_with():
     assert is_model({"model": "Patchcore, 1 %"}, "Patchcore")
     assert not is_model({"model": "Patchcore, 1 %"}, "Patch")
     assert not is_model({"model": "Patchcores", "class": ""}, "Patchcore")
 
 
 @pytest.mark.parametrize("values", ["[50]", "[50, 101]", "[-1, 50]"])
-def test_wrong_values_are_refused(tmp_path: Path, values: str) -> None:
+def test_wrong_values_are_refused(tmp_path, values):
     path = tmp_path / "paper.yaml"
     table = "{dataset: d, method: m, metrics: [image_auroc, pixel_auroc], values: {c: VALUES}}"
     path.write_text(f"paper: p\nscale: 100\ntables: [{table.replace('VALUES', values)}]")

@@ -1,25 +1,29 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Images with an object on a plain background, and a folder of textures."""
-
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
-MakeImages = Callable[[int, int, int], Tensor]
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def distinct(count, height, width):
+    """Images in which any two pixels differ by more than half a grey level."""
+    pixels = torch.stack([torch.randperm(height * width, generator=seeded(seed)) for seed in range(count)])
+    pixels = pixels.view(count, height, width)
+    return torch.stack([pixels / (height * width), pixels % width / width, torch.zeros_like(pixels)], dim=1)
 
 
 @pytest.fixture
-def make_images() -> MakeImages:
+def make_images():
     """Noisy bright rectangles, each in another place, on dark ground: ``(count, 3, height, width)``."""
 
-    def make(count: int, height: int, width: int) -> Tensor:
+    def make(count, height, width):
         images = 0.1 + 0.05 * torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(count))
         for number, image in enumerate(images):
             top, left = height // 5 + number, width // 5 + number
@@ -30,13 +34,12 @@ def make_images() -> MakeImages:
 
 
 @pytest.fixture
-def images(make_images: MakeImages) -> Tensor:
-    """Eight such images of 96 x 80."""
+def images(make_images):
     return make_images(8, 96, 80)
 
 
 @pytest.fixture
-def texture_root(tmp_path: Path) -> Path:
+def texture_root(tmp_path):
     """Three textures of different sizes and modes, one of them in a subfolder."""
     generator = np.random.default_rng(0)
     (tmp_path / "fine").mkdir()

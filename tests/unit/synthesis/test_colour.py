@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Colour changes."""
-
 import pytest
 import torch
 from torch.testing import assert_close
@@ -13,19 +11,19 @@ from anomalib_plugins.synthesis.colour import LUMA, ColourChange, adjust_colour,
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
+def pictures():
     """Colours so far from 0 and 1 that small changes are not clamped."""
     return 0.3 + 0.4 * torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
 
 
-def change(brightness: float = 1.0, contrast: float = 1.0, saturation: float = 1.0, hue: float = 0.0) -> ColourChange:
+def change(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.0):
     return ColourChange(
         *(torch.tensor([1.0, value])[[0, 1]] for value in (brightness, contrast, saturation)), torch.tensor([0.0, hue])
     )
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.2])
-def test_each_factor_equals_torchvision_and_touches_its_image_only(factor: float, pictures: torch.Tensor) -> None:
+def test_each_factor_equals_torchvision_and_touches_its_image_only(factor, pictures):
     for amounts, adjust in (
         (change(brightness=factor), TF.adjust_brightness),
         (change(contrast=factor), TF.adjust_contrast),
@@ -36,7 +34,7 @@ def test_each_factor_equals_torchvision_and_touches_its_image_only(factor: float
         assert_close(result[1], adjust(pictures[1], factor), atol=2e-3, rtol=0)
 
 
-def test_hue_keeps_luma_and_grey_and_returns_after_a_full_turn(pictures: torch.Tensor) -> None:
+def test_hue_keeps_luma_and_grey_and_returns_after_a_full_turn(pictures):
     weights = torch.tensor(LUMA)[:, None, None]
     turned = adjust_colour(pictures, change(hue=0.1))
     assert_close((turned * weights).sum(1), (pictures * weights).sum(1), atol=1e-3, rtol=0)
@@ -46,7 +44,7 @@ def test_hue_keeps_luma_and_grey_and_returns_after_a_full_turn(pictures: torch.T
     assert_close(adjust_colour(pictures, change(hue=1.0)), pictures, atol=1e-5, rtol=0)
 
 
-def test_lists_of_pixels_change_like_images(pictures: torch.Tensor) -> None:
+def test_lists_of_pixels_change_like_images(pictures):
     amounts = random_colours(2, torch.Generator().manual_seed(0), (0.3, 0.3, 0.3, 0.2))
     lists = [picture.flatten(1) for picture in pictures]
     expected = adjust_colour(pictures, amounts).flatten(2)
@@ -54,7 +52,7 @@ def test_lists_of_pixels_change_like_images(pictures: torch.Tensor) -> None:
     assert adjust_lists([], random_colours(0, None, (0, 0, 0, 0))) == []
 
 
-def test_jitter_is_reproducible_differs_between_images_and_stays_in_range() -> None:
+def test_jitter_is_reproducible_differs_between_images_and_stays_in_range():
     pictures = torch.rand(1, 3, 16, 16).expand(4, -1, -1, -1)
     first, second = (colour_jitter(pictures, torch.Generator().manual_seed(5), 0.5, 0.5, 0.5, 0.5) for _ in range(2))
     assert torch.equal(first, second)
@@ -63,14 +61,14 @@ def test_jitter_is_reproducible_differs_between_images_and_stays_in_range() -> N
     assert first.max() <= 1
 
 
-def test_default_jitter_changes_brightness_by_ten_per_cent_at_most() -> None:
+def test_default_jitter_changes_brightness_by_ten_per_cent_at_most():
     grey = torch.full((500, 3, 2, 2), 0.5)
     factors = colour_jitter(grey, torch.Generator().manual_seed(0)).mean(dim=(1, 2, 3)) / 0.5
     assert 0.9 <= factors.min() < 0.91
     assert 1.09 < factors.max() <= 1.1 + 1e-6
 
 
-def test_autocast_changes_nothing(images: torch.Tensor) -> None:
+def test_autocast_changes_nothing(images):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = colour_jitter(images, torch.Generator().manual_seed(0), hue=0.1)
     assert torch.equal(cast, colour_jitter(images, torch.Generator().manual_seed(0), hue=0.1))

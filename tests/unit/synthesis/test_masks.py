@@ -1,12 +1,9 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Shapes of anomalies."""
-
 import pytest
 import torch
 from scipy import ndimage
-from torch import Tensor
 
 from anomalib_plugins.synthesis.base import uniform
 from anomalib_plugins.synthesis.geometry import rotate
@@ -17,7 +14,6 @@ from anomalib_plugins.synthesis.masks import (
     areas,
     perlin_masks,
     perlin_noise,
-    pixel_numbers,
     place_masks,
     rectangle_masks,
 )
@@ -29,7 +25,7 @@ SIX_OCTAVES = MaskStyle(octaves=6, threshold=0.5, rectangles=1, side=(0.1, 0.2))
     ("style", "accepted", "area", "blobs"),
     [(SIX_OCTAVES, 0.95, 0.050, 27), (STRUCTURAL_STYLE, 0.90, 0.054, 4.3), (LOGICAL_STYLE, 0.88, 0.108, 2.2)],
 )
-def test_statistics_of_perlin_masks(style: MaskStyle, accepted: float, area: float, blobs: float) -> None:
+def test_statistics_of_perlin_masks(style, accepted, area, blobs):
     masks = perlin_masks([style] * 600, (256, 256), torch.Generator().manual_seed(0))
     kept = masks[masks.sum(dim=(1, 2, 3)) >= 49]
     assert len(kept) / 600 == pytest.approx(accepted, rel=0.2)
@@ -38,7 +34,7 @@ def test_statistics_of_perlin_masks(style: MaskStyle, accepted: float, area: flo
     assert sum(counts) / len(counts) == pytest.approx(blobs, rel=0.2)
 
 
-def test_perlin_masks_are_rotated_noise_above_each_styles_threshold() -> None:
+def test_perlin_masks_are_rotated_noise_above_each_styles_threshold():
     styles, generator = [STRUCTURAL_STYLE, LOGICAL_STYLE, SIX_OCTAVES] * 4, torch.Generator().manual_seed(3)
     masks = perlin_masks(styles, (50, 90), generator)
     generator.manual_seed(3)
@@ -49,7 +45,7 @@ def test_perlin_masks_are_rotated_noise_above_each_styles_threshold() -> None:
     assert (areas(masks) > 0).sum() > 6
 
 
-def test_one_rectangle_has_the_sides_of_its_style() -> None:
+def test_one_rectangle_has_the_sides_of_its_style():
     style = MaskStyle(octaves=1, threshold=0.5, rectangles=1, side=(0.15, 0.50))
     for mask in rectangle_masks([style] * 200, (100, 200), torch.Generator().manual_seed(0))[:, 0]:
         rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
@@ -59,19 +55,19 @@ def test_one_rectangle_has_the_sides_of_its_style() -> None:
         assert mask.sum() == height * width
 
 
-def test_several_rectangles_are_drawn_but_not_more_than_allowed() -> None:
+def test_several_rectangles_are_drawn_but_not_more_than_allowed():
     style = MaskStyle(octaves=1, threshold=0.5, rectangles=4, side=(0.02, 0.03))
     masks = rectangle_masks([style] * 300, (200, 200), torch.Generator().manual_seed(0))
     counts = {ndimage.label(mask[0].numpy())[1] for mask in masks}
     assert counts == {1, 2, 3, 4}
 
 
-def test_masks_are_redrawn_only_where_the_object_was_missed() -> None:
+def test_masks_are_redrawn_only_where_the_object_was_missed():
     foreground = torch.zeros(3, 1, 40, 40, dtype=torch.bool)
     foreground[:, :, :, :20] = True
     calls: list[list[int]] = []
 
-    def draw(which: Tensor) -> Tensor:
+    def draw(which):
         calls.append(which.tolist())
         masks = torch.zeros(len(which), 1, 40, 40, dtype=torch.bool)
         hits = [number != 1 or len(calls) == 4 for number in which.tolist()]
@@ -85,10 +81,10 @@ def test_masks_are_redrawn_only_where_the_object_was_missed() -> None:
     assert (masks <= foreground).all()
 
 
-def test_an_object_that_is_never_hit_is_ignored_after_twenty_draws() -> None:
+def test_an_object_that_is_never_hit_is_ignored_after_twenty_draws():
     calls = []
 
-    def draw(which: Tensor) -> Tensor:
+    def draw(which):
         calls.append(len(which))
         masks = torch.zeros(len(which), 1, 32, 32, dtype=torch.bool)
         masks[..., 10:20, 10:20] = True
@@ -99,16 +95,8 @@ def test_an_object_that_is_never_hit_is_ignored_after_twenty_draws() -> None:
     assert (masks.sum(dim=(1, 2, 3)) == 100).all()
 
 
-def test_draws_that_are_always_empty_end_with_the_middle_of_the_image() -> None:
+def test_draws_that_are_always_empty_end_with_the_middle_of_the_image():
     everywhere = torch.ones(2, 1, 33, 60, dtype=torch.bool)
     masks = place_masks(lambda which: torch.zeros_like(everywhere[which]), everywhere, 1)
     assert masks[..., 11:22, 20:40].all()
     assert masks.sum() == 2 * 11 * 20
-
-
-def test_areas_and_pixel_numbers_are_those_of_a_loop() -> None:
-    masks = torch.rand(3, 1, 5, 7, generator=torch.Generator().manual_seed(0)) > 0.6
-    masks[1] = False
-    expected = [[7 * row + column for row in range(5) for column in range(7) if mask[0, row, column]] for mask in masks]
-    assert [numbers.tolist() for numbers in pixel_numbers(masks)] == expected
-    assert areas(masks).tolist() == [len(numbers) for numbers in expected]

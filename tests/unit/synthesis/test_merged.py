@@ -1,58 +1,18 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Blobs of merged textures."""
-
-from pathlib import Path
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis import STRUCTURAL, MergedTexture, merged
+from anomalib_plugins.synthesis import MergedTexture, merged
 from anomalib_plugins.synthesis.merged import moved
 
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    count=st.integers(1, 4),
-    height=st.integers(32, 90),
-    width=st.integers(32, 90),
-    seed=st.integers(0, 2**31),
-    foreground=st.sampled_from(["auto", "none"]),
-    source=st.sampled_from(["texture", "pool"]),
-    content=st.sampled_from(["noise", "grey", "black", "white"]),
-)
-def test_masks_are_exactly_the_changed_pixels_and_never_empty(
-    count: int, height: int, width: int, seed: int, foreground: str, source: str, content: str
-) -> None:
-    images = {
-        "noise": torch.rand(count, 3, height, width, generator=seeded(seed)),
-        "grey": torch.full((count, 3, height, width), 0.5),
-        "black": torch.zeros(count, 3, height, width),
-        "white": torch.ones(count, 3, height, width),
-    }[content]
-    before = images.clone()
-    batch = MergedTexture(source=source, foreground=foreground)(images, seeded(seed))
-    assert torch.equal(images, before)
-    assert batch.mask.shape == (count, 1, height, width)
-    assert batch.kind.tolist() == [STRUCTURAL] * count
-    assert batch.image.min() >= 0
-    assert batch.image.max() <= 1
-    assert torch.equal((batch.image != images).any(dim=1, keepdim=True).float(), batch.mask)
-    assert (batch.mask.sum(dim=(1, 2, 3)) >= 1).all()
+from ...refusals import refusals
+from .conftest import seeded
 
 
-def test_anomalies_are_mixed_as_the_equation_says_pixel_by_pixel(
-    images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_anomalies_are_mixed_as_the_equation_says_pixel_by_pixel(images, monkeypatch):
     own, foreign = images.flip(3), torch.rand(images.shape, generator=seeded(1))
     monkeypatch.setattr(merged, "moved", lambda images, generator: own)
     monkeypatch.setattr(MergedTexture, "_foreign", lambda *_: foreign)
@@ -63,26 +23,26 @@ def test_anomalies_are_mixed_as_the_equation_says_pixel_by_pixel(
         assert_close(batch.image[number, :, row, column], expected)
 
 
-def test_masks_are_those_of_draem() -> None:
+def test_masks_are_those_of_draem():
     """Mean area of masks with at least 49 pixels, over 600 draws."""
     masks = MergedTexture(source="pool")(torch.rand(600, 3, 64, 64), seeded()).mask
     area = masks.mean(dim=(1, 2, 3))
     assert area[area >= 49 / 256**2].mean().item() == pytest.approx(0.050, rel=0.2)
 
 
-def test_rounding_of_a_white_background_is_no_anomaly(images: Tensor) -> None:
+def test_rounding_of_a_white_background_is_no_anomaly(images):
     white = images.where(images > 0.5, 1.0)
     batch = MergedTexture(source="pool")(white, seeded())
     visible = (batch.image - white).abs().amax(dim=1, keepdim=True) > 0.5 / 255
     assert torch.equal(visible.float(), batch.mask)
 
 
-def test_anomalies_lie_on_the_object_if_asked_to(images: Tensor) -> None:
+def test_anomalies_lie_on_the_object_if_asked_to(images):
     anomaly = MergedTexture(foreground="auto")
     assert (anomaly(images, seeded()).mask <= anomaly.foreground(images)).all()
 
 
-def test_image_stays_moves_or_turns_a_third_of_the_time_each() -> None:
+def test_image_stays_moves_or_turns_a_third_of_the_time_each():
     rows, columns = torch.arange(32.0)[:, None], torch.arange(32.0)
     image = ((rows * 32 + columns) / 1024).expand(1, 3, 32, 32)
     results = moved(image.expand(600, 3, 32, 32), seeded())
@@ -96,31 +56,29 @@ def test_image_stays_moves_or_turns_a_third_of_the_time_each() -> None:
         assert 27 <= shift.max() <= 28
 
 
-def test_foreign_pixels_come_from_another_image_of_the_pool() -> None:
+def test_foreign_pixels_come_from_another_image_of_the_pool():
     images, pool = torch.full((6, 3, 32, 32), 0.25), torch.full((3, 3, 32, 32), 0.75)
     batch = MergedTexture(source="pool", delta=(1, 1))(images, seeded(), pool=pool)
     painted = batch.image[batch.mask.expand_as(images).bool()]
     assert_close(painted, torch.full_like(painted, 0.75))
 
 
-def test_half_precision_images_stay_half_precision() -> None:
+def test_half_precision_images_stay_half_precision():
     images = torch.rand(2, 3, 32, 32).bfloat16()
     batch = MergedTexture()(images, seeded())
     assert batch.image.dtype == batch.mask.dtype == torch.bfloat16
     assert torch.equal((batch.image != images).any(dim=1, keepdim=True), batch.mask.bool())
 
 
-@pytest.mark.parametrize("delta", [(0.5,), (0.5, 0.2), (-0.1, 0.5), (0.5, 1.1), (0, 0)])
-def test_delta_out_of_range_is_refused(delta: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match=r"delta must be two numbers in \[0, 1\]"):
-        MergedTexture(delta=delta)
+DELTA = r"delta must be two numbers in \[0, 1\]"
 
+test_wrong_options_are_refused = refusals(
+    MergedTexture,
+    *(({"delta": delta}, DELTA) for delta in ((0.5,), (0.5, 0.2), (-0.1, 0.5), (0.5, 1.1), (0, 0))),
+    ({"source": "sky"}, "source must be one of texture, pool, got 'sky'"),
+)
 
-def test_unknown_source_is_refused() -> None:
-    with pytest.raises(ValueError, match="source must be one of texture, pool, got 'sky'"):
-        MergedTexture(source="sky")  # type: ignore[arg-type]
-
-
-def test_textures_that_nothing_paints_with_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'source="pool" uses no textures: remove it or texture_root='):
-        MergedTexture(texture_root=tmp_path, source="pool")
+test_textures_that_nothing_paints_with_are_refused = refusals(
+    MergedTexture,
+    ({"source": "pool", "texture_root": "."}, r'source="pool" uses no textures: remove it or texture_root='),
+)

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Settings for the categories of MVTec LOCO AD and the rules they are made of."""
-
 import pickle
 from collections import Counter
 from dataclasses import replace
@@ -12,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from anomalib_plugins.synthesis import SimulatedAnomaly, simulated
 from anomalib_plugins.synthesis.presets import (
@@ -27,14 +24,12 @@ from anomalib_plugins.synthesis.presets import (
 )
 from anomalib_plugins.synthesis.sources import Recipe, flip, logical_sources, repeat_middle_rows
 
+from .conftest import seeded
+
 presets = pytest.mark.parametrize("name", PRESETS)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def photographs(count: int, height: int = 256, width: int = 256) -> Tensor:
+def photographs(count, height=256, width=256):
     """A bright, coloured, noisy object in the middle of noise that is almost black."""
     images = 0.03 * torch.rand(count, 3, height, width, generator=seeded())
     inner = images[..., height // 8 : -(height // 8), width // 8 : -(width // 8)]
@@ -44,7 +39,7 @@ def photographs(count: int, height: int = 256, width: int = 256) -> Tensor:
 
 @presets
 @pytest.mark.parametrize("size", [(256, 256), (96, 72)])
-def test_every_preset_keeps_the_promises_of_every_generator(name: str, size: tuple[int, int]) -> None:
+def test_every_preset_keeps_the_promises_of_every_generator(name, size):
     images = photographs(8, *size)
     before = images.clone()
     anomaly = SimulatedAnomaly(preset=name)
@@ -60,7 +55,7 @@ def test_every_preset_keeps_the_promises_of_every_generator(name: str, size: tup
 
 
 @presets
-def test_presets_travel_to_worker_processes(name: str) -> None:
+def test_presets_travel_to_worker_processes(name):
     images = photographs(2, 64, 64)
     anomaly = SimulatedAnomaly(preset=name)
     copied = pickle.loads(pickle.dumps(anomaly))
@@ -68,16 +63,16 @@ def test_presets_travel_to_worker_processes(name: str) -> None:
 
 
 @presets
-def test_the_ways_of_a_preset_are_all_there_is(name: str) -> None:
+def test_the_ways_of_a_preset_are_all_there_is(name):
     assert sum(way.probability for way in PRESETS[name].logical_recipes) == pytest.approx(1)
 
 
-def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
+def test_an_unknown_preset_is_refused_with_the_names_of_all():
     with pytest.raises(ValueError, match=r"unknown preset 'juice'; choose one of .*" + ", ".join(PRESETS)):
         SimulatedAnomaly(preset="juice")
 
 
-def test_arguments_that_are_given_win_over_the_preset() -> None:
+def test_arguments_that_are_given_win_over_the_preset():
     given = {
         "logical_rotation": True,
         "structural_delta": (0.2, 0.4),
@@ -91,9 +86,7 @@ def test_arguments_that_are_given_win_over_the_preset() -> None:
 
 
 @pytest.mark.parametrize(("erode", "dilate"), [((15, 15), (3, 3)), ((6, 13), (9, 15)), ((1, 1), (5, 5))])
-def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
-    erode: tuple[int, int], dilate: tuple[int, int]
-) -> None:
+def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(erode, dilate):
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     picture = cv2.GaussianBlur(noise, (0, 0), 15)
     level = int(np.median(picture[..., 2]))
@@ -104,7 +97,7 @@ def test_a_bright_object_is_what_opencv_makes_of_the_blue_channel(
     assert torch.equal(mask[0, 0], torch.from_numpy(expected) > 0)
 
 
-def test_the_added_square_spans_its_first_to_its_last_pixel() -> None:
+def test_the_added_square_spans_its_first_to_its_last_pixel():
     masks = torch.zeros(1, 1, 256, 256)
     masks[..., 0, 0] = 1
     added = add_square(masks, masks, first=140, last=204)
@@ -117,14 +110,14 @@ def test_the_added_square_spans_its_first_to_its_last_pixel() -> None:
     ).min.tolist() == [70, 140]
 
 
-def test_masks_may_keep_the_object_of_the_source_or_become_it() -> None:
+def test_masks_may_keep_the_object_of_the_source_or_become_it():
     rule, sources = BrightObject(36, dilate=(5, 5)), photographs(3)
     masks = torch.rand(3, 1, 256, 256, generator=seeded()) > 0.5
     assert torch.equal(keep_object(masks, sources, rule), masks & rule(sources))
     assert torch.equal(only_object(masks, sources, rule), rule(sources))
 
 
-def test_a_rule_changes_its_share_of_masks_and_leaves_structural_ones_alone_if_told() -> None:
+def test_a_rule_changes_its_share_of_masks_and_leaves_structural_ones_alone_if_told():
     logical = torch.arange(4000) % 2 == 0
     sources, foreground = torch.zeros(4000, 3, 1, 1), torch.ones(4000, 1, 2, 2, dtype=torch.bool)
     for logical_only in (False, True):
@@ -136,7 +129,7 @@ def test_a_rule_changes_its_share_of_masks_and_leaves_structural_ones_alone_if_t
         assert changed[~logical].float().mean().item() == pytest.approx(0.0 if logical_only else 0.2, abs=0.03)
 
 
-def test_a_rule_stays_on_the_foreground_and_never_leaves_too_small_a_mask() -> None:
+def test_a_rule_stays_on_the_foreground_and_never_leaves_too_small_a_mask():
     masks = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
     masks[:, :, 0] = True
     foreground = torch.ones(2, 1, 4, 4, dtype=torch.bool)
@@ -150,7 +143,7 @@ def test_a_rule_stays_on_the_foreground_and_never_leaves_too_small_a_mask() -> N
     assert torch.equal(masks[1], before[1])
 
 
-def test_sources_are_made_in_the_shares_and_by_the_steps_of_their_ways() -> None:
+def test_sources_are_made_in_the_shares_and_by_the_steps_of_their_ways():
     images, pool = torch.full((4000, 3, 1, 1), 0.25), torch.full((1, 3, 1, 1), 0.5)
     add = [lambda images, generator, by=by: images + by for by in (1, 2)]
     double = lambda images, generator: 2 * images  # noqa: E731
@@ -160,7 +153,7 @@ def test_sources_are_made_in_the_shares_and_by_the_steps_of_their_ways() -> None
     assert [made[value] / 4000 for value in (2.5, 3.0, 0.5)] == pytest.approx([0.5, 0.2, 0.3], abs=0.03)
 
 
-def test_flips_and_repeated_rows() -> None:
+def test_flips_and_repeated_rows():
     images = torch.rand(2, 3, 8, 5, generator=seeded())
     before = images.clone()
     assert torch.equal(flip(images, axis=2), images[:, :, [7, 6, 5, 4, 3, 2, 1, 0]])
@@ -170,9 +163,7 @@ def test_flips_and_repeated_rows() -> None:
     assert torch.equal(images, before)
 
 
-def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bright(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bright(monkeypatch):
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images = photographs(8).repeat(8, 1, 1, 1)
     bright = BrightObject(36, dilate=(5, 5))(images)  # all have the same outline

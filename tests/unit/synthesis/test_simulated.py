@@ -1,75 +1,29 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Structural and logical anomalies."""
-
-from collections.abc import Callable
 from itertools import starmap
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis import LOGICAL, STRUCTURAL, SimulatedAnomaly, SyntheticBatch, simulated
+from anomalib_plugins.synthesis import STRUCTURAL, SimulatedAnomaly, simulated
 from anomalib_plugins.synthesis.patches import blend, read
 
-MakeImages = Callable[[int, int, int], Tensor]
+from ...refusals import refusals
+from .conftest import seeded
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def changed(batch: SyntheticBatch, images: Tensor) -> Tensor:
-    return (batch.image != images).any(dim=1, keepdim=True)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    count=st.integers(1, 4),
-    height=st.integers(32, 90),
-    width=st.integers(32, 90),
-    seed=st.integers(0, 2**31),
-    mask_shape=st.sampled_from(["perlin", "rect"]),
-    foreground=st.sampled_from(["auto", "none"]),
-    content=st.sampled_from(["noise", "constant", "black", "white", "two equal halves"]),
-)
-def test_masks_are_exactly_the_changed_pixels_and_never_empty(
-    count: int, height: int, width: int, seed: int, mask_shape: str, foreground: str, content: str
-) -> None:
-    images = {
-        "noise": torch.rand(count, 3, height, width, generator=seeded(seed)),
-        "constant": torch.full((count, 3, height, width), 0.5),
-        "black": torch.zeros(count, 3, height, width),
-        "white": torch.ones(count, 3, height, width),
-        "two equal halves": torch.zeros(count, 3, height, width).index_fill(3, torch.arange(width // 2), 1.0),
-    }[content]
-    before = images.clone()
-    batch = SimulatedAnomaly(mask_shape=mask_shape, foreground=foreground)(images, seeded(seed))
-    assert torch.equal(images, before)
-    assert batch.image.shape == images.shape
-    assert batch.mask.shape == (count, 1, height, width)
-    assert batch.kind.shape == (count,)
-    assert set(batch.kind.tolist()) <= {STRUCTURAL, LOGICAL}
-    assert batch.image.min() >= 0
-    assert batch.image.max() <= 1
-    assert torch.equal(changed(batch, images).float(), batch.mask)
-    assert (batch.mask.sum(dim=(1, 2, 3)) >= 1).all()
-
-
-def test_rounding_of_a_white_background_is_no_anomaly(images: Tensor) -> None:
+def test_rounding_of_a_white_background_is_no_anomaly(images):
     white = images.where(images > 0.5, 1.0)
     batch = SimulatedAnomaly(use_structural=False, foreground="none")(white, seeded())
     visible = (batch.image - white).abs().amax(dim=1, keepdim=True) > 0.5 / 255
     assert torch.equal(visible.float(), batch.mask)
-    assert torch.equal(changed(batch, white), visible)
+    assert torch.equal((batch.image != white).any(dim=1, keepdim=True), visible)
 
 
-def test_anomalies_lie_on_the_object(make_images: MakeImages) -> None:
+def test_anomalies_lie_on_the_object(make_images):
     images = make_images(8, 128, 128)
     anomaly = SimulatedAnomaly()
     assert (anomaly(images, seeded()).mask <= anomaly.foreground(images)).all()
@@ -77,7 +31,7 @@ def test_anomalies_lie_on_the_object(make_images: MakeImages) -> None:
     assert (everywhere.mask > anomaly.foreground(images)).any()
 
 
-def test_an_opaque_logical_anomaly_is_the_other_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opaque_logical_anomaly_is_the_other_image(monkeypatch):
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images = torch.rand(2, 3, 64, 48, generator=seeded())
     anomaly = SimulatedAnomaly(use_structural=False, logical_rotation=False, logical_delta=(1, 1), foreground="none")
@@ -85,7 +39,7 @@ def test_an_opaque_logical_anomaly_is_the_other_image(monkeypatch: pytest.Monkey
     assert torch.equal(batch.image, torch.where(batch.mask.bool(), images.flip(0), images))
 
 
-def test_logical_anomalies_copy_from_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logical_anomalies_copy_from_the_pool(monkeypatch):
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images, pool = torch.rand(3, 3, 40, 40, generator=seeded()), torch.full((1, 3, 40, 40), 0.25)
     anomaly = SimulatedAnomaly(use_structural=False, logical_delta=(0.5, 0.5), foreground="none")
@@ -96,7 +50,7 @@ def test_logical_anomalies_copy_from_the_pool(monkeypatch: pytest.MonkeyPatch) -
             assert batch.image[0, channel, row, column].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> None:
+def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed():
     image, source = torch.rand(2, 3, 40, 50, generator=seeded())
     mask = (torch.rand(1, 40, 50, generator=seeded()) > 0.7).float()
     source[:, :20] = image[:, :20]
@@ -113,7 +67,7 @@ def test_blending_matches_a_pixel_loop_and_keeps_in_the_mask_what_changed() -> N
     assert count == kept.sum()
 
 
-def test_opacities_are_those_of_the_paper() -> None:
+def test_opacities_are_those_of_the_paper():
     anomaly = SimulatedAnomaly()
     logical = anomaly._delta(torch.ones(4000, dtype=torch.bool), seeded())
     assert 0.75 <= logical.min() < 0.76
@@ -126,9 +80,7 @@ def test_opacities_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize(("source", "share"), [("texture", 1.0), ("self", 0.0), ("both", 0.5)])
-def test_structural_sources_can_be_textures_or_the_image_itself(
-    source: str, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_structural_sources_can_be_textures_or_the_image_itself(source, share, monkeypatch):
     monkeypatch.setattr(simulated, "random_textures", lambda _, n, size, __: np.full((n, *size, 3), 255, np.uint8))
     monkeypatch.setattr(simulated, "self_patches", lambda images, _: torch.zeros_like(images))
     anomaly = SimulatedAnomaly(use_logical=False, structural_source=source, foreground="none")
@@ -137,7 +89,7 @@ def test_structural_sources_can_be_textures_or_the_image_itself(
     assert textured == pytest.approx(share, abs=0.1 if source == "both" else 0)
 
 
-def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch):
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images = torch.full((3, 3, 48, 48), 0.5)
     batch = SimulatedAnomaly(use_structural=False)(images, seeded())
@@ -145,14 +97,14 @@ def test_a_logical_source_that_looks_the_same_becomes_a_texture(monkeypatch: pyt
     assert batch.mask.sum(dim=(1, 2, 3)).min() >= 1
 
 
-def test_a_blurred_white_source_stays_white(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blurred_white_source_stays_white(monkeypatch):
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 1.0)
     for width in range(32, 64):
         black, white = torch.zeros(2, 3, 32, width), torch.ones(1, 3, 32, width)
         assert SimulatedAnomaly()._logical_sources(white, black, seeded()).max() <= 1
 
 
-def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch):
     black = torch.zeros(2, 3, 48, 48)
     monkeypatch.setattr(simulated, "random_textures", lambda _, n, size, __: np.zeros((n, *size, 3), np.uint8))
     batch = SimulatedAnomaly(use_logical=False, structural_source="texture")(black, seeded())
@@ -161,7 +113,7 @@ def test_paint_that_never_differs_ends_with_the_opposite(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
-def test_autocast_changes_nothing(images: Tensor, lower: torch.dtype) -> None:
+def test_autocast_changes_nothing(images, lower):
     plain = SimulatedAnomaly()(images, seeded())
     with torch.autocast("cpu", dtype=lower):
         cast = SimulatedAnomaly()(images, seeded())
@@ -170,41 +122,29 @@ def test_autocast_changes_nothing(images: Tensor, lower: torch.dtype) -> None:
     assert all(starmap(torch.equal, zip(plain, cast, strict=True)))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"logical_probability": 1.5}, r"logical_probability must be in \[0, 1\], got 1.5"),
-        ({"structural_faint": -0.1}, r"structural_faint must be in \[0, 1\], got -0.1"),
-        ({"structural_delta": (0.5, 0.2)}, r"structural_delta must be two numbers in \[0, 1\]"),
-        ({"logical_delta": (0.0, 0.0)}, r"logical_delta must be two numbers in \[0, 1\]"),
-        ({"mask_shape": "circle"}, "mask_shape must be one of perlin, rect, got 'circle'"),
-        ({"structural_source": "none"}, "structural_source must be one of both, texture, self, got 'none'"),
-        ({"use_structural": False, "use_logical": False}, "no anomaly is left to simulate"),
-        ({"minimum_area": 0}, "minimum_area must be at least 1, got 0"),
-        ({"foreground": "object"}, "unknown foreground 'object'"),
-    ],
+test_wrong_options_are_refused = refusals(
+    SimulatedAnomaly,
+    ({"logical_probability": 1.5}, r"logical_probability must be in \[0, 1\], got 1.5"),
+    ({"structural_faint": -0.1}, r"structural_faint must be in \[0, 1\], got -0.1"),
+    ({"structural_delta": (0.5, 0.2)}, r"structural_delta must be two numbers in \[0, 1\]"),
+    ({"logical_delta": (0.0, 0.0)}, r"logical_delta must be two numbers in \[0, 1\]"),
+    ({"mask_shape": "circle"}, "mask_shape must be one of perlin, rect, got 'circle'"),
+    ({"structural_source": "none"}, "structural_source must be one of both, texture, self, got 'none'"),
+    ({"use_structural": False, "use_logical": False}, "no anomaly is left to simulate"),
+    ({"minimum_area": 0}, "minimum_area must be at least 1, got 0"),
+    ({"foreground": "object"}, "unknown foreground 'object'"),
 )
-def test_wrong_options_are_refused(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SimulatedAnomaly(**options)
 
 
-@pytest.mark.parametrize(
-    ("shape", "pool", "message"),
-    [
-        ((3, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
-        ((2, 1, 64, 64), None, r"expected RGB images \(N, 3, H, W\)"),
-        ((0, 3, 64, 64), None, "with N >= 1"),
-        ((2, 3, 31, 64), None, "at least 32 pixels per side"),
-        ((2, 3, 64, 64), (2, 3, 32, 64), r"the pool must hold images of shape \(3, 64, 64\) like the batch"),
-        ((2, 3, 64, 64), (0, 3, 64, 64), "the pool must hold images"),
-    ],
+RGB = torch.zeros(2, 3, 64, 64)
+
+test_wrong_images_are_refused = refusals(
+    SimulatedAnomaly(),
+    ({"images": RGB[0]}, r"expected RGB images \(N, 3, H, W\)"),
+    ({"images": RGB[:, :1]}, r"expected RGB images \(N, 3, H, W\)"),
+    ({"images": RGB[:0]}, "with N >= 1"),
+    ({"images": RGB[:, :, :31]}, "at least 32 pixels per side"),
+    ({"images": RGB.byte()}, "divide 8-bit images by 255"),
+    ({"images": RGB, "pool": RGB[:, :, :32]}, r"the pool must hold images of shape \(3, 64, 64\) like the batch"),
+    ({"images": RGB, "pool": RGB[:0]}, "the pool must hold images"),
 )
-def test_wrong_images_are_refused(shape: tuple[int, ...], pool: tuple[int, ...] | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SimulatedAnomaly()(torch.zeros(shape), pool=None if pool is None else torch.zeros(pool))
-
-
-def test_eight_bit_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="divide 8-bit images by 255"):
-        SimulatedAnomaly()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))

@@ -1,23 +1,20 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What anomalies are made of."""
-
 from collections import Counter
 
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
-from anomalib_plugins.synthesis.sources import other_images, self_patches, turned
+from anomalib_plugins.synthesis.sources import other_images, turned
 
 
-def flat(count: int, side: int = 32) -> Tensor:
+def flat(count, side=32):
     """Images of one value each, so that it can be seen where a pixel came from."""
     return (torch.arange(count) / 16)[:, None, None, None].expand(-1, 3, side, side).clone()
 
 
-def test_every_other_image_of_the_pool_is_picked_equally_often_and_never_the_same() -> None:
+def test_every_other_image_of_the_pool_is_picked_equally_often_and_never_the_same():
     pool = flat(4)
     images = pool[1:2].expand(3000, -1, -1, -1)
     picked = Counter((other_images(images, pool, torch.Generator().manual_seed(0))[:, 0, 0, 0] * 16).tolist())
@@ -25,24 +22,14 @@ def test_every_other_image_of_the_pool_is_picked_equally_often_and_never_the_sam
     assert all(900 < count < 1100 for count in picked.values())
 
 
-def test_an_image_alone_in_its_pool_is_its_own_tiles_in_disorder() -> None:
+def test_an_image_alone_in_its_pool_is_its_own_tiles_in_disorder():
     image = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     source = other_images(image, image, torch.Generator().manual_seed(0))
     assert not torch.equal(source, image)
     assert_close(source.flatten(2).sort().values, image.flatten(2).sort().values)
 
 
-def test_sources_keep_the_input_and_the_range(images: Tensor) -> None:
-    before = images.clone()
-    for source in (self_patches(images), other_images(images, images), turned(images)):
-        assert source.shape == images.shape
-        assert source.min() >= 0
-        assert source.max() <= 1
-        assert not torch.equal(source, images)
-    assert torch.equal(images, before)
-
-
-def test_turned_images_are_nearly_upright_or_upside_down() -> None:
+def test_turned_images_are_nearly_upright_or_upside_down():
     image = torch.zeros(1, 3, 101, 101)
     image[..., :20, 45:56] = 1  # a mark at the top
     sources = turned(image.expand(200, -1, -1, -1), torch.Generator().manual_seed(0))

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The programs that measure this project run, in sizes that take seconds."""
-
 import csv
 import json
 from functools import partial
@@ -22,7 +20,7 @@ from tools.speed import __main__ as speed
 from tools.speed import plot, saliency
 
 
-def test_works_take_turns_after_a_warm_up_and_short_ones_are_repeated() -> None:
+def test_works_take_turns_after_a_warm_up_and_short_ones_are_repeated():
     calls: list[str] = []
     assert timing.times([lambda: calls.append("a"), lambda: calls.append("b")], 2, shortest=0.0).shape == (2, 2, 2)
     assert calls == ["a", "b"] * 3
@@ -30,7 +28,7 @@ def test_works_take_turns_after_a_warm_up_and_short_ones_are_repeated() -> None:
     assert calls.count("c") > 100
 
 
-def test_ratios_are_of_the_same_round() -> None:
+def test_ratios_are_of_the_same_round():
     """The second way takes half as long as the first, whatever the load of a round."""
     load = torch.tensor([1.0, 50.0, 2.0], dtype=torch.float64)
     first, second = timing.summarise("w", ["a", "b"], torch.stack([2 * load, load]).expand(2, -1, -1))
@@ -38,7 +36,7 @@ def test_ratios_are_of_the_same_round() -> None:
     assert second["cpu_ms"] == 2000  # median load is 2
 
 
-def test_latency(tmp_path: Path) -> None:
+def test_latency(tmp_path):
     arguments = ["--models", "Padim", "--image-size", "64", "--batches", "2", "--rounds", "1", "--engines", "torch"]
     assert latency.main([*arguments, "--output", str(tmp_path / "latency.json")]) == 0
     rows = json.loads((tmp_path / "latency.json").read_text())["rows"]
@@ -46,7 +44,7 @@ def test_latency(tmp_path: Path) -> None:
     assert all(row["batch"] == 2 and row["ms_per_image"] > 0 and row["ratio_to_Padim"] == 1 for row in rows)
 
 
-def test_step_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_step_time(monkeypatch, capsys):
     few = partial(DemoParts, num_train=4, num_test_good=1, num_per_defect=1, image_size=64)
     monkeypatch.setattr(step_time, "DemoParts", few)
     sizes = ["--image-size", "32", "--batch-size", "2", "--steps", "1", "--threads", "1"]
@@ -55,7 +53,7 @@ def test_step_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     assert cells[:3] + cells[-1:] == ["Pouta", "32-true", "contiguous", "1.00"]
 
 
-def test_full_schedule(tmp_path: Path) -> None:
+def test_full_schedule(tmp_path):
     DemoParts(root=tmp_path, num_train=4, num_test_good=1, num_per_defect=1, image_size=64).prepare_data()
     category = next(tmp_path.glob("**/train")).parent
     arguments = ["--root", str(category.parent), "--category", category.name, "--output", str(tmp_path / "run")]
@@ -70,16 +68,14 @@ def test_full_schedule(tmp_path: Path) -> None:
 
 
 class Ones(nn.Module):
-    """Predicts ones."""
-
     input_size = (32, 32)
 
     @classmethod
-    def load_from_checkpoint(cls, path: str, map_location: str) -> "Ones":
+    def load_from_checkpoint(cls, path, map_location):
         del path, map_location
         return cls()
 
-    def forward(self, images: torch.Tensor) -> SimpleNamespace:
+    def forward(self, images):
         maps = torch.ones(len(images), 1, 32, 32)
         return SimpleNamespace(pred_score=torch.ones(len(images)), anomaly_map=maps, pred_label=None)
 
@@ -88,11 +84,11 @@ class Ones(nn.Module):
     ("runtime", "off", "code"),
     [("ONNX", 0.0, 0), ("ONNX", 0.01, 1), ("OpenVINO default", 0.01, 0), ("OpenVINO default", float("nan"), 1)],
 )
-def test_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, off: float, code: int) -> None:
+def test_parity(tmp_path, monkeypatch, runtime, off, code):
     Image.new("RGB", (32, 32)).save(tmp_path / "1.png")
     monkeypatch.setattr(anomalib.models, "Ones", Ones, raising=False)
 
-    def predict(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def predict(images):
         return {"pred_score": torch.ones(len(images)) + off, "anomaly_map": torch.ones(len(images), 1, 32, 32)}
 
     monkeypatch.setattr(parity, "runtimes", lambda *_: [(runtime, predict)])
@@ -101,14 +97,14 @@ def test_parity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, o
     assert json.loads((tmp_path / "parity.json").read_text())["rows"][0]["runtime"] == runtime
 
 
-def test_growth_is_of_medians_once_it_is_warm() -> None:
+def test_growth_is_of_medians_once_it_is_warm():
     flat = [100.0] * 20
     assert long_run.growth([*range(4), *flat[4:]]) == 0
     assert long_run.growth([*flat[:18], 500, 100]) == 0
     assert long_run.growth([100.0 + step for step in range(20)]) == 12
 
 
-def test_a_prediction_that_changes_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_that_changes_is_counted(monkeypatch):
     said = iter([1.0] * 6 + [np.nextafter(np.float32(1), np.float32(9))] + [1.0] * 13)
     predict = SimpleNamespace(
         predict=lambda _: SimpleNamespace(pred_score=np.float32(1), anomaly_map=np.full((4, 4), next(said), np.float32))
@@ -120,7 +116,7 @@ def test_a_prediction_that_changes_is_counted(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("growth", "changed", "code"), [(0, 0, 0), (0, 1, 1), (5, 0, 1)])
-def test_long_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, growth: int, changed: int, code: int) -> None:
+def test_long_run(monkeypatch, tmp_path, growth, changed, code):
     memory = [100.0 + growth * step for step in range(20)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(long_run, "train", lambda *_: (None, memory, []))
@@ -131,7 +127,7 @@ def test_long_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, growth: int, 
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
 
 
-def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_speed(tmp_path, monkeypatch, capsys):
     small = nn.Sequential(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     monkeypatch.setattr(saliency, "vgg16_saliency", lambda **_: saliency.LayerCam(small, ["0", "1"]))
     monkeypatch.setattr(timing, "SHORTEST", 0.0)
@@ -152,7 +148,7 @@ def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert all(row["cpu_ms"] > 0 for row in rows)
 
 
-def test_plot(tmp_path: Path) -> None:
+def test_plot(tmp_path):
     rows = [{"by": by, "value": value, "way": "ours", "cpu_ms": 1.0} for by in plot.LABELS for value in (1, 2)]
     for name in ("speed.svg", "again.svg"):
         plot.draw(rows, tmp_path / name)

@@ -3,7 +3,6 @@
 
 import io
 import threading
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from anomalib_plugins.commands.demo.scorer import Answer
 from anomalib_plugins.commands.demo.server import DemoServer
 
 
-def photo(share: float, size: tuple[int, int] = (60, 40), **options: object) -> bytes:
+def photo(share, size=(60, 40), **options):
     """A blue PNG file, the left ``share`` of which is red."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[..., 2] = 255
@@ -23,17 +22,15 @@ def photo(share: float, size: tuple[int, int] = (60, 40), **options: object) -> 
     return buffer.getvalue()
 
 
-def redness(pixels: np.ndarray) -> Answer:
-    """A model that takes red for a defect, at half the resolution."""
+def redness(pixels):
     return Answer(float(pixels[..., 0].mean()), pixels[::2, ::2, 0])
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., DemoServer]]:
-    """Serves a model on a free port."""
+def serve():
     running = []
 
-    def serve(scorer: object = redness, name: str = "red.xml") -> DemoServer:
+    def serve(scorer=redness, name="red.xml"):
         server = DemoServer(("127.0.0.1", 0), scorer, name)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

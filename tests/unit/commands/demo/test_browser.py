@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The demo's page in a real browser."""
-
 import base64
 import time
 
@@ -50,7 +48,6 @@ def text(page, name):
 
 
 def drop(page, **photos):
-    """Drop photos by their share of red and wait for all."""
     page.run(DROP, [[name, base64.b64encode(data).decode()] for name, data in photos.items()])
     wait_for(page, len(photos))
 

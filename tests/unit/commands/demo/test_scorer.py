@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Models as the demo loads them, and the command that does."""
-
 import io
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""The server behind the demo's page, asked over a real socket."""
-
 import base64
 import http.client
 import io
@@ -19,7 +17,6 @@ from .conftest import photo
 
 
 def ask(server, method="GET", path="/", body=None, **headers):
-    """Status, headers and body of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()

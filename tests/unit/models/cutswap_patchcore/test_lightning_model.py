@@ -5,24 +5,25 @@
 
 import math
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import pytest
 import timm
 import torch
-from anomalib.data import Folder, ImageBatch, ImageItem
+from anomalib.data import Folder
 from anomalib.models import Patchcore
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch.testing import assert_close
-from torch.utils.data import DataLoader
-from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components import backbone as backbone_module
 from anomalib_plugins.models import CutSwapPatchcore
 from anomalib_plugins.models.cutswap_patchcore import pretext as pretext_module
 from anomalib_plugins.models.cutswap_patchcore.saliency import LayerCam
+
+from ....refusals import refusals
+from ....training import good_images, moved, quiet_trainer, state
 
 SIDE = 64
 IMAGES = 6
@@ -32,7 +33,7 @@ SHORT = {
     "pre_trained": False,
     "saliency": "backbone",
     "saliency_layers": LAYERS,
-    "steps": 4,
+    "steps": 2,
     "batch_size": 4,
     "learning_rate": 0.03,  # from random weights
     "freeze_steps": 0,
@@ -62,13 +63,9 @@ def data(photos):
     return data
 
 
-def fit(model, data, ckpt_path=None, **trainer):
-    """Train with the model's own callbacks, writing nothing."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "limit_val_batches": 0}
-    arguments = {**quiet, **model.trainer_arguments, **trainer}
-    Trainer(accelerator="cpu", enable_model_summary=False, **arguments).fit(
-        model, data.train_dataloader(), ckpt_path=ckpt_path
-    )
+def fit(model, data, ckpt_path=None, **options):
+    trainer = quiet_trainer(**{"limit_val_batches": 0, **model.trainer_arguments, **options})
+    trainer.fit(model, data.train_dataloader(), ckpt_path=ckpt_path)
     return model.eval()
 
 
@@ -76,15 +73,6 @@ def originals(data):
     """The training images in order of their paths ``(N, 3, H, W)``."""
     items = sorted(data.train_data, key=lambda item: item.image_path)
     return torch.stack([item.image for item in items])
-
-
-def state(module):
-    return {name: each.clone() for name, each in module.state_dict().items()}
-
-
-def moved(before, module):
-    """Names of the tensors that are no longer what they were."""
-    return {name for name, each in module.state_dict().items() if not torch.equal(each, before[name])}
 
 
 # The memory
@@ -122,18 +110,10 @@ def test_every_vector_is_a_patch_of_an_untouched_image_through_the_tuned_backbon
     assert torch.cdist(vectors, patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1).max() < 1e-4
 
 
-def test_a_memory_that_is_too_large_is_refused_before_training(data, monkeypatch):
-    model = CutSwapPatchcore(**SHORT, max_bank_size=30)
-    monkeypatch.setattr(model, "training_step", lambda *_: pytest.fail("training began"))
-    with pytest.raises(ValueError, match=r"keep 38 of 384 patches .*, more than max_bank_size=30: lower"):
-        fit(model, data)
-
-
 # The pretext
 
 
 def examples(model, data, monkeypatch):
-    """Images and classes of every step."""
     seen = []
     classify = model._classify
     monkeypatch.setattr(model, "_classify", lambda *step: seen.append(step) or classify(*step))
@@ -164,24 +144,24 @@ def test_loss_is_the_cross_entropy_of_the_classes(data, monkeypatch):
 
 
 def test_learning_rate_falls_along_a_half_cosine(data, monkeypatch):
-    model = CutSwapPatchcore(**SHORT | {"steps": 8, "learning_rate": 0.02})
+    model = CutSwapPatchcore(**SHORT | {"steps": 4, "learning_rate": 0.02})
     rates = []
     monkeypatch.setattr(model, "manual_backward", lambda _: rates.append(model.optimizers().param_groups[0]["lr"]))
     fit(model, data)
-    assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 8)) for step in range(8)])
+    assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 4)) for step in range(4)])
 
 
 @pytest.mark.parametrize(
     ("options", "limit", "frozen"),
     [
-        ({}, {}, 4),
-        ({}, {"max_steps": 4}, 2),
+        ({}, {}, 2),
+        ({}, {"max_steps": 2}, 1),
         ({"steps": None, "epochs": 1, "batch_size": 3, "freeze_steps": 20}, {}, 2),
     ],
     ids=["as given", "shortened", "at most half"],
 )
 def test_the_backbone_learns_after_its_frozen_steps(data, options, limit, frozen):
-    model = CutSwapPatchcore(**SHORT | {"steps": 8, "freeze_steps": 4} | options)
+    model = CutSwapPatchcore(**SHORT | {"steps": 4, "freeze_steps": 2} | options)
     learns = []
     backward = model.manual_backward
 
@@ -251,12 +231,6 @@ def test_cutpaste_and_one_cluster_need_no_saliency(data, monkeypatch):
         fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4], **options}), data)
 
 
-def test_saliency_can_be_vgg16s(data, monkeypatch, caplog):
-    caplog.set_level("INFO")
-    fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4, 9]}), data)
-    assert "Patches lie where vgg16 has its strongest features: its weights have no trained classifier" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("spoil", "target"),
     [
@@ -285,52 +259,19 @@ def test_saliency_of_the_backbone_follows_the_class_its_weights_know(spoil, targ
 
 @pytest.mark.parametrize(
     ("options", "margin"),
-    [
-        ({}, 32),
-        ({"saliency_margin": 5}, 5),
-        ({"saliency": "vgg16", "saliency_layers": [4]}, 0),
-    ],
+    [({}, 32), ({"saliency_margin": 5}, 5), ({"saliency": "vgg16", "saliency_layers": [4]}, 0)],
 )
-def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, margin, data, monkeypatch):
-    margins = []
-
-    class Seen(Corner):
-        def __init__(self, network, layers, target, margin, *_):
-            super().__init__(network, layers, target, margin)
-            margins.append(margin)
-
-    monkeypatch.setattr(pretext_module, "LayerCam", Seen)
-    monkeypatch.setattr(
-        pretext_module,
-        "vgg16_saliency",
-        lambda _, layers, *, margin, **__: Seen(torch.nn.Identity(), layers, "", margin),
-    )
-    fit(CutSwapPatchcore(**SHORT | options), data)
-    assert margins == [margin]
+def test_saliency_sees_the_margin_asked_for_or_the_one_of_its_network(options, margin):
+    assert CutSwapPatchcore(**SHORT | options).pretext.margin == margin
 
 
-@pytest.mark.slow
-def test_learns_to_tell_swaps_and_scars_of_few_images_apart(tmp_path):
-    ramp, side = torch.linspace(0, 1, 32), 32
-    (tmp_path / "good").mkdir()
-    for number in range(16):
-        image = torch.stack([
-            ramp.expand(side, side),
-            ramp[:, None].expand(side, side),
-            ramp[2 * number].expand(side, side),
-        ])
-        to_pil_image(image).save(tmp_path / f"good/{number:02}.png")
-    options = {"image_size": (side, side), "backbone": "resnet10t", "saliency_layers": ["layer1"], "k": 1}
-    options |= {"backbone_bn": "train"}  # from random weights
-    model = CutSwapPatchcore(**SHORT | options | {"steps": 180, "batch_size": 16})
-    logged = defaultdict(list)
-    model.log = lambda name, value, **_: logged[name].append(float(value))
-    modes = {"test_split_mode": "none", "val_split_mode": "none"}
-    data = Folder("ramps", root=tmp_path, normal_dir="good", train_batch_size=16, num_workers=0, **modes)
-    data.setup()
-    fit(model, data)
-    assert np.mean(logged["pretext_accuracy"][:3]) < 0.7
-    assert np.mean(logged["pretext_accuracy"][-20:]) > 0.95
+def test_vgg16_gets_the_margin(data, monkeypatch):
+    def stop(*_, margin, **__):
+        raise InterruptedError(margin)
+
+    monkeypatch.setattr(pretext_module, "vgg16_saliency", stop)
+    with pytest.raises(InterruptedError, match="7"):
+        fit(CutSwapPatchcore(**SHORT | {"saliency": "vgg16", "saliency_layers": [4], "saliency_margin": 7}), data)
 
 
 # The preview
@@ -360,18 +301,6 @@ def test_preview_without_saliency_or_pretext(data):
 # Weights and checkpoints
 
 
-def test_no_constructor_waits_for_a_download(data, monkeypatch):
-    def load(*args, **kwargs):
-        msg = "no ImageNet weights for resnet18"
-        raise FileNotFoundError(msg)
-
-    monkeypatch.setattr(backbone_module, "load_backbone", load)
-    model = CutSwapPatchcore(**SHORT | {"pre_trained": True})
-    model.setup("test")
-    with pytest.raises(FileNotFoundError, match="no ImageNet weights for resnet18"):
-        fit(model, data)
-
-
 def test_weights_are_loaded_once(monkeypatch):
     loads = []
     monkeypatch.setattr(backbone_module, "load_backbone", lambda *_, **__: loads.append(1) or [])
@@ -386,30 +315,24 @@ def test_checkpoint_names_no_files(data, tmp_path):
     source = CutSwapPatchcore(**SHORT)
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.ckpt")
     files = {"weights": str(tmp_path / "weights.ckpt"), "saliency_weights": str(tmp_path / "weights.ckpt")}
-    options = {
-        "saliency": "vgg16",
-        "saliency_layers": None,
-        "k": 1,
-        **files,
-    }  # which swaps anywhere and reads no saliency
+    options = {"saliency": "vgg16", "saliency_layers": None, "k": 1, **files}  # which swaps anywhere
     saving = ModelCheckpoint(tmp_path, filename="end")
     fit(CutSwapPatchcore(**SHORT | options), data, callbacks=[saving], enable_checkpointing=True)
-    for path in tmp_path.glob("weights.ckpt"):
-        path.unlink()
+    (tmp_path / "weights.ckpt").unlink()
     given = torch.load(tmp_path / "end.ckpt", weights_only=True)["hyper_parameters"]
     assert (given["pre_trained"], given["weights"], given["saliency_weights"]) == (False, None, None)
     assert len(CutSwapPatchcore.load_from_checkpoint(tmp_path / "end.ckpt").model.bank.vectors) == 38
 
 
-@pytest.mark.parametrize("k", [4, 3])
-def test_resuming_with_other_saliency_is_warned_about(data, tmp_path, k, recwarn):
+def test_resuming_with_other_saliency_is_warned_about(data, tmp_path, recwarn):
     options = SHORT | {"backbone": "resnet10t", "steps": 9}  # 3 an epoch
     saving = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True)
     fit(CutSwapPatchcore(**options), data, callbacks=[saving], enable_checkpointing=True)
     (within,) = tmp_path.glob("epoch=0-*.ckpt")
-    recwarn.clear()
-    fit(CutSwapPatchcore(**options | {"k": k}), data, ckpt_path=within)
-    assert any("Patches lie elsewhere" in str(each.message) for each in recwarn) == (k != 4)
+    for k in (4, 3):
+        recwarn.clear()
+        fit(CutSwapPatchcore(**options | {"k": k}), data, ckpt_path=within)
+        assert any("Patches lie elsewhere" in str(each.message) for each in recwarn) == (k != 4)
 
 
 # Options
@@ -422,54 +345,47 @@ def test_center_crop_takes_the_middle():
 
 
 def test_images_that_are_not_anomalibs_are_refused():
-    items = [ImageItem(image=torch.rand(3, SIDE, SIDE), gt_label=torch.tensor(0))]
-    loader = DataLoader(items, collate_fn=ImageBatch.collate)
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     with pytest.raises(TypeError, match="reads the training images by file: it needs a dataset of anomalib's"):
-        trainer.fit(CutSwapPatchcore(**SHORT), loader)
+        quiet_trainer().fit(CutSwapPatchcore(**SHORT), good_images())
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"augmentation": "mixup"}, ValueError, "augmentation must be one of .* got 'mixup'"),
-        ({"mode": "4way"}, ValueError, "mode must be one of .* got '4way'"),
-        ({"saliency": "clip"}, ValueError, "saliency must be one of .* got 'clip'"),
-        ({"saliency_layers": []}, ValueError, "saliency_layers of backbone must be different ones of .* at least one"),
-        ({"saliency_layers": ["layer9"]}, ValueError, r"saliency_layers of backbone .* got \('layer9',\)"),
-        ({"saliency": "vgg16", "saliency_layers": [31]}, ValueError, r"saliency_layers of vgg16 .* got \(31,\)"),
-        ({"saliency_weights": "vgg.pth"}, ValueError, 'saliency_weights are VGG-16\'s, but saliency is "backbone"'),
-        ({"anchor_strategy": "topk", "k": 3}, ValueError, "has no clusters: leave k=3 and cluster='max' out"),
-        (
-            {"saliency": "vgg16", "saliency_layers": None, "saliency_weights": "nowhere.pth"},
-            FileNotFoundError,
-            "saliency_weights: there is no file nowhere.pth",
-        ),
-        ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
-        ({"k": 0}, ValueError, "k must be from 1 to 64 clusters, got 0"),
-        ({"k": 2.5}, ValueError, "k must be from 1 to 64 clusters, got 2.5"),
-        ({"saliency_layers": ["layer1", "layer1"]}, ValueError, "must be different ones of"),
-        ({"saliency_margin": -1}, ValueError, "saliency_margin must be at least 0, got -1"),
-        ({"steps": 5, "freeze_steps": 5}, ValueError, "freeze_steps=5 leaves the backbone none of the 5 steps"),
-        ({"cluster": "top"}, ValueError, "cluster must be one of"),
-        ({"anchor_strategy": "sort"}, ValueError, "anchor_strategy must be one of"),
-        ({"swap": {"mode": "scar"}}, TypeError, "CutSwap has no option 'mode' here"),
-        ({"augmentation": "cutpaste", "swap": {"overlap": "allow"}}, TypeError, "CutPaste has no option 'overlap'"),
-        ({"steps": 3, "epochs": 3}, ValueError, "phase 'pretext' needs epochs or steps"),
-        ({"steps": None}, ValueError, "phase 'pretext' needs epochs or steps"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"learning_rate": 0}, ValueError, "learning rates of backbone and head must be above 0"),
-        ({"freeze_steps": -1}, ValueError, "freeze_steps must be at least 0"),
-        ({"backbone_bn": "off"}, ValueError, "backbone_bn must be .* got 'off'"),
-        ({"head_learning_rate": 0}, ValueError, "learning rates of backbone and head must be above 0, got 0.03 and 0"),
-        ({"head_layer": "layer9"}, ValueError, "head_layer must be one of act1, .* got 'layer9'"),
-        ({"coreset_sampling_ratio": 0}, ValueError, "coreset_sampling_ratio must be above 0"),
-        ({"max_bank_size": 0}, ValueError, "max_bank_size must be at least 1"),
-        ({"num_neighbors": 0}, ValueError, "num_neighbors must be at least 1"),
-        ({"center_crop": [65, 64]}, ValueError, r"center_crop \(65, 64\) must fit into image_size \(64, 64\)"),
-        ({"center_crop": [8, 8]}, ValueError, "each at least 32 px"),
-    ],
+test_wrong_options_are_refused_at_construction = refusals(
+    partial(CutSwapPatchcore, **SHORT),
+    ({"augmentation": "mixup"}, "augmentation must be one of .* got 'mixup'"),
+    ({"mode": "4way"}, "mode must be one of .* got '4way'"),
+    ({"saliency": "clip"}, "saliency must be one of .* got 'clip'"),
+    ({"saliency_layers": []}, "saliency_layers of backbone must be different ones of .* at least one"),
+    ({"saliency_layers": ["layer9"]}, r"saliency_layers of backbone .* got \('layer9',\)"),
+    ({"saliency": "vgg16", "saliency_layers": [31]}, r"saliency_layers of vgg16 .* got \(31,\)"),
+    ({"saliency_weights": "vgg.pth"}, 'saliency_weights are VGG-16\'s, but saliency is "backbone"'),
+    ({"anchor_strategy": "topk", "k": 3}, "has no clusters: leave k=3 and cluster='max' out"),
+    ({"anchor_strategy": "topk", "cluster": "min"}, 'anchor_strategy="topk" has no clusters'),
+    (
+        {"saliency": "vgg16", "saliency_layers": None, "saliency_weights": "nowhere.pth"},
+        FileNotFoundError,
+        "saliency_weights: there is no file nowhere.pth",
+    ),
+    ({"weights": "nowhere.pth"}, FileNotFoundError, "weights file nowhere.pth does not exist"),
+    ({"k": 0}, "k must be from 1 to 64 clusters, got 0"),
+    ({"k": 2.5}, "k must be from 1 to 64 clusters, got 2.5"),
+    ({"saliency_layers": ["layer1", "layer1"]}, "must be different ones of"),
+    ({"saliency_margin": -1}, "saliency_margin must be at least 0, got -1"),
+    ({"steps": 5, "freeze_steps": 5}, "freeze_steps=5 leaves the backbone none of the 5 steps"),
+    ({"cluster": "top"}, "cluster must be one of"),
+    ({"anchor_strategy": "sort"}, "anchor_strategy must be one of"),
+    ({"swap": {"mode": "scar"}}, TypeError, "CutSwap has no option 'mode' here"),
+    ({"augmentation": "cutpaste", "swap": {"overlap": "allow"}}, TypeError, "CutPaste has no option 'overlap'"),
+    ({"steps": 3, "epochs": 3}, "phase 'pretext' needs epochs or steps"),
+    ({"steps": None}, "phase 'pretext' needs epochs or steps"),
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"learning_rate": 0}, "learning rates of backbone and head must be above 0"),
+    ({"freeze_steps": -1}, "freeze_steps must be at least 0"),
+    ({"backbone_bn": "off"}, "backbone_bn must be .* got 'off'"),
+    ({"head_learning_rate": 0}, "learning rates of backbone and head must be above 0, got 0.03 and 0"),
+    ({"head_layer": "layer9"}, "head_layer must be one of act1, .* got 'layer9'"),
+    ({"coreset_sampling_ratio": 0}, "coreset_sampling_ratio must be above 0"),
+    ({"max_bank_size": 0}, "max_bank_size must be at least 1"),
+    ({"num_neighbors": 0}, "num_neighbors must be at least 1"),
+    ({"center_crop": [65, 64]}, r"center_crop \(65, 64\) must fit into image_size \(64, 64\)"),
+    ({"center_crop": [8, 8]}, "each at least 32 px"),
 )
-def test_wrong_options_are_refused_at_construction(options, error, message):
-    with pytest.raises(error, match=message):
-        CutSwapPatchcore(**SHORT | options)

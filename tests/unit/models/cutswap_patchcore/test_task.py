@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""CutSwap's task and the memory of where images are salient."""
-
 import pytest
 import torch
 
@@ -52,15 +50,6 @@ def test_a_swap_keeps_the_pixels_and_a_paste_does_not(images):
         kept.append((before == after).all(dim=1))
     assert kept[0].any()  # all of whose patches do not overlap
     assert not kept[1].any()
-
-
-def test_patches_lie_where_candidates_are(images):
-    places = torch.zeros(3, *SIZE, dtype=torch.bool)
-    places[:, 5:7, 5:7] = True
-    positive, swapped, _ = CutSwapTask(options={"overlap": "allow"})(images, seeded(), places)[0].chunk(3)
-    rows, columns = (swapped != positive).any(dim=1).any(dim=0).nonzero().unbind(dim=1)
-    assert rows.min() >= 5
-    assert columns.min() >= 5
 
 
 def test_preview_shows_the_kinds_in_turn(images):
@@ -142,9 +131,3 @@ def test_a_random_cluster_is_another_one_each_time_and_follows_the_seed():
     assert {each.numpy().tobytes() for each in drawn} == {each.numpy().tobytes() for each in expected}
     generator = seeded()
     assert torch.equal(torch.cat([anchors(["a.png"], [1], generator) for _ in range(40)]), drawn)
-
-
-@pytest.mark.parametrize("ignored", [{"k": 1}, {"cluster": "min"}])
-def test_clusters_that_nothing_looks_at_are_refused(ignored):
-    with pytest.raises(ValueError, match='anchor_strategy="topk" has no clusters'):
-        Anchors(strategy="topk", **ignored)

@@ -1,8 +1,6 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
-"""Claims about attention over frequencies, positions and kernel sizes."""
-
 import pytest
 import torch
 from scipy.fft import dct
@@ -35,12 +33,6 @@ def test_the_basis_is_scipys_and_orthonormal(size):
 def test_pooling_is_torchs_adaptive_one(length, size):
     signal = features(1, 1, length)
     assert_close(signal @ pooling_matrix(length, size).T, F.adaptive_avg_pool1d(signal, size))
-
-
-def test_the_first_frequency_is_the_mean():
-    module = FrequencyAttention(32, 14)
-    x = features(2, 32, 14, 14)
-    assert_close(module.spectrum(x)[:, :2], 14 * x.mean(dim=(2, 3))[:, :2])  # two channels for each of 16 frequencies
 
 
 @pytest.mark.parametrize("shape", [(14, 14), (20, 9)])

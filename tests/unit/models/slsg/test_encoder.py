@@ -63,11 +63,6 @@ def test_bottleneck_has_a_sixteenth_of_the_images_sides():
     ]
 
 
-def test_an_unknown_stem_is_refused():
-    with pytest.raises(ValueError, match="stem must be one of reference, standard, got 'resnet'"):
-        SlsgEncoder(stem="resnet")
-
-
 def test_a_network_of_timm_gives_its_stages_of_stride_2_to_16(images):
     encoder = TimmEncoder("tf_efficientnet_lite0").eval()
     network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(0, 1, 2, 3)).eval()

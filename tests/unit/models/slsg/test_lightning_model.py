@@ -10,7 +10,6 @@ import torch
 from anomalib.data import ImageBatch, ImageItem
 from anomalib.data.utils.tiler import Tiler
 from anomalib.models import get_model
-from lightning.pytorch import Trainer
 from PIL import Image
 from torch.optim import SGD, Adam, AdamW
 from torch.testing import assert_close
@@ -21,33 +20,11 @@ from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models import Slsg
 from anomalib_plugins.models.slsg import lightning_model
 
+from ....refusals import refusals
+from ....training import fit, moved, state
+
 SIZE = (32, 32)
 SHORT = {"image_size": SIZE, "pretrain_epochs": 1, "pretrain_batch_size": 2, "steps": 2, "batch_size": 2, "seed": 0}
-
-
-@pytest.fixture
-def loader():
-    """Four images in one batch."""
-    images = torch.rand(4, 3, *SIZE, generator=torch.Generator().manual_seed(0))
-    items = [ImageItem(image=image, gt_label=torch.tensor(0)) for image in images]
-    return DataLoader(items, batch_size=4, collate_fn=ImageBatch.collate)
-
-
-def fit(model, loader, **trainer):
-    """Train with the model's own callbacks, writing nothing."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **trainer)
-    trainer.fit(model, loader)
-    return model
-
-
-def state(module):
-    return {name: each.clone() for name, each in module.state_dict().items()}
-
-
-def moved(before, module):
-    """Names of the tensors that are no longer what they were."""
-    return {name for name, each in module.state_dict().items() if not torch.equal(each, before[name])}
 
 
 def statistics(names):
@@ -55,23 +32,14 @@ def statistics(names):
 
 
 @pytest.mark.parametrize(("freeze", "batch_norm"), [(True, "train"), (True, "eval"), (False, "eval")])
-def test_segmentation_moves_of_the_encoder_what_its_options_say(loader, freeze, batch_norm):
+def test_segmentation_moves_of_the_encoder_what_its_options_say(freeze, batch_norm):
     model = Slsg(**SHORT, pretrain="none", freeze_encoder=freeze, encoder_bn=batch_norm)
     before, encoder = state(model.model), state(model.model.encoder)
-    fit(model, loader)
+    fit(model)
     changed = moved(encoder, model.model.encoder)
     assert bool(changed - statistics(changed)) == (not freeze)
     assert bool(statistics(changed)) == (batch_norm == "train")
     assert {name for name in moved(before, model.model) if name.startswith("decoder.")}
-
-
-def test_tiles_are_learned_from_not_whole_images(loader, monkeypatch):
-    model, seen = Slsg(**{**SHORT, "image_size": (64, 64)}, pretrain="none"), []
-    model.model.tiler = Tiler(32, 32)
-    segment = model.model.segment
-    monkeypatch.setattr(model.model, "segment", lambda images: seen.append(images) or segment(images))
-    fit(model, loader)
-    assert {images.shape[-2:] for images in seen} == {(32, 32)}
 
 
 def test_a_tile_of_each_image_is_one_of_its_own():
@@ -94,18 +62,18 @@ def test_each_image_of_a_step_has_its_tile_elsewhere(monkeypatch):
     assert len(seen[0].unique(dim=0)) > 1
 
 
-def test_pretext_moves_the_encoder_and_nothing_else_of_the_network(loader, monkeypatch):
+def test_pretext_moves_the_encoder_and_nothing_else_of_the_network(monkeypatch):
     model = Slsg(**SHORT)
     before, discriminator = state(model.model), state(model.discriminator)
     monkeypatch.setattr(model, "_segment", lambda step: None)
-    fit(model, loader)
+    fit(model)
     changed = moved(before, model.model)
     assert changed
     assert all(name.startswith("encoder.") for name in changed)
     assert moved(discriminator, model.discriminator) == set(discriminator)
 
 
-def test_generator_step_leaves_no_gradient_on_the_discriminator(loader, monkeypatch):
+def test_generator_step_leaves_no_gradient_on_the_discriminator(monkeypatch):
     model = Slsg(**SHORT)
     gradients = []
 
@@ -117,18 +85,18 @@ def test_generator_step_leaves_no_gradient_on_the_discriminator(loader, monkeypa
 
     monkeypatch.setattr(model, "take_optimizer_step", take_optimizer_step)
     monkeypatch.setattr(model, "_segment", lambda step: None)
-    fit(model, loader)
+    fit(model)
     own, after_generator = gradients[:2]
     assert_close(after_generator, own, rtol=0, atol=0)
 
 
-def test_segmentation_sees_every_image_untouched_and_with_an_anomaly(loader, monkeypatch):
+def test_segmentation_sees_every_image_untouched_and_with_an_anomaly(monkeypatch):
     model = Slsg(**SHORT, pretrain="none")
     seen = []
     forward, loss = model.model.forward, model.loss.forward
     monkeypatch.setattr(model.model, "forward", lambda images: seen.append(images) or forward(images))
     monkeypatch.setattr(model.loss, "forward", lambda *args: seen.append(args[-1]) or loss(*args))
-    fit(model, loader)
+    fit(model)
     inputs, target = seen[:2]
     normal, anomalous = inputs.chunk(2)
     assert len(normal) == len(anomalous) == 2
@@ -137,11 +105,11 @@ def test_segmentation_sees_every_image_untouched_and_with_an_anomaly(loader, mon
     assert not target[:2].any()
 
 
-def test_learning_rate_falls_along_a_half_cosine(loader, monkeypatch):
+def test_learning_rate_falls_along_a_half_cosine(monkeypatch):
     model = Slsg(**{**SHORT, "steps": 8}, pretrain="none", learning_rate=0.02)
     rates = []
     monkeypatch.setattr(model, "manual_backward", lambda _: rates.append(model.optimizers().param_groups[0]["lr"]))
-    fit(model, loader)
+    fit(model)
     assert rates == pytest.approx([0.01 * (1 + math.cos(math.pi * step / 8)) for step in range(8)])
 
 
@@ -154,8 +122,8 @@ def test_optimizers_are_those_of_the_paper():
     assert segmentation.defaults["momentum"] == pytest.approx(0.9)
 
 
-def test_the_segmentation_network_can_have_adamw_with_a_rate_of_its_own(loader):
-    model = fit(Slsg(**SHORT, pretrain="none", optimizer="adamw"), loader)
+def test_the_segmentation_network_can_have_adamw_with_a_rate_of_its_own():
+    model = fit(Slsg(**SHORT, pretrain="none", optimizer="adamw"))
     (segmentation,) = model.configure_optimizers()
     assert isinstance(segmentation, AdamW)
     assert segmentation.defaults["lr"] == pytest.approx(0.001)
@@ -191,19 +159,10 @@ def test_stem_follows_the_weights(options, stem, tmp_path, monkeypatch):
     assert Slsg(**options).model.encoder.stem == stem
 
 
-def test_checkpoint_knows_its_stem(loader, tmp_path):
-    torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
-    model = fit(Slsg(**SHORT, pretrain="imagenet", weights=tmp_path / "resnet18.pth"), loader)
-    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
-    loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt").eval()
-    images = torch.rand(2, 3, *SIZE)
-    assert torch.equal(loaded.model(images).anomaly_map, model.eval().model(images).anomaly_map)
-
-
-def test_weights_of_another_stem_are_refused(loader, tmp_path):
+def test_weights_of_another_stem_are_refused(tmp_path):
     torch.save(resnet18().state_dict(), tmp_path / "resnet18.pth")
     options = {"pretrain": "imagenet", "weights": tmp_path / "resnet18.pth"}
-    model = fit(Slsg(**SHORT, **options), loader)
+    model = fit(Slsg(**SHORT, **options))
     model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
     with pytest.raises(ValueError, match=r"slsg.ckpt was trained with the stem 'standard', this model has 'reference'"):
         Slsg(**SHORT, pretrain=str(tmp_path / "slsg.ckpt"))
@@ -214,8 +173,8 @@ def test_weights_of_another_stem_are_refused(loader, tmp_path):
         Slsg(**SHORT, **options).on_load_checkpoint(old)
 
 
-def test_another_encoder_trains_and_its_checkpoint_loads(loader, tmp_path):
-    model = fit(Slsg(**SHORT, encoder="tf_efficientnet_lite0", width=0.125), loader)
+def test_another_encoder_trains_and_its_checkpoint_loads(tmp_path):
+    model = fit(Slsg(**SHORT, encoder="tf_efficientnet_lite0", width=0.125))
     model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
     loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt")
     assert_close(loaded.model.state_dict(), model.model.state_dict(), rtol=0, atol=0)
@@ -224,24 +183,18 @@ def test_another_encoder_trains_and_its_checkpoint_loads(loader, tmp_path):
     assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def test_encoder_starts_from_a_checkpoint_of_slsg(tmp_path):
-    first = Slsg(seed=1)
-    torch.save({"state_dict": first.state_dict()}, tmp_path / "slsg.ckpt")
-    second = Slsg(pretrain=str(tmp_path / "slsg.ckpt"), seed=2)
-    assert_close(second.model.encoder.state_dict(), first.model.encoder.state_dict(), rtol=0, atol=0)
-
-
-def test_checkpoint_loads_where_the_weights_and_textures_it_began_with_are_not(loader, tmp_path):
+def test_checkpoint_loads_where_the_weights_and_textures_it_began_with_are_not(tmp_path):
     weights, textures = tmp_path / "resnet18.pth", tmp_path / "textures"
     torch.save(resnet18().state_dict(), weights)
     textures.mkdir()
     Image.new("RGB", (64, 64)).save(textures / "texture.png")
     model = Slsg(**SHORT, pretrain="imagenet", weights=weights, texture_root=textures)
-    fit(model, loader)
+    fit(model)
     model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
     weights.unlink()
     (textures / "texture.png").unlink()
     loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt")
+    assert loaded.model.encoder.stem == "standard"
     assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0, equal_nan=True)
 
 
@@ -258,55 +211,29 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
     assert read["simulation"] == options["simulation"]
 
 
-def test_loss_that_is_not_finite_stops_the_run(loader):
-    model = Slsg(**SHORT, pretrain="none")
-    torch.nn.init.constant_(model.model.encoder.conv1.weight, torch.inf)
-    with pytest.raises(FloatingPointError, match="train_loss became nan in phase 'segmentation' after 0 steps"):
-        fit(model, loader)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"image_size": (256,)}, ValueError, "image_size must be"),
-        ({"image_size": (16, 64)}, ValueError, "each at least 32 px"),
-        ({"pretrain": "imgnet"}, FileNotFoundError, '"gpt", "imagenet", "none" or a file .* \'imgnet\''),
-        ({"weights": "no/such.pth", "pretrain": "imagenet"}, FileNotFoundError, "no/such.pth does not exist"),
-        ({"encoder_bn": "frozen"}, ValueError, "encoder_bn must be"),
-        ({"texture_root": "no/such/folder"}, FileNotFoundError, "no/such/folder does not exist"),
-        ({"foreground": "somewhere"}, ValueError, "foreground"),
-        ({"pretrain_epochs": 0}, ValueError, "'pretext' needs epochs or steps"),
-        ({"pretrain_batch_size": 0}, ValueError, "'pretext': batch_size must be at least 1"),
-        ({"steps": 0}, ValueError, "'segmentation' needs epochs or steps"),
-        ({"batch_size": 0}, ValueError, "'segmentation': batch_size must be at least 1"),
-        ({"learning_rate": -0.1}, ValueError, "learning_rate must be"),
-        ({"optimizer": "adam"}, ValueError, "optimizer must be one of sgd, adamw, got 'adam'"),
-        ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here; did you mean 'use_gcn'"),
-        ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
-        ({"network": {"stem": "other"}}, ValueError, "stem must be one of"),
-        ({"network": {"k": 0}}, ValueError, "k must be at least 1"),
-        ({"masking": {"mask_ratio": 1.5}}, ValueError, r"mask_ratio must be in \[0, 1\]"),
-        ({"masking": {"ratio": 0.5}}, TypeError, "ratio"),
-        ({"simulation": {"logical_probability": 1.5}}, ValueError, r"logical_probability must be in \[0, 1\]"),
-        ({"simulation": {"logical": 0.5}}, TypeError, "logical"),
-        ({"loss": {"use_focal": False, "use_l1": False, "use_aux": False}}, ValueError, "no term is left"),
-        ({"loss": {"gama": 2.0}}, TypeError, "gama"),
-    ],
-    ids=str,
+test_option_out_of_range_or_unknown_is_refused_at_construction = refusals(
+    Slsg,
+    ({"image_size": (256,)}, "image_size must be"),
+    ({"image_size": (16, 64)}, "each at least 32 px"),
+    ({"pretrain": "imgnet"}, FileNotFoundError, '"gpt", "imagenet", "none" or a file .* \'imgnet\''),
+    ({"weights": "no/such.pth", "pretrain": "imagenet"}, FileNotFoundError, "no/such.pth does not exist"),
+    ({"encoder_bn": "frozen"}, "encoder_bn must be"),
+    ({"texture_root": "no/such/folder"}, FileNotFoundError, "no/such/folder does not exist"),
+    ({"foreground": "somewhere"}, "foreground"),
+    ({"pretrain_epochs": 0}, "'pretext' needs epochs or steps"),
+    ({"pretrain_batch_size": 0}, "'pretext': batch_size must be at least 1"),
+    ({"steps": 0}, "'segmentation' needs epochs or steps"),
+    ({"batch_size": 0}, "'segmentation': batch_size must be at least 1"),
+    ({"learning_rate": -0.1}, "learning_rate must be"),
+    ({"optimizer": "adam"}, "optimizer must be one of sgd, adamw, got 'adam'"),
+    ({"network": {"use_gnc": False}}, TypeError, "no option 'use_gnc' here; did you mean 'use_gcn'"),
+    ({"simulation": {"foreground": "none"}}, TypeError, "no option 'foreground' here"),
+    ({"network": {"stem": "other"}}, "stem must be one of"),
+    ({"network": {"k": 0}}, "k must be at least 1"),
+    ({"masking": {"mask_ratio": 1.5}}, r"mask_ratio must be in \[0, 1\]"),
+    ({"masking": {"ratio": 0.5}}, TypeError, "ratio"),
+    ({"simulation": {"logical_probability": 1.5}}, r"logical_probability must be in \[0, 1\]"),
+    ({"simulation": {"logical": 0.5}}, TypeError, "logical"),
+    ({"loss": {"use_focal": False, "use_l1": False, "use_aux": False}}, "no term is left"),
+    ({"loss": {"gama": 2.0}}, TypeError, "gama"),
 )
-def test_option_out_of_range_or_unknown_is_refused_at_construction(options, error, message):
-    with pytest.raises(error, match=message):
-        Slsg(**options)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(b"text", "is damaged or no weights file"), (None, "does not fit SlsgEncoder, a resnet18")]
-)
-def test_wrong_weights_file_is_refused(tmp_path, content, message):
-    path = tmp_path / "weights.pth"
-    if content is None:
-        torch.save(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1)).state_dict(), path)
-    else:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        Slsg(pretrain="imagenet", weights=path)

@@ -1,0 +1,18 @@
+# Copyright (C) 2026 anomalib_plugins contributors
+# SPDX-License-Identifier: Apache-2.0
+
+"""Tests of what is refused, as tables."""
+
+import pytest
+
+
+def refusals(make, *cases):
+    """A test that ``make`` refuses what each case says: options, their error if not ``ValueError``, and its words."""
+
+    @pytest.mark.parametrize("case", cases, ids=str)
+    def test(case):
+        options, *error, message = case
+        with pytest.raises(*error or [ValueError], match=message):
+            make(**options)
+
+    return test
