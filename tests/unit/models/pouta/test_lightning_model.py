@@ -85,11 +85,11 @@ def test_anomalies_may_copy_from_the_other_images_at_hand(monkeypatch):
 
 
 def test_learning_rate_falls_to_a_fifth_at_four_fifths_and_at_nine_tenths(monkeypatch):
-    model = Pouta(**{**SHORT, "epochs": 600})
+    model = Pouta(**{**SHORT, "epochs": 60})
     steps = record(model, monkeypatch)
     fit(model, good_images(1))
-    assert len(steps) == 600
-    rates = [model.learning_rate * decay(steps[epoch].progress) for epoch in (0, 479, 480, 539, 540, 599)]
+    assert len(steps) == 60
+    rates = [model.learning_rate * decay(steps[epoch].progress) for epoch in (0, 47, 48, 53, 54, 59)]
     assert rates == pytest.approx([2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6])
 
 
