@@ -15,37 +15,38 @@ from pathlib import Path
 
 import torch
 import yaml
+from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import MVTecAD
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule, get_model
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 
+from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.metrics import RawScoreEvaluator, threshold_free_metrics
 
 
 class Curve(Callback):
-    """Appends a row of metrics to a CSV file after each validation.
+    """Adds a row of metrics to a CSV file after each validation.
 
     Args:
-        path: CSV file. Its rows hold the epoch, the number of steps, the CPU minutes of this process and the metrics.
+        path: CSV file. Its rows hold the epoch, the number of steps, the CPU minutes of this process and the metrics,
+            which differ between the phases of a model.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self._start = path, time.process_time()
 
     def on_validation_end(self, trainer: Trainer, pl_module: AnomalibModule) -> None:
-        """Append a row."""
+        """Add a row."""
         del pl_module
         minutes = round((time.process_time() - self._start) / 60, 1)
         row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "cpu_minutes_of_this_process": minutes}
         row |= {name: round(float(value), 4) for name, value in sorted(trainer.callback_metrics.items())}
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        rows = [*(csv.DictReader(self.path.read_text().splitlines()) if self.path.exists() else ()), row]
+        with atomic_write(self.path, "w", newline="") as file:
+            writer = csv.DictWriter(file, dict.fromkeys(name for each in rows for name in each))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = get_model(args.model, **{**options, **args.model_args, "seed": args.seed, "evaluator": evaluator})
     data = MVTecAD(args.root, args.category, eval_batch_size=16, num_workers=0, seed=args.seed)
     args.output.mkdir(parents=True, exist_ok=True)
-    last = args.output / "last.ckpt"
+    newest = max(args.output.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, default=None)
     keep = ModelCheckpoint(
         args.output, "last", every_n_epochs=5, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         callbacks=[keep, Curve(args.output / "curve.csv")],
         enable_progress_bar=False,
     )
-    engine.fit(model, datamodule=data, ckpt_path=last if last.exists() else None)
+    engine.fit(model, datamodule=data, ckpt_path=newest)
     return 0
 
 

@@ -53,18 +53,32 @@ def test_step_time(monkeypatch, capsys):
     assert cells[:3] + cells[-1:] == ["Pouta", "32-true", "contiguous", "1.00"]
 
 
-def test_full_schedule(tmp_path):
+def test_full_schedule(tmp_path, monkeypatch):
     DemoParts(root=tmp_path, num_train=4, num_test_good=1, num_per_defect=1, image_size=64).prepare_data()
-    category = next(tmp_path.glob("**/train")).parent
-    arguments = ["--root", str(category.parent), "--category", category.name, "--output", str(tmp_path / "run")]
-    options = "{image_size: [32, 32], network: {score_window: 5}, epochs: %d}"
-    for epochs in (1, 2):  # the second run resumes the first
-        command = ["Pouta", *arguments, "--every", "1", "--model-args", options % epochs, "--threads", "1"]
-        assert full_schedule.main(command) == 0
-    with (tmp_path / "run" / "curve.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert all(0 <= float(row["pixel_AUPRO"]) <= 1 for row in rows)
+    category, run, resumed = next(tmp_path.glob("**/train")).parent, tmp_path / "run", []
+    fit = full_schedule.Engine.fit
+    monkeypatch.setattr(
+        full_schedule.Engine, "fit", lambda *args, **of: resumed.append(of["ckpt_path"]) or fit(*args, **of)
+    )
+    arguments = ["--root", str(category.parent), "--category", category.name, "--output", str(run), "--threads", "1"]
+    command = ["Pouta", *arguments, "--model-args", "{image_size: [32, 32], network: {score_window: 5}, epochs: 2}"]
+    with monkeypatch.context() as broken:
+        broken.setattr(full_schedule.Curve, "on_train_batch_end", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            full_schedule.main(command)
+    assert full_schedule.main(command) == 0
+    assert resumed == [None, run / "interrupted.ckpt"]
+    with (run / "curve.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["pixel_AUPRO"]) <= 1
+
+
+def test_curves_of_phases_with_other_metrics_keep_their_columns(tmp_path):
+    for epoch, metric in enumerate(["loss", "auroc"]):
+        trainer = SimpleNamespace(current_epoch=epoch, global_step=0, callback_metrics={metric: 0.5})
+        full_schedule.Curve(tmp_path / "curve.csv").on_validation_end(trainer, None)
+    with (tmp_path / "curve.csv").open() as file:
+        assert [(row["loss"], row["auroc"]) for row in csv.DictReader(file)] == [("0.5", ""), ("", "0.5")]
 
 
 class Ones(nn.Module):
