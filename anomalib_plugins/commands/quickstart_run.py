@@ -28,8 +28,7 @@ from anomalib_plugins.components.names import counted
 from anomalib_plugins.components.share_done import ShareDone
 from anomalib_plugins.data import DemoParts, FewShot, SyntheticAnomaly
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.inspection.findings import missing_masks
-from anomalib_plugins.inspection.folders import Layout, layouts, photos_in
+from anomalib_plugins.inspection.folders import Layout, layouts, photos_in, refused
 
 from .contact_sheet import Verdict, chosen, contact_sheet
 from .demo.scorer import load
@@ -93,9 +92,9 @@ def _datamodule(folder: Path | None, output: Path, seed: int) -> AnomalibDataMod
     held_out: dict[str, Any] = {"val_split_mode": "from_train", "val_split_ratio": HELD_OUT, "num_workers": 0}
     if folder is None:
         return DemoParts(output / "data", seed=seed, **held_out)
-    layout, count = _layout(folder)
+    layout, count = _layout(folder.absolute())  # a link stays a link: anomalib refuses paths with umlauts
     train, good, defects, masks = (
-        [str(path.resolve()) for path in folders if path.is_dir()]
+        [str(path) for path in folders if path.is_dir()]
         for folders in (layout.train, layout.good, layout.defects, layout.masks)
     )
     options: dict[str, Any] = {"name": folder.resolve().name, "normal_dir": train, "seed": seed, **held_out}
@@ -115,16 +114,17 @@ def _layout(folder: Path) -> tuple[Layout, int]:
     if len(found) != 1:
         msg = f"{folder} holds {len(found)} parts: name the folder of one"
         raise UserError(msg)
-    layout = found[0]._replace(endings=IMG_EXTENSIONS)
+    masks = [path for path in found[0].masks if path.is_dir()]
+    layout = found[0]._replace(endings=IMG_EXTENSIONS, masks=masks)
     photos = photos_in(layout)
     count = sum(photo.split == "train" for photo in photos)
-    if missing := missing_masks(photos):
-        raise UserError("\n".join(map(str, missing)))
     if count < FEWEST:
         msg = (
             f"{folder} has {counted(count, 'photo/photos')} of good parts: at least {FEWEST} are needed, 50 are better"
         )
         raise UserError(msg)
+    if faults := refused(layout):
+        raise UserError("\n".join(map(str, faults)))
     return layout, count
 
 

@@ -3,6 +3,7 @@
 
 """Photos in folders and tables, before a datamodule has read them, and the faults that anomalib would trip over."""
 
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from anomalib.data.utils import resolve_path
 from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -111,7 +113,8 @@ def layout_of(datamodule: Any) -> Layout | None:
         names = ("normal_dir", "normal_test_dir", "abnormal_dir", "mask_dir")
         train, good, defects, masks = (_paths(datamodule, name) for name in names)
         endings = getattr(datamodule, "extensions", None) or IMG_EXTENSIONS
-        return Layout(Path(root or "."), train, good, defects, masks, endings)
+        root = root or os.path.commonpath([*train, *good, *defects])
+        return Layout(Path(root), train, good, defects, masks, endings)
     if root and category and (Path(root) / category / "train").is_dir():
         return _mvtec(Path(root) / category)
     return None
@@ -120,7 +123,7 @@ def layout_of(datamodule: Any) -> Layout | None:
 def _paths(datamodule: Any, name: str) -> list[Path]:
     given = getattr(datamodule, name, None) or ()
     some = [given] if isinstance(given, str | Path) else given
-    return [Path(getattr(datamodule, "root", None) or ".") / path for path in some]
+    return [resolve_path(path, getattr(datamodule, "root", None)) for path in some]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -187,7 +190,8 @@ def folder_findings(layout: Layout) -> Iterator[Finding]:
     yield from about(
         [str(folder) for folder in folders if not str(folder).isascii()],
         "folder/folders has/have other than ASCII letters in the path, which anomalib calls non-printable",
-        f"Rename, or train on a link: ln -s {shlex.quote(readable(layout.root.absolute()))} /tmp/photos",
+        f"Rename, or train on a link: ln -s {shlex.quote(readable(layout.root.absolute()))} /tmp/photos\n"
+        "The datamodule Folder follows a link in root: give it absolute paths, e.g. normal_dir: /tmp/photos/good",
         refused=True,
     )
     yield from _mask_findings(layout)
@@ -234,6 +238,9 @@ def folder_faults(datamodule: Any) -> list[Finding]:
     """Refused faults in the folders or the table of a datamodule that could not be set up."""
     datamodule = getattr(datamodule, "source", datamodule)
     layout = layout_of(datamodule)
-    if layout is None:
-        return [*table_findings(datamodule)]
+    return [*table_findings(datamodule)] if layout is None else refused(layout)
+
+
+def refused(layout: Layout) -> list[Finding]:
+    """Faults of a layout with which anomalib's datamodules fail."""
     return [*missing_masks(photos_in(layout)), *(finding for finding in folder_findings(layout) if finding.refused)]

@@ -365,3 +365,16 @@ def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(part, tm
     assert len(next(iter(data.train_dataloader())).image) == 2
     with pytest.raises(ValueError, match="non-printable"):
         MVTecAD(root=tmp_path, category="Späne 検査").setup()
+
+
+def test_the_datamodule_folder_takes_a_link_in_absolute_paths_and_not_in_root(
+    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part.rename(tmp_path / "Späne")
+    (tmp_path / "link").symlink_to("Späne")
+    config = tmp_path / "data.yaml"
+    for root, folder, refused in ((tmp_path / "link", "train/good", 1), (None, tmp_path / "link/train/good", 0)):
+        arguments = {"name": "disc", "root": root and str(root), "normal_dir": str(folder), "num_workers": 0}
+        config.write_text(json.dumps({"class_path": "Folder", "init_args": arguments}))
+        code, printed = check(capsys, "--data", config)
+        assert code == int("give it absolute paths" in printed) == int("cannot be set up" in printed) == refused

@@ -117,6 +117,15 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, start):
     assert f"{len(good)} to test with" in printed
 
 
+def test_a_folder_with_an_umlaut_is_refused_and_a_link_to_it_is_taken(tmp_path, start):
+    photos(tmp_path / "Größe" / "good", 20)
+    code, printed = start(tmp_path / "Größe")
+    assert code == 2
+    assert "train on a link: ln -s" in printed
+    (tmp_path / "link").symlink_to("Größe")
+    assert start(tmp_path / "link")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("folders", "said"),
     [
