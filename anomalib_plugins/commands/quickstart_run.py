@@ -119,8 +119,9 @@ def _layout(folder: Path) -> tuple[Layout, int]:
     photos = photos_in(layout)
     count = sum(photo.split == "train" for photo in photos)
     if count < FEWEST:
+        looked = ", ".join(map(str, layout.train))
         msg = (
-            f"{folder} has {counted(count, 'photo/photos')} of good parts: at least {FEWEST} are needed, 50 are better"
+            f"{looked} has {counted(count, 'photo/photos')} of good parts: at least {FEWEST} are needed, 50 are better"
         )
         raise UserError(msg)
     if faults := refused(layout):

@@ -95,10 +95,11 @@ def _check_one_kind(layout: Layout) -> None:
         raise UserError(msg)
 
 
-def _mvtec(root: Path) -> Layout:
-    defects = [child for child in _folders(root / "test") if child.name != "good"]
-    train, good, masks = root / "train" / "good", root / "test" / "good", root / "ground_truth"
-    return Layout(root, [train], [good], defects, [masks / child.name for child in defects], (".png",))
+def _mvtec(root: Path, names: Sequence[str] = NORMAL) -> Layout:
+    """Layout of MVTec AD, with one of some names for the folders of good photos."""
+    train, good = (_named(root / split, names) or [root / split / names[0]] for split in ("train", "test"))
+    defects = [child for child in _folders(root / "test") if child not in good]
+    return Layout(root, train, good, defects, [root / "ground_truth" / child.name for child in defects], (".png",))
 
 
 def layout_of(datamodule: Any) -> Layout | None:
@@ -116,7 +117,7 @@ def layout_of(datamodule: Any) -> Layout | None:
         root = root or os.path.commonpath([*train, *good, *defects])
         return Layout(Path(root), train, good, defects, masks, endings)
     if root and category and (Path(root) / category / "train").is_dir():
-        return _mvtec(Path(root) / category)
+        return _mvtec(Path(root) / category, ["good"])  # anomalib reads no other
     return None
 
 

@@ -74,6 +74,13 @@ def test_common_names_and_kinds_beside_good_photos_are_known(tmp_path, good, bad
     assert [(each.label, each.mask) for each in photos_in(layout)] == [(0, ""), (1, str(drawn))]
 
 
+def test_good_photos_have_common_names_in_train_and_test_too(tmp_path):
+    for name in ("train/OK", "test/OK", "test/ng"):
+        photo(tmp_path / name / "a.png")
+    (layout,) = layouts(tmp_path)
+    assert [(each.split, each.label) for each in photos_in(layout)] == [("train", 0), ("test", 0), ("test", 1)]
+
+
 def test_photos_in_several_folders_of_other_names_are_refused(tmp_path, capsys):
     photo(tmp_path / "day1/a.png")
     photo(tmp_path / "day2/b.png")

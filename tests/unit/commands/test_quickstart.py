@@ -129,6 +129,7 @@ def test_a_folder_with_an_umlaut_is_refused_and_a_link_to_it_is_taken(tmp_path, 
 @pytest.mark.parametrize(
     ("folders", "said"),
     [
+        ({"train/a": 20, "test/ng": 3}, "part/train/good has 0 photos of good parts"),
         ({"": 3}, "has 3 photos of good parts: at least 20 are needed"),
         ({"": 20, "bad": 3}, "part 20 photos\n.*part/bad 3 photos\n.*Move the photos of good parts"),
         ({"a": 20, "b": 3}, "part/a 20 photos\n.*part/b 3 photos\n.*Move the photos of good parts"),
