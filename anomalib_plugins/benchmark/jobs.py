@@ -85,7 +85,7 @@ class Job:
     @property
     def number(self) -> str:
         """Identifier made from all that decides the result except the schedule: model, data, arguments, seed, setup."""
-        data = {**self.data, "init_args": dict(self.data.get("init_args", {}))}
+        data = _in_one_process({**self.data, "init_args": self.data.get("init_args", {})})
         data["init_args"].pop("num_workers", None)
         setup = [self.setup.accelerator, self.setup.image_size, self.setup.precision]
         parts = [self.model_name, self.model.get("init_args", {}), data, self.seed, setup]
@@ -249,6 +249,12 @@ def wrapped(data: dict[str, Any]) -> dict[str, Any]:
     """Configuration of the innermost datamodule, which others may wrap."""
     inner = data.get("init_args", {}).get("datamodule")
     return wrapped(inner) if isinstance(inner, dict) else data
+
+
+def _in_one_process(data: dict[str, Any]) -> dict[str, Any]:
+    """Configuration with 0 for every ``num_workers``, those of wrapped datamodules included."""
+    inner = {key: _in_one_process(value) if isinstance(value, dict) else value for key, value in data.items()}
+    return {**inner, "num_workers": 0} if "num_workers" in data else inner
 
 
 def _files(value: Any) -> set[Path]:

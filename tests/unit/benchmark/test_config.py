@@ -73,8 +73,10 @@ def test_only_models_that_take_a_seed_get_the_chosen_one():
 
 
 def test_jobs_are_the_same_wherever_data_lie_and_however_they_are_read():
-    (here,), (there,) = jobs({"class_path": "A"}, data()), jobs({"class_path": "A"}, data(root="/x/r", num_workers=8))
-    assert here.number == there.number
+    for make in (data, lambda **of: {"class_path": "FewShot", "init_args": {"datamodule": data(**of)}}):
+        here, there = make(num_workers=0), make(root="/x/r", num_workers=8)
+        (first,), (second,) = jobs({"class_path": "A"}, here), jobs({"class_path": "A"}, there)
+        assert first.number == second.number
 
 
 @pytest.mark.parametrize("change", [{"train_batch_size": 4}, {"category": "bolt"}, {"root": "other"}])
