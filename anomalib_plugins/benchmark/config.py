@@ -22,7 +22,7 @@ from anomalib_plugins.errors import UserError
 
 # Arguments that have a column of their own, or only say where the data are and how they are loaded.
 NOT_IN_MODEL = {"seed"}
-NOT_IN_DATASET = {"category", "root", "seed", "train_batch_size", "eval_batch_size", "num_workers"}
+NOT_IN_DATASET = {"category", "root", "train_batch_size", "eval_batch_size", "num_workers"}
 
 Config = dict[str, Any]
 

@@ -205,7 +205,7 @@ class Job:
         return [SafeCheckpoints(), TimedCheckpoint(self.unfinished, self.setup.checkpoint_every)]
 
     def _save_pictures_and_weights(self, predictions: Predictions, data: AnomalibDataModule, engine: Engine) -> None:
-        name = file_stem(self.label, self.dataset, self.category, self.seed)
+        name = file_stem(self.label, self.dataset, self.category, self.seed, self.setup.schedule, self.number)
         if self.setup.checkpoints:
             engine.trainer.save_checkpoint(self.setup.checkpoints / f"{name}.ckpt")
         if self.setup.heatmaps:

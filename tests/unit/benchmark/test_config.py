@@ -42,9 +42,10 @@ def test_names_tell_jobs_apart(model, labels):
 
 
 def test_wrapped_data_sets_are_named_from_the_outside_in():
-    few = {"class_path": "FewShot", "init_args": {"k": {"grid": [2, 4]}, "datamodule": data()}}
-    made = jobs({"class_path": "A"}, few)
-    assert [(job.dataset, job.category) for job in made] == [(f"FewShot MVTecAD k={k}", "nut") for k in (2, 4)]
+    for argument in ("k", "seed"):
+        few = {"class_path": "FewShot", "init_args": {argument: {"grid": [2, 4]}, "datamodule": data()}}
+        names = [(job.dataset, job.category) for job in jobs({"class_path": "A"}, few)]
+        assert names == [(f"FewShot MVTecAD {argument}={value}", "nut") for value in (2, 4)]
 
 
 @pytest.mark.parametrize(
