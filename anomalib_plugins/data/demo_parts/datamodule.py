@@ -189,7 +189,6 @@ class DemoParts(AnomalibDataModule):
         (folder / RECIPE).write_text(json.dumps(self.recipe, indent=2) + "\n", encoding="utf-8")
 
     def _setup(self, _stage: str | None = None) -> None:
-        if not self.folder.exists():  # a caller without a trainer, as datamodule.setup() in a notebook
-            self.prepare_data()
+        self.prepare_data()  # no trainer has, where a notebook calls datamodule.setup()
         self.train_data = MVTecADDataset(root=self.root, category=self.category, split=Split.TRAIN)
         self.test_data = MVTecADDataset(root=self.root, category=self.category, split=Split.TEST)

@@ -90,7 +90,7 @@ def test_photos_are_drawn_once_and_anew_only_for_another_recipe(tmp_path):
     before, written = photo.read_bytes(), photo.stat().st_mtime_ns
     first.prepare_data()
     assert photo.stat().st_mtime_ns == written
-    DemoParts(root=tmp_path, **SMALL, seed=1).prepare_data()
+    DemoParts(root=tmp_path, **SMALL, seed=1).setup()  # without a trainer, which would call prepare_data
     assert photo.read_bytes() != before
 
 
