@@ -13,7 +13,6 @@ from anomalib.data import AnomalibDataset, ImageItem
 from anomalib.data.utils import read_image
 from anomalib.utils.path import generate_output_filename
 from anomalib.visualization import ImageVisualizer
-from anomalib.visualization.image.item_visualizer import visualize_image_item
 from lightning.pytorch import Trainer
 from pandas import DataFrame
 from torch import Tensor
@@ -170,8 +169,15 @@ class SyntheticVisualizer(ImageVisualizer):
     ) -> None:
         """Save a picture of each item of the batch, anomalous images in a folder of their own."""
         del pl_module, outputs, dataloader_idx
-        folder = Path(self.output_dir or Path(trainer.default_root_dir) / "images")
-        settings = ("fields", "overlay_fields", "field_size", "fields_config", "overlay_fields_config", "text_config")
+        folder, data = Path(self.output_dir or Path(trainer.default_root_dir) / "images"), trainer.datamodule
+        for item, path in self.items(trainer, batch, batch_idx):
+            picture = self.visualize(item)
+            if picture is not None:
+                names = (data.name, data.category) if data else (None, None)
+                picture.save(generate_output_filename(path, folder, *names))
+
+    def items(self, trainer: Trainer, batch: Any, batch_idx: int) -> Iterator[tuple[ImageItem, str]]:
+        """Yield each item of a batch with the image that was made, and the path that names its picture."""
         data, paths = trainer.datamodule, self.dataset.samples.image_path
         first = batch_idx * data.eval_batch_size if data else 0
         for i, item in enumerate(batch):
@@ -180,10 +186,7 @@ class SyntheticVisualizer(ImageVisualizer):
             if data and path == paths.iloc[row]:
                 path = self._file_name(row)
                 item.image, item.image_path = self.dataset[row].image, None
-            picture = visualize_image_item(item, **{name: getattr(self, name) for name in settings})
-            if picture is not None:
-                names = (data.name, data.category) if data else (None, None)
-                picture.save(generate_output_filename(path, folder, *names))
+            yield item, path
 
     def _file_name(self, row: int) -> str:
         """Path of the photo; in a folder ``synthetic`` for an anomalous image, numbered if there are several."""

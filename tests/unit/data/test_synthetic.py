@@ -11,11 +11,13 @@ import pytest
 import torch
 from anomalib.data import Folder, MVTecAD, get_datamodule
 from anomalib.data.utils import read_image
+from anomalib.loggers.base import ImageLoggerBase
 from anomalib.visualization import ImageVisualizer
 from omegaconf import DictConfig
 from PIL import Image
 from torchvision.transforms.v2 import RandomHorizontalFlip, Resize
 
+from anomalib_plugins.callbacks.logged_heatmaps import LoggedHeatmaps
 from anomalib_plugins.data import SyntheticAnomaly
 from anomalib_plugins.data.synthetic_dataset import SyntheticDataset, SyntheticVisualizer, show_synthetic_images
 from anomalib_plugins.synthesis import SimulatedAnomaly
@@ -325,6 +327,11 @@ def shown_in(picture):
     return np.asarray(Image.open(picture))[:64, -64:].astype(int)
 
 
+class Logger(dict, ImageLoggerBase):
+    def add_image(self, image, name, **_):
+        self[name] = image
+
+
 def pictures(module, folder):
     """Let the visualizer save each test image below ``folder``; returns the images, their photos and labels."""
     visualizer = ImageVisualizer(fields=["image"], overlay_fields=[("image", [])], field_size=(64, 64),
@@ -334,13 +341,18 @@ def pictures(module, folder):
     show_synthetic_images(trainer, module.test_data)
     show_synthetic_images(trainer, module.test_data)
     (shown,) = trainer.callbacks
+    trainer.loggers, trainer.global_step, logged = [Logger()], 0, LoggedHeatmaps()
     made = []
     for number, batch in enumerate(module.test_dataloader()):
+        logged.on_test_batch_end(trainer, SimpleNamespace(visualizer=visualizer), None, copy.copy(batch), number)
         before = set((folder / "images").rglob("*.png"))
         shown.on_test_batch_end(trainer, None, None, copy.copy(batch), number)
         new = set((folder / "images").rglob("*.png")) - before
         made += [(batch.image[i], batch.image_path[i], bool(batch.gt_label[i])) for i in range(len(batch.image))]
         assert len(new) == len(batch.image)
+        for picture in new:
+            logs = trainer.loggers[0]["/".join(picture.parts[-2:])]
+            assert np.array_equal(logs, Image.open(picture)), "a logger got another picture"
     return made
 
 
