@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +24,11 @@ from anomalib.models.components import MemoryBankMixin
 from lightning.pytorch import Callback, LightningModule, seed_everything
 
 from anomalib_plugins.benchmark.measure import PeakMemory, machine, speed_and_size, versions
-from anomalib_plugins.benchmark.predictions import Predictions, file_stem, save_sheet
+from anomalib_plugins.benchmark.predictions import Predictions, encode_images, file_stem, save_sheet
 from anomalib_plugins.benchmark.recorder import Progress, Recorder, TimedCheckpoint
 from anomalib_plugins.benchmark.setup import LOCO_NAMES, METRIC_NAMES, Setup, known
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
+from anomalib_plugins.inspection.photos import makes_anomalies
 from anomalib_plugins.metrics import SPRO, RawScoreEvaluator, loco_metrics, threshold_free_metrics
 from anomalib_plugins.phases.schedule import PhaseSchedule
 
@@ -145,6 +146,8 @@ class Job:
                 engine.validate(model, datamodule=data, verbose=False)
             metrics = engine.test(model, datamodule=data, verbose=False)[0]
             predictions = recorder.predictions()
+            if self.setup.predictions and makes_anomalies(data.test_data):
+                predictions = replace(predictions, images=encode_images(data.test_data))
             self._save_pictures_and_weights(predictions, data, engine)
         device = engine.trainer.strategy.root_device
         names = {**METRIC_NAMES, **(LOCO_NAMES if self.is_loco else {})}

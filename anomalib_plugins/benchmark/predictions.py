@@ -3,7 +3,9 @@
 
 """Predictions of a job on each test image, saved beside the results, and their contact sheet."""
 
+import base64
 import hashlib
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.v2.functional import to_pil_image
 
 from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
@@ -42,6 +45,8 @@ class Predictions:
             by averaging.
         masks: Defective pixels, bool ``(N, H, W)``. Larger masks are reduced by maximum. ``None`` if the data set has
             no masks.
+        images: Images with simulated defects, which are in no file: JPEG files in base64, strings ``(N,)``, at most 256
+            pixels wide and high. ``None`` for other data.
     """
 
     scores: npt.NDArray[np.float32]
@@ -49,6 +54,7 @@ class Predictions:
     paths: npt.NDArray[np.str_]
     maps: npt.NDArray[np.float32] | None = None
     masks: npt.NDArray[np.bool_] | None = None
+    images: npt.NDArray[np.str_] | None = None
 
 
 def file_stem(*parts: Any) -> str:
@@ -114,6 +120,17 @@ def first_image(path: Path) -> Path:
     """Path of the first image in a file of predictions."""
     with np.load(path, allow_pickle=False) as file:
         return Path(str(file["paths"][0]))
+
+
+def encode_images(dataset: "AnomalibDataset") -> npt.NDArray[np.str_]:
+    """Encode all images of a dataset as the field ``images`` of `Predictions`."""
+    encoded = []
+    for index in range(len(dataset)):
+        picture, buffer = to_pil_image(dataset[index].image), io.BytesIO()
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        picture.save(buffer, "JPEG", quality=90)
+        encoded.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return np.array(encoded)
 
 
 def choose(labels: npt.NDArray[np.bool_], good: int, defective: int) -> list[int]:

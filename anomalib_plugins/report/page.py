@@ -5,6 +5,7 @@
 
 import base64
 import hashlib
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,8 @@ class Gallery:
         """Add curves, scores and pictures of one job, given the index of its group and its row of the results."""
         place, count = place_of(row), len(predictions.labels)
         chosen = np.linspace(0, count - 1, min(self.most, count), dtype=int)
-        key = place, hashlib.sha256("\0".join(predictions.paths).encode()).digest()
+        images = predictions.paths if predictions.images is None else predictions.images
+        key = place, hashlib.sha256("\0".join(images).encode()).digest()
         if key not in self.images:
             self.images[key] = self._images(predictions, chosen.tolist())
         heatmaps: list[str] = []
@@ -77,7 +79,8 @@ class Gallery:
         items = []
         for index in chosen:
             path = Path(predictions.paths[index])
-            picture = pictures.image_of(path, self.side)
+            made = None if predictions.images is None else io.BytesIO(base64.b64decode(predictions.images[index]))
+            picture = pictures.image_of(made or path, self.side)
             mask = None if predictions.masks is None else pictures.mask_of(predictions.masks[index], self.side)
             items.append({
                 "index": int(index),

@@ -6,7 +6,7 @@
 import base64
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,13 +23,13 @@ class Picture(NamedTuple):
     ratio: float
 
 
-def image_of(path: Path, side: int) -> Picture | None:
+def image_of(source: Path | IO[bytes], side: int) -> Picture | None:
     """Load an image, at most ``side`` pixels wide and high; ``None`` if the file is missing or not an image.
 
     It is not turned as its EXIF data may say: models saw it like this, too.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(source) as file:
             file.draft("RGB", (side, side))  # JPEG files are decoded at a fraction of their size
             image = file.convert("RGB")
     except (OSError, ValueError):

@@ -1,6 +1,8 @@
 # Copyright (C) 2026 anomalib_plugins contributors
 # SPDX-License-Identifier: Apache-2.0
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -16,6 +18,8 @@ from anomalib_plugins.benchmark import command, predictions, results, runner
 from anomalib_plugins.benchmark.config import config_of
 from anomalib_plugins.benchmark.jobs import Job
 from anomalib_plugins.benchmark.setup import Setup
+from anomalib_plugins.report.groups import groups_of
+from anomalib_plugins.report.page import Gallery, collect
 
 pytestmark = pytest.mark.usefixtures("few_calls")
 
@@ -85,6 +89,12 @@ def test_good_photos_alone_are_benchmarked_on_simulated_defects_and_the_row_says
         ("data, simulated defects", "nut"),
     ]
     assert all(float(row["pixel_auroc"]) > 0.5 for row in rows)
+    collect(groups_of(rows), root.parent / "results.csv", gallery := Gallery())
+    for images, scores in zip(gallery.images.values(), gallery.scores, strict=True):  # of grey photos
+        shown = [Image.open(io.BytesIO(base64.b64decode(item["image"]))) for item in images["items"]]
+        contrast, defective = np.array([np.ptp(image) for image in shown]), np.array(scores["labels"]) == 1
+        assert contrast[~defective].max() < 3
+        assert contrast[defective].max() > 50
 
 
 def test_size_and_speed_are_measured(root):
