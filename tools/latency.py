@@ -57,7 +57,8 @@ def build(name: str, size: int, arguments: dict[str, Any] | None = None, bank_ro
         name: Name of the model in anomalib.
         size: Side of the images, in pixels.
         arguments: Constructor arguments of the model.
-        bank_rows: Number of random rows in a memory bank of patches; 0 keeps those of the random images.
+        bank_rows: Number of random rows in the first memory bank of patches, and in others in proportion; 0 keeps those
+            of the random images.
     """
     from anomalib.models import get_model
     from anomalib.models.components import DynamicBufferMixin
@@ -72,8 +73,10 @@ def build(name: str, size: int, arguments: dict[str, Any] | None = None, bank_ro
     if any(isinstance(part, DynamicBufferMixin) for part in model.modules()):
         _fill_memory(model, size)
     if bank_rows and isinstance(model.model, PatchcoreModel):
-        channels = model.model.bank.vectors.shape[1]
-        model.model.bank.fill(torch.randn(bank_rows, channels), bank_rows, progress=False)
+        patches = len(model.model.banks[0].vectors)
+        for bank in model.model.banks:
+            rows = -(-bank_rows * len(bank.vectors) // patches)
+            bank.keep(torch.randn(rows, bank.vectors.shape[1]))
     elif bank_rows and isinstance(model, Patchcore):
         model.model.memory_bank = torch.randn(bank_rows, model.model.memory_bank.shape[1])
     return model.eval()

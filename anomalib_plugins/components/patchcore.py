@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from anomalib.data import InferenceBatch
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anomalib_plugins.components.checks import check_least, check_share
+from anomalib_plugins.components.checks import check_choice, check_least, check_share
 from anomalib_plugins.components.inference import mark_non_finite
 from anomalib_plugins.components.memory_bank import MemoryBank, Search
 from anomalib_plugins.components.tiling import cut, merge
@@ -25,63 +25,101 @@ from anomalib_plugins.errors import UserError
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
 
+Matching = Literal["joint", "layerwise"]
+
 
 class PatchcoreModel(ABC, nn.Module):
     """Network of PatchCore (Roth et al., 2022); subclasses provide feature maps by :meth:`features`.
 
     Args:
-        channels: Total number of channels of all feature maps.
+        channels: Number of channels of each feature map.
         num_neighbors: Number of neighbours that weight the image score, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
+        matching: ``"joint"`` resizes all maps to the first, joins their channels and searches one memory bank, as
+            published. ``"layerwise"`` searches a bank per map, at the map's own resolution. The anomaly map is then the
+            geometric mean of the distances, and the image score is that of the last bank, whose features are deepest.
 
     Raises:
-        ValueError: If ``num_neighbors`` is below 1 or ``search`` is unknown.
+        ValueError: If ``num_neighbors`` is below 1, or ``search`` or ``matching`` is unknown.
         ModuleNotFoundError: If ``search`` is ``"faiss"`` and faiss is not installed.
     """
 
-    def __init__(self, channels: int, num_neighbors: int = 9, search: Search = "exact") -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        num_neighbors: int = 9,
+        search: Search = "exact",
+        matching: Matching = "joint",
+    ) -> None:
         super().__init__()
+        check_choice("matching", matching, Matching)
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.pool = nn.AvgPool2d(3, stride=1, padding=1)
-        self.bank = MemoryBank(channels, num_neighbors, search)
+        widths = [sum(channels)] if matching == "joint" else channels
+        self.banks = nn.ModuleList(MemoryBank(width, num_neighbors, search) for width in widths)
+        self.joint = matching == "joint"
         self.anomaly_map = AnomalyMapGenerator()
 
     @abstractmethod
     def features(self, images: Tensor) -> Sequence[Tensor]:
         """Compute feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]``; the first sets the resolution."""
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Embed every patch by its pooled features from all feature maps: ``(N, C, h, w)``, float32."""
-        first, *rest = (self.pool(each) for each in self.features(cut(images, self.tiler)))
-        scaled = [F.interpolate(each, size=first.shape[-2:], mode="bilinear") for each in rest]
-        embedding = torch.cat([first, *scaled], dim=1).float()
-        return merge(embedding, self.tiler, images.shape[-2:])
+    def embed(self, images: Tensor) -> list[Tensor]:
+        """Embed every patch by its pooled features, for each memory bank: ``(N, C, h, w)``, float32."""
+        maps = [self.pool(each) for each in self.features(cut(images, self.tiler))]
+        if self.joint:
+            maps = [torch.cat([resized(each, maps[0]) for each in maps], dim=1)]
+        return [merge(each.float(), self.tiler, images.shape[-2:]) for each in maps]
 
-    def forward(self, images: Tensor) -> Tensor | InferenceBatch:
-        """Score images, or embed patches for the memory bank in training mode.
+    def forward(self, images: Tensor) -> list[Tensor] | InferenceBatch:
+        """Score images, or embed patches for the memory banks in training mode.
 
         Args:
             images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            Embeddings ``(N, C, h, w)`` in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at least
-            0. Images with a NaN or an infinity get ``bank.broken`` everywhere, which no other image reaches.
+            Embeddings, see :meth:`embed`, in training mode, else distances ``(N, 1, H, W)`` and scores ``(N,)``, at
+            least 0. Images with a NaN or an infinity get a score and a map which no other image reaches.
         """
-        embedding = self.embed(images)
+        maps = self.embed(images)
         if self.training:
-            return embedding
-        distances, score = self.bank(embedding.flatten(2).transpose(1, 2))
+            return maps
+        found = [bank(each.flatten(2).transpose(1, 2)) for bank, each in zip(self.banks, maps, strict=True)]
         with torch.autocast(images.device.type, enabled=False):
-            anomaly_map = self.anomaly_map(distances.unflatten(1, embedding.shape[-2:])[:, None], images.shape[-2:])
-        score, anomaly_map = mark_non_finite(images, score, anomaly_map, self.bank.broken)
+            distances = [each.unflatten(1, of.shape[-2:])[:, None] for (each, _), of in zip(found, maps, strict=True)]
+            joined = geometric_mean([resized(each, distances[0]) for each in distances])
+            anomaly_map = self.anomaly_map(joined, images.shape[-2:])
+        broken = torch.stack([bank.broken for bank in self.banks]).amax()
+        score, anomaly_map = mark_non_finite(images, found[-1][1], anomaly_map, broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take as many banks as the state has; version 0.1 had one, named ``bank``."""
+        for name in [name for name in state if name.startswith(f"{prefix}bank.")]:
+            state[f"{prefix}banks.0.{name.removeprefix(f'{prefix}bank.')}"] = state.pop(name)
+        count = sum(name.startswith(f"{prefix}banks.") and name.endswith(".vectors") for name in state)
+        if count == 1 < len(self.banks):
+            self.joint, like = True, self.banks[0]
+            width = state[f"{prefix}banks.0.centre"].shape[0]
+            self.banks = nn.ModuleList([MemoryBank(width, like.num_neighbors, like.search).to(like.vectors.device)])
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+def resized(maps: Tensor, like: Tensor) -> Tensor:
+    """Resize maps ``(N, C, h, w)`` bilinearly to the size of others."""
+    return maps if maps.shape[-2:] == like.shape[-2:] else F.interpolate(maps, like.shape[-2:], mode="bilinear")
+
+
+def geometric_mean(values: Sequence[Tensor]) -> Tensor:
+    """Geometric mean of tensors of the same shape with values of at least 0."""
+    return values[0] if len(values) == 1 else math.prod(values[1:], start=values[0]).pow(1 / len(values))
 
 
 class PatchMemory:
-    """Collects the patches of all training images and fills the model's bank with a coreset of them.
+    """Collects the patches of all training images and fills the model's banks with coresets of them.
 
     Args:
-        model: Model that embeds the patches and whose bank is filled.
+        model: Model that embeds the patches and whose banks are filled.
         ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept,
             which the weights of image scores need.
         max_size: Largest number of patches to keep.
@@ -94,11 +132,11 @@ class PatchMemory:
         check_share("coreset_sampling_ratio", ratio, above_zero=True)
         check_least("max_bank_size", max_size)
         self.model, self.ratio, self.max_size = model, ratio, max_size
-        self._patches: dict[str, Tensor] = {}
+        self._patches: dict[str, tuple[Tensor, ...]] = {}  # of each bank (P, C)
 
     def count(self, patches: int) -> int:
         """Number of patches to keep, given the number of all patches."""
-        return min(patches, max(self.model.bank.num_neighbors, int(patches * self.ratio)))
+        return min(patches, max(self.model.banks[0].num_neighbors, int(patches * self.ratio)))
 
     @torch.no_grad()
     def check(self, images: int, example: Tensor) -> None:
@@ -111,13 +149,12 @@ class PatchMemory:
         Raises:
             ValueError: If more than ``max_size`` patches would be kept, or the patches need more memory than is free.
         """
-        _, channels, *sides = self.model.eval().embed(example[None]).shape
-        patches, megabytes = images * math.prod(sides), channels * 4 / 2**20  # float32
-        kept = self.count(patches)
-        estimate = (
-            f"{kept} of {patches} patches ({kept * megabytes:.0f} MB; choosing them takes "
-            f"{2 * patches * megabytes:.0f} MB)"
-        )
+        shapes = [each.shape[1:] for each in self.model.eval().embed(example[None])]
+        counts = [(images * height * width, channels * 4 / 2**20) for channels, height, width in shapes]  # float32
+        patches, kept = (sum(counted for counted, _ in counts), sum(self.count(counted) for counted, _ in counts))
+        size = sum(self.count(counted) * megabytes for counted, megabytes in counts)
+        choosing = 2 * sum(counted * megabytes for counted, megabytes in counts)
+        estimate = f"{kept} of {patches} patches ({size:.0f} MB; choosing them takes {choosing:.0f} MB)"
         if kept > self.max_size:
             msg = (
                 f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
@@ -125,7 +162,7 @@ class PatchMemory:
             )
             raise UserError(msg)
         free = free_megabytes(example.device)
-        if (2 * patches + kept) * megabytes > free:
+        if choosing + size > free:
             msg = (
                 f"the memory bank would keep {estimate}, but only {free:.0f} MB of memory are free on "
                 f"{example.device}: lower image_size, or train on fewer images"
@@ -136,15 +173,17 @@ class PatchMemory:
     @torch.no_grad()
     def gather(self, paths: Sequence[str], images: Tensor) -> None:
         """Collect the patches of images ``(N, 3, H, W)`` with their files; an image that occurs again counts once."""
-        patches = self.model.eval().embed(images).flatten(2).transpose(1, 2)  # (N, P, C)
-        self._patches.update(zip(paths, patches, strict=True))
+        maps = [each.flatten(2).transpose(1, 2) for each in self.model.eval().embed(images)]  # (N, P, C)
+        self._patches.update(zip(paths, zip(*maps, strict=True), strict=True))
 
     def fill(self, seed: int) -> None:
-        """Fill the bank with a coreset of the collected patches, and discard these."""
+        """Fill each bank with a coreset of the collected patches, and discard these."""
         # Sorted by file, so that the coreset does not depend on the order of loading.
-        patches = torch.cat([self._patches[path] for path in sorted(self._patches)])
+        parts = list(zip(*(self._patches[path] for path in sorted(self._patches)), strict=True))
         self.clear()
-        self.model.bank.fill(patches, self.count(len(patches)), seed)
+        for bank in self.model.banks:
+            patches = torch.cat(parts.pop(0))
+            bank.fill(patches, self.count(len(patches)), seed)
 
     def clear(self) -> None:
         """Discard the collected patches."""

@@ -88,15 +88,16 @@ def patchcore(category: str, train: Images, test: Images) -> Iterator[Measuremen
     """Yield rows of PatchCore's memory bank."""
     model = CutSwapPatchcoreModel().eval()
     model.backbone.load()
-    patches = torch.cat([model.embed(batch).permute(0, 2, 3, 1).flatten(0, 2) for batch in train.images.split(BATCH)])
-    model.bank.fill(patches, max(model.bank.num_neighbors, int(SHARE * len(patches))), progress=False)
+    patches = torch.cat([model.embed(batch)[0].permute(0, 2, 3, 1).flatten(0, 2) for batch in train.images.split(BATCH)])
+    model.banks[0].fill(patches, max(model.banks[0].num_neighbors, int(SHARE * len(patches))), progress=False)
     variants = {
-        "float32": model.bank,
-        "float16": stored(model.bank, lambda vectors: vectors.half().float()),
-        "bfloat16": stored(model.bank, lambda vectors: vectors.bfloat16().float()),
-        "8 bits": stored(model.bank, eight_bits),
+        "float32": model.banks[0],
+        "float16": stored(model.banks[0], lambda vectors: vectors.half().float()),
+        "bfloat16": stored(model.banks[0], lambda vectors: vectors.bfloat16().float()),
+        "8 bits": stored(model.banks[0], eight_bits),
     }
-    yield from rows(f"PatchCore, ResNet-18, {category}, {SIDE} px", model, "bank", variants, test)
+    banks = {way: nn.ModuleList([bank]) for way, bank in variants.items()}
+    yield from rows(f"PatchCore, ResNet-18, {category}, {SIDE} px", model, "banks", banks, test)
 
 
 def padim(category: str, train: Images, test: Images) -> Iterator[Measurement]:

@@ -15,7 +15,7 @@ from .torch_model import CutSwapPatchcoreModel
 def with_bank(count: int, backbone: str = "resnet18") -> CutSwapPatchcoreModel:
     """The network with ``count`` random patches in its memory."""
     model = CutSwapPatchcoreModel(backbone)
-    model.bank.fill(torch.rand(count, model.backbone.channels), count, progress=False)
+    model.banks[0].fill(torch.rand(count, model.backbone.channels), count, progress=False)
     return model
 
 

@@ -25,7 +25,7 @@ from torch.optim import SGD, Optimizer
 from anomalib_plugins.components.checks import check_choice, check_least
 from anomalib_plugins.components.finetuning import BatchNorm, FineTuning
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patchcore import PatchMemory
+from anomalib_plugins.components.patchcore import Matching, PatchMemory
 from anomalib_plugins.errors import UserError, UserTypeError
 from anomalib_plugins.models.base import check_size, options_of
 from anomalib_plugins.models.cutswap_patchcore.anchors import Anchors, AnchorStrategy, Cluster
@@ -97,6 +97,8 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         num_neighbors: Number of neighbours that weight the image's score; 1 takes the largest distance as it is.
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
+        matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
+            distances, and the deepest layer scores the image. ``"joint"`` joins the layers, as published.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
         seed: Seed of initial weights, patches and coreset; ``None`` follows torch's seed.
@@ -144,6 +146,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         coreset_sampling_ratio: float = 0.01,
         num_neighbors: int = 9,
         search: Search = "exact",
+        matching: Matching = "layerwise",
         max_bank_size: int = 100_000,
         seed: int | None = None,
         pre_processor: PreProcessor | bool = True,
@@ -170,7 +173,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         self.steps, self.freeze_steps, self.tuning = steps, freeze_steps, tuning
         task = None if augmentation == "none" else CutSwapTask(augmentation, mode, swap)
         with seeded(seed):
-            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors, search, head_layer)
+            self.model = CutSwapPatchcoreModel(backbone, layers, num_neighbors, search, matching, head_layer)
             if task is not None:
                 self.head = PretextHead(self.model.backbone.width, head_dims, task.classes)
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)

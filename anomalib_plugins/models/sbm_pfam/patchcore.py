@@ -9,7 +9,7 @@ from anomalib.models import AnomalibModule
 from torch import Tensor
 
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patchcore import PatchcoreModel, PatchMemory
+from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, PatchMemory
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from anomalib_plugins.phases.schedule import Step
 
@@ -23,10 +23,17 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
         extractor: Network of the feature maps.
         num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
+        matching: Way to compare patches, see :class:`PatchcoreModel`.
     """
 
-    def __init__(self, extractor: PfamExtractor, num_neighbors: int = 9, search: Search = "exact") -> None:
-        super().__init__(sum(extractor.out_dims), num_neighbors, search)
+    def __init__(
+        self,
+        extractor: PfamExtractor,
+        num_neighbors: int = 9,
+        search: Search = "exact",
+        matching: Matching = "joint",
+    ) -> None:
+        super().__init__(extractor.out_dims, num_neighbors, search, matching)
         self.extractor = extractor
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -51,6 +58,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         num_neighbors: Number of neighbours that weight the image's score; 1 takes the largest distance as it is.
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
+        matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
+            distances, and the deepest layer scores the image. ``"joint"`` joins the layers, as published.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
@@ -64,11 +73,12 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         search: Search = "exact",
+        matching: Matching = "layerwise",
         max_bank_size: int = 100_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.assemble(lambda extractor: SbmPfamPatchcoreModel(extractor, num_neighbors, search))
+        self.assemble(lambda extractor: SbmPfamPatchcoreModel(extractor, num_neighbors, search, matching))
         self.memory = PatchMemory(self.model, coreset_sampling_ratio, max_bank_size)
 
     def on_train_start(self) -> None:

@@ -15,7 +15,7 @@ class Convolution(PatchcoreModel):
     """Patches are what one layer sees of 4 x 4 pixels."""
 
     def __init__(self):
-        super().__init__(channels=16)
+        super().__init__(channels=[16])
         self.layer = nn.Conv2d(3, 16, 4, stride=4)
 
     def features(self, images):
@@ -39,7 +39,7 @@ def test_bank_is_the_same_whatever_order_images_come_in(model):
         for number in order:
             memory.gather([f"{number}.png"], batch[number][None])
         memory.fill(seed=0)
-        banks.append(model.bank.vectors)
+        banks.append(model.banks[0].vectors)
     assert len(banks[0]) == int(0.1 * 4 * 8 * 12)
     assert_close(banks[0], banks[1])
 
@@ -49,7 +49,7 @@ def test_an_image_seen_twice_counts_once(model):
     for _ in range(2):
         memory.gather(["a.png"], images(1))
     memory.fill(seed=0)
-    assert len(model.bank.vectors) == 8 * 12
+    assert len(model.banks[0].vectors) == 8 * 12
 
 
 def test_at_least_the_neighbours_are_kept_and_at_most_what_there_is(model):

@@ -92,7 +92,7 @@ def test_without_a_pretext_it_is_anomalibs_patchcore(data):
         new = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
         expected = theirs.model.eval()(ours.model.backbone.normalize(new))
         got = ours.model(new)
-    assert len(ours.model.bank.vectors) == len(theirs.model.memory_bank)
+    assert len(ours.model.banks[0].vectors) == len(theirs.model.memory_bank)
     assert_close(got.pred_score, expected.pred_score, rtol=0, atol=1e-4)
     assert_close(got.anomaly_map, expected.anomaly_map, rtol=0, atol=1e-4)
 
@@ -104,8 +104,8 @@ def test_every_vector_is_a_patch_of_an_untouched_image_through_the_tuned_backbon
     with torch.enable_grad():
         fit(model, data)
     assert moved(before, model.model.backbone.network.layer1)
-    patches = model.model.embed(originals(data)).flatten(2).transpose(1, 2).flatten(0, 1)
-    vectors = model.model.bank.vectors + model.model.bank.centre
+    patches = model.model.embed(originals(data))[0].flatten(2).transpose(1, 2).flatten(0, 1)
+    vectors = model.model.banks[0].vectors + model.model.banks[0].centre
     assert len(vectors) == int(0.1 * len(patches))
     assert torch.cdist(vectors, patches, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1).max() < 1e-4
 
@@ -321,7 +321,7 @@ def test_checkpoint_names_no_files(data, tmp_path):
     (tmp_path / "weights.ckpt").unlink()
     given = torch.load(tmp_path / "end.ckpt", weights_only=True)["hyper_parameters"]
     assert (given["pre_trained"], given["weights"], given["saliency_weights"]) == (False, None, None)
-    assert len(CutSwapPatchcore.load_from_checkpoint(tmp_path / "end.ckpt").model.bank.vectors) == 38
+    assert len(CutSwapPatchcore.load_from_checkpoint(tmp_path / "end.ckpt").model.banks[0].vectors) == 38
 
 
 def test_resuming_with_other_saliency_is_warned_about(data, tmp_path, recwarn):

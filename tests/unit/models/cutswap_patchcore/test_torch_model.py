@@ -28,9 +28,9 @@ def twins(backbone="resnet18", layers=("layer2", "layer3"), neighbors=9):
     missing, _ = extractor.load_state_dict(ours.backbone.network.state_dict(), strict=False)
     assert not [name for name in missing if not name.startswith("head.")]
     with torch.no_grad():
-        patches = ours.embed(images(4)).flatten(2).transpose(1, 2).flatten(0, 1)
-        ours.bank.fill(patches, 60)
-    theirs.memory_bank = ours.bank.vectors + ours.bank.centre
+        patches = ours.embed(images(4))[0].flatten(2).transpose(1, 2).flatten(0, 1)
+        ours.banks[0].fill(patches, 60)
+    theirs.memory_bank = ours.banks[0].vectors + ours.banks[0].centre
     return ours, theirs
 
 

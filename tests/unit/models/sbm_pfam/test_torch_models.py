@@ -66,8 +66,8 @@ def test_patchcore_is_anomalibs(neighbors):
     ours = SbmPfamPatchcoreModel(plain(LAYERS[1:]), neighbors).eval()
     theirs = PatchcoreModel(LAYERS[1:], "resnet18", pre_trained=False, num_neighbors=neighbors).eval()
     same_weights(ours.extractor, theirs.feature_extractor.feature_extractor)
-    ours.bank.fill(ours.embed(images(6)).flatten(2).transpose(1, 2).flatten(0, 1), 100)
-    theirs.memory_bank = ours.bank.vectors + ours.bank.centre
+    ours.banks[0].fill(ours.embed(images(6))[0].flatten(2).transpose(1, 2).flatten(0, 1), 100)
+    theirs.memory_bank = ours.banks[0].vectors + ours.banks[0].centre
     test = images(2, seed=1)
     expected, got = theirs(normalized(ours.extractor, test)), ours(test)
     assert_close(got.anomaly_map, expected.anomaly_map, rtol=1e-4, atol=1e-4)
