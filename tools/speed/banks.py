@@ -88,7 +88,9 @@ def patchcore(category: str, train: Images, test: Images) -> Iterator[Measuremen
     """Yield rows of PatchCore's memory bank."""
     model = CutSwapPatchcoreModel().eval()
     model.backbone.load()
-    patches = torch.cat([model.embed(batch)[0].permute(0, 2, 3, 1).flatten(0, 2) for batch in train.images.split(BATCH)])
+    patches = torch.cat([
+        model.embed(batch)[0].permute(0, 2, 3, 1).flatten(0, 2) for batch in train.images.split(BATCH)
+    ])
     model.banks[0].fill(patches, max(model.banks[0].num_neighbors, int(SHARE * len(patches))), progress=False)
     variants = {
         "float32": model.banks[0],

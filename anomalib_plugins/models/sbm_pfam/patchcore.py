@@ -9,7 +9,7 @@ from anomalib.models import AnomalibModule
 from torch import Tensor
 
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, PatchMemory
+from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, PatchMemory, default_matching
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from anomalib_plugins.phases.schedule import Step
 
@@ -23,7 +23,7 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
         extractor: Network of the feature maps.
         num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
-        matching: Way to compare patches, see :class:`PatchcoreModel`.
+        matching: Way to compare patches, see :class:`PatchcoreModel`; ``None`` follows :func:`default_matching`.
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
         extractor: PfamExtractor,
         num_neighbors: int = 9,
         search: Search = "exact",
-        matching: Matching = "joint",
+        matching: Matching | None = None,
     ) -> None:
+        matching = matching or default_matching(extractor.backbone.name)
         super().__init__(extractor.out_dims, num_neighbors, search, matching)
         self.extractor = extractor
 
@@ -59,7 +60,8 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
         matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
-            distances, and the deepest layer scores the image. ``"joint"`` joins the layers, as published.
+            distances, and the deepest layer scores the image. ``"joint"`` joins the layers, as published. ``None``
+            takes ``"joint"`` for the papers' networks, ResNet-18 and WideResNet-50, and ``"layerwise"`` for others.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.
@@ -73,7 +75,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         search: Search = "exact",
-        matching: Matching = "layerwise",
+        matching: Matching | None = None,
         max_bank_size: int = 100_000,
         **kwargs: Any,
     ) -> None:
