@@ -4,9 +4,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
-from anomalib_plugins.components.patchcore import PatchcoreModel, PatchMemory
+from anomalib_plugins.components.patchcore import PatchcoreModel, PatchMemory, default_matching
 
 SIZE = (32, 48)
 
@@ -14,12 +15,12 @@ SIZE = (32, 48)
 class Convolution(PatchcoreModel):
     """Patches are what one layer sees of 4 x 4 pixels."""
 
-    def __init__(self):
-        super().__init__(channels=[16])
-        self.layer = nn.Conv2d(3, 16, 4, stride=4)
+    def __init__(self, channels=(16,), **options):
+        super().__init__(channels, **options)
+        self.layers = nn.ModuleList(nn.Conv2d(3, width, 4, 4 * 2**n) for n, width in enumerate(channels))
 
     def features(self, images):
-        return [self.layer(images)]
+        return [layer(images) for layer in self.layers]
 
 
 def images(count):
@@ -70,3 +71,47 @@ def test_patches_that_no_memory_holds_are_refused_with_an_estimate(model):
         ValueError, match=r"takes \d{8,} MB\), but only \d+ MB of memory are free on cpu: lower image_size"
     ):
         PatchMemory(model, ratio=1e-12).check(10**10, images(1)[0])
+
+
+def filled(matching):
+    """A network of two maps with filled banks."""
+    torch.manual_seed(0)
+    model = Convolution((16, 8), matching=matching)
+    memory = PatchMemory(model, ratio=0.1)
+    memory.gather(["a", "b", "c"], images(3))
+    memory.fill(seed=0)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_layerwise_distances_are_geometric_means_and_the_last_bank_scores():
+    model, batch = filled("layerwise"), images(5)[3:]
+    fine, coarse = model.embed(batch)
+    assert (fine.shape[1:], coarse.shape[1:]) == ((16, 8, 12), (8, 4, 6))
+    assert [len(bank.vectors) for bank in model.banks] == [int(0.1 * 3 * 96), 9]
+    (near, _), (far, score) = (bank(each.flatten(2).mT) for bank, each in zip(model.banks, (fine, coarse), strict=True))
+    far = F.interpolate(far.unflatten(1, (4, 6))[:, None], (8, 12), mode="bilinear")
+    expected = model.anomaly_map((near.unflatten(1, (8, 12))[:, None] * far).sqrt(), SIZE)
+    found = model(batch)
+    assert_close(found.anomaly_map, expected)
+    assert_close(found.pred_score, score)
+    assert model(batch.fill_(torch.nan)).pred_score.min() > found.anomaly_map.max()
+
+
+@torch.no_grad()
+def test_a_checkpoint_with_one_bank_stays_joint():
+    old = filled("joint")
+    state = {name.replace("banks.0.", "bank."): each for name, each in old.state_dict().items()}
+    model = Convolution((16, 8), matching="layerwise").eval()
+    model.load_state_dict(state)
+    assert_close(model(images(2)).anomaly_map, old(images(2)).anomaly_map, rtol=0, atol=0)
+
+
+def test_matching_is_published_with_the_papers_networks_alone():
+    assert [default_matching(name) for name in ("resnet18", "wide_resnet50_2", "tf_efficientnet_lite0")] == [
+        "joint",
+        "joint",
+        "layerwise",
+    ]
+    with pytest.raises(ValueError, match="matching must be"):
+        Convolution(matching="both")
