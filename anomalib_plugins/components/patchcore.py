@@ -34,11 +34,11 @@ class PatchcoreModel(ABC, nn.Module):
 
     Args:
         channels: Number of channels of each feature map.
-        num_neighbors: Number of neighbours that weight the image score, see :class:`MemoryBank`.
+        num_neighbors: Number of neighbours that weight the image score in joint matching, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
         matching: ``"joint"`` resizes all maps to the first, joins their channels and searches one memory bank, as
             published. ``"layerwise"`` searches a bank per map, at the map's own resolution. The anomaly map is then the
-            geometric mean of the distances, and the image score is that of the last bank, whose features are deepest.
+            geometric mean of the distances, and its largest value is the image score.
 
     Raises:
         ValueError: If ``num_neighbors`` is below 1, or ``search`` or ``matching`` is unknown.
@@ -90,8 +90,9 @@ class PatchcoreModel(ABC, nn.Module):
             distances = [each.unflatten(1, of.shape[-2:])[:, None] for (each, _), of in zip(found, maps, strict=True)]
             joined = geometric_mean([resized(each, distances[0]) for each in distances])
             anomaly_map = self.anomaly_map(joined, images.shape[-2:])
+            score = found[0][1] if self.joint else anomaly_map.amax(dim=(1, 2, 3))
         broken = torch.stack([bank.broken for bank in self.banks]).amax()
-        score, anomaly_map = mark_non_finite(images, found[-1][1], anomaly_map, broken)
+        score, anomaly_map = mark_non_finite(images, score, anomaly_map, broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -56,11 +56,12 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
 
     Args:
         coreset_sampling_ratio: Share of all patches that is kept; at least ``num_neighbors`` are.
-        num_neighbors: Number of neighbours that weight the image's score; 1 takes the largest distance as it is.
+        num_neighbors: Number of neighbours that weight the image's score in joint matching; 1 takes the largest
+            distance as it is.
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
         matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
-            distances, and the deepest layer scores the image. ``"joint"`` joins the layers, as published. ``None``
+            distances, and its largest value scores the image. ``"joint"`` joins the layers, as published. ``None``
             takes ``"joint"`` for the papers' networks, ResNet-18 and WideResNet-50, and ``"layerwise"`` for others.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
