@@ -116,3 +116,34 @@ def test_what_a_user_can_correct_ends_in_one_line(capsys, monkeypatch):
     monkeypatch.setenv("ANOMALIB_PLUGINS_TRACEBACK", "1")
     with pytest.raises(UserError):
         program.main(["benchmark", "--table", "setup.cfg"])
+
+
+SAID_ONCE = "either --config FILE or --root FOLDER"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("benchmark", SAID_ONCE),
+        ("benchmark --config a.yaml --root b", SAID_ONCE),
+        ("benchmark --config a.yaml --models Slsg", "--models works only with --root"),
+        ("benchmark --config a.yaml --batch-size 4", "--batch-size works only with --root"),
+        ("benchmark --config a.yaml --model-args a.yaml", "--model-args works only with --root"),
+        ("benchmark --root . --update README.md", "--update needs --table"),
+        ("check", "give a folder, or --data FILE.yaml"),
+        (f"check . --data {__file__}", "give a folder, or --data FILE.yaml"),
+        ("check nowhere", "there is no folder nowhere"),
+        ("check --data nowhere.yaml", "there is no file nowhere.yaml"),
+        ("demo none.ckpt", "there is no file"),
+        ("demo .", "is a folder: name the file in it"),
+        ("report . --paper-category screw", "expected NAME=DATASET/CATEGORY, got screw"),
+        ("report . --images 0", "--images must be at least 1"),
+        ("report .", "must be a results file or a folder"),
+    ],
+)
+def test_wrong_arguments_are_said(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        program.main(arguments.split())
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err

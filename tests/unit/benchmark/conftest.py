@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import anomalib.models
 import pytest
 import torch
 from anomalib import LearningType
-from anomalib.data import ImageBatch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.models import AnomalibModule
 from anomalib.models.components import MemoryBankMixin
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from anomalib_plugins.benchmark import measure
 
@@ -24,11 +21,11 @@ SIDE = 32
 class Scale(nn.Module):
     """Distance of each pixel to a learned grey, scaled far out of [0, 1]."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.grey = nn.Parameter(torch.rand(1))
 
-    def forward(self, image: Tensor) -> InferenceBatch:
+    def forward(self, image):
         distance = 1000 * (image - self.grey).abs().amax(dim=1, keepdim=True)
         return InferenceBatch(pred_score=distance.amax(dim=(1, 2, 3)), anomaly_map=distance)
 
@@ -36,30 +33,30 @@ class Scale(nn.Module):
 class GreyIterative(AnomalibModule):
     """Learns the mean grey step by step."""
 
-    def __init__(self, rate: float = 0.1, evaluator: Any = True, visualizer: bool = True) -> None:
+    def __init__(self, rate=0.1, evaluator=True, visualizer=True):
         super().__init__(evaluator=evaluator, visualizer=visualizer)
         self.model = Scale()
         self.rate = rate
 
-    def training_step(self, batch: ImageBatch) -> Tensor:
+    def training_step(self, batch):
         return (batch.image - self.model.grey).square().mean()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=self.rate)
 
     @property
-    def trainer_arguments(self) -> dict[str, Any]:
+    def trainer_arguments(self):
         return {}
 
     @property
-    def learning_type(self) -> LearningType:
+    def learning_type(self):
         return LearningType.ONE_CLASS
 
 
 class GreySeeded(GreyIterative, AnomalibModule):
     """Takes a seed of its own, as the models of this package do."""
 
-    def __init__(self, seed: int | None = None, evaluator: Any = True, visualizer: bool = True) -> None:
+    def __init__(self, seed=None, evaluator=True, visualizer=True):
         super().__init__(evaluator=evaluator, visualizer=visualizer)
         self.seed = seed
 
@@ -67,11 +64,11 @@ class GreySeeded(GreyIterative, AnomalibModule):
 class GreyOnePass(MemoryBankMixin, GreyIterative, AnomalibModule):
     """Sees its images once."""
 
-    def fit(self) -> None:
+    def fit(self):
         self.model.grey.data.fill_(0.0)
 
     @property
-    def trainer_arguments(self) -> dict[str, Any]:
+    def trainer_arguments(self):
         return {"max_epochs": 1}
 
 
@@ -80,28 +77,28 @@ class GreyCalibrated(GreyIterative, AnomalibModule):
 
     calls = 0
 
-    def validation_step(self, batch: ImageBatch) -> None:
+    def validation_step(self, batch):
         """Validation happens."""
 
-    def on_validation_start(self) -> None:
+    def on_validation_start(self):
         self.model.grey.data.fill_(float(self.calls))
         self.calls += 1
 
 
 @pytest.fixture(autouse=True)
-def known_models(monkeypatch: pytest.MonkeyPatch) -> None:
+def known_models(monkeypatch):
     """anomalib finds the models above by name."""
     for model in (GreyIterative, GreySeeded, GreyOnePass, GreyCalibrated):
         monkeypatch.setattr(anomalib.models, model.__name__, model, raising=False)
 
 
 @pytest.fixture
-def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_calls(monkeypatch):
     """Speed is measured in three calls in place of seconds."""
     monkeypatch.setattr(measure, "MAX_SECONDS", 0.0)
 
 
-def forked(function: Callable[[], object]) -> int:
+def forked(function):
     """Exit code of a child process that runs it."""
     child = os.fork()
     if not child:
@@ -113,7 +110,7 @@ def forked(function: Callable[[], object]) -> int:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """A category of grey images with white spots, and masks."""
     folder = tmp_path / "data" / "bolt"
     for number, part in enumerate(["train/good"] * 4 + ["test/good"] * 3 + ["test/spot"] * 3):

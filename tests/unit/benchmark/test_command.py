@@ -207,26 +207,6 @@ def test_limits_shorten_the_schedules_that_models_do_not_have_themselves():
     assert Setup(max_steps=5).limits("EfficientAd") == {"max_steps": 5}
 
 
-@pytest.mark.parametrize("arguments", [[], ["--config", "a.yaml", "--root", "b"]])
-def test_what_to_run_is_said_once(arguments, capsys):
-    with pytest.raises(SystemExit):
-        command.main(arguments)
-    assert "either --config FILE or --root FOLDER" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("option", [("--models", "Slsg"), ("--batch-size", "4"), ("--model-args", "a.yaml")])
-def test_what_a_configuration_says_itself_is_not_silently_ignored(option, capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--config", "a.yaml", *option])
-    assert f"{option[0]} works only with --root" in capsys.readouterr().err
-
-
-def test_a_document_is_updated_from_a_results_file_alone(root, capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--root", str(root), "--update", "README.md"])
-    assert "--update needs --table" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("folder", "message"),
     [

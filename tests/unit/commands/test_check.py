@@ -98,19 +98,3 @@ def test_plain_photos_are_all_good(tmp_path):
 
 def test_datamodules_of_unknown_folders_have_no_layout():
     assert layout_of(object()) is None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error"),
-    [
-        ([], "give a folder, or --data FILE.yaml"),
-        ([".", "--data", __file__], "give a folder, or --data FILE.yaml"),
-        (["nowhere"], "there is no folder nowhere"),
-        (["--data", "nowhere.yaml"], "there is no file nowhere.yaml"),
-    ],
-)
-def test_what_cannot_be_checked_is_said(arguments, error, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert error in capsys.readouterr().err

@@ -75,10 +75,10 @@ def test_the_same_seed_chooses_the_same_and_others_do_not(root):
 
 
 def test_every_image_is_as_likely(root):
-    drawn = [ready(mvtec(root), k=1, seed=seed).chosen_images[0] for seed in range(100)]
+    drawn = [ready(mvtec(root), k=1, seed=seed).chosen_images[0] for seed in range(60)]
     counts = [drawn.count(path) for path in set(drawn)]
     assert len(counts) == 10
-    assert max(counts) < 25
+    assert max(counts) < 15
 
 
 def test_a_smaller_k_chooses_among_those_of_a_larger(root):

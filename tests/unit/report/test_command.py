@@ -33,18 +33,3 @@ def test_a_folder_has_one_results_file(tmp_path):
     with pytest.raises(ValueError, match=r"found a\.csv, b\.csv"):
         find(tmp_path)
     assert find(tmp_path / "a.csv") == tmp_path / "a.csv"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--paper-category", "screw"], "expected NAME=DATASET/CATEGORY, got screw"),
-        (["--images", "0"], "--images must be at least 1"),
-        ([], "must be a results file or a folder"),
-    ],
-)
-def test_mistakes_are_explained(tmp_path, arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["report", str(tmp_path), *arguments])
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err

@@ -99,11 +99,7 @@ def test_refuses_what_it_cannot_load(tmp_path, checkpoint):
         load(checkpoint[1], "Puota")
 
 
-def test_the_command_says_why_it_does_not_start(tmp_path, capsys, onnx_file):
-    for path, why in ((tmp_path / "none.ckpt", "there is no file"), (tmp_path, "is a folder: name the file in it")):
-        with pytest.raises(SystemExit):
-            command.main([str(path)])
-        assert why in capsys.readouterr().err
+def test_the_command_says_why_it_does_not_start(capsys, onnx_file):
     pytest.importorskip("openvino")
     assert command.main([str(onnx_file), "--port", "99999"]) == 1
     assert "port must be 0-65535" in capsys.readouterr().err
