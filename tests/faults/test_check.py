@@ -367,9 +367,7 @@ def test_a_folder_with_an_umlaut_is_refused_and_the_link_proposed_works(part, tm
         MVTecAD(root=tmp_path, category="Späne 検査").setup()
 
 
-def test_the_datamodule_folder_takes_a_link_in_absolute_paths_and_not_in_root(
-    part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_datamodule_folder_takes_a_link_in_absolute_paths_and_not_in_root(part, tmp_path, capsys):
     part.rename(tmp_path / "Späne")
     (tmp_path / "link").symlink_to("Späne")
     config = tmp_path / "data.yaml"
