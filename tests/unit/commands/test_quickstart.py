@@ -61,7 +61,7 @@ def numbers(pattern, printed):
 @pytest.mark.slow
 def test_demo_parts_are_told_apart(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(
-        quickstart_run, "DemoParts", partial(DemoParts, num_train=24, num_test_good=10, num_per_defect=1)
+        quickstart_run, "DemoParts", partial(DemoParts, num_train=40, num_test_good=10, num_per_defect=1)
     )
     assert quickstart.main(["--output", str(tmp_path)]) == 0
     printed = capfd.readouterr().out
