@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -117,9 +118,12 @@ def load(path: Path) -> Predictions:
 
 
 def first_image(path: Path) -> Path:
-    """Path of the first image in a file of predictions."""
-    with np.load(path, allow_pickle=False) as file:
-        return Path(str(file["paths"][0]))
+    """Path of the first image in a file of predictions; an empty path if the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Path(str(file["paths"][0]))
+    except (BadZipFile, IndexError, KeyError, OSError, ValueError):
+        return Path()
 
 
 def encode_images(dataset: "AnomalibDataset") -> npt.NDArray[np.str_]:

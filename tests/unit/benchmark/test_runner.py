@@ -35,6 +35,8 @@ def test_folders_of_one_name_are_not_taken_for_each_other_but_moved_data_are(roo
     Image.new("RGB", (32, 32)).save(min((other / "bolt/test/good").iterdir()))
     with pytest.raises(ValueError, match=r"has results of another folder of that name, with .*good.* --output"):
         run([grey(other)], output)
+    next(tmp_path.rglob("*.npz")).write_bytes(b"PK damaged")
+    run([grey(other)], output)
     shutil.move(root, tmp_path / "gone")
     run([grey(other)], output)
     assert len(results.read(output)) == 1
