@@ -91,7 +91,7 @@ class PatchcoreModel(ABC, nn.Module):
             joined = geometric_mean([resized(each, distances[0]) for each in distances])
             anomaly_map = self.anomaly_map(joined, images.shape[-2:])
             score = found[0][1] if self.joint else anomaly_map.amax(dim=(1, 2, 3))
-        broken = torch.stack([bank.broken for bank in self.banks]).amax()
+        broken = torch.stack([bank.broken for bank in self.banks]).amax(dim=0)
         score, anomaly_map = mark_non_finite(images, score, anomaly_map, broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 

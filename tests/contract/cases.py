@@ -53,7 +53,7 @@ CASES = {
     ),
     "Pouta": Case(small={"epochs": 3, "batch_size": 2}, endless={"epochs": 1000}),
     "SbmPfamPatchcore": Case(
-        small={**SBM_PFAM, "coreset_sampling_ratio": 0.1},
+        small={**SBM_PFAM, "coreset_sampling_ratio": 0.1, "matching": "layerwise"},
         endless={"jigsaw_epochs": 1000},
     ),
     "SbmPfamPadim": Case(
