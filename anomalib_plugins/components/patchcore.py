@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
 
 Matching = Literal["joint", "layerwise"]
-PUBLISHED = ("resnet18", "wide_resnet50_2")  # networks of the papers, compared jointly unless asked otherwise
 
 
 class PatchcoreModel(ABC, nn.Module):
@@ -105,11 +104,6 @@ class PatchcoreModel(ABC, nn.Module):
             width = state[f"{prefix}banks.0.centre"].shape[0]
             self.banks = nn.ModuleList([MemoryBank(width, like.num_neighbors, like.search).to(like.vectors.device)])
         super()._load_from_state_dict(state, prefix, *args)
-
-
-def default_matching(backbone: str) -> Matching:
-    """The way of comparing patches that papers use with their networks, and the better one with others."""
-    return "joint" if backbone in PUBLISHED else "layerwise"
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:

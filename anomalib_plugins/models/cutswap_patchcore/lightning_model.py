@@ -99,8 +99,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         search: ``"faiss"`` looks at the nearest cells of the memory only: faster from some ten thousand patches on, and
             nearly exact. Exported models are exact.
         matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
-            distances, and its largest value scores the image. ``"joint"`` joins the layers, as published. ``None``
-            takes ``"joint"`` for the papers' networks, ResNet-18 and WideResNet-50, and ``"layerwise"`` for others.
+            distances, and its largest value scores the image. ``"joint"`` joins the layers, as published.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
         seed: Seed of initial weights, patches and coreset; ``None`` follows torch's seed.
@@ -148,7 +147,7 @@ class CutSwapPatchcore(PhasedModule, AnomalibModule):
         coreset_sampling_ratio: float = 0.01,
         num_neighbors: int = 9,
         search: Search = "exact",
-        matching: Matching | None = None,
+        matching: Matching = "joint",
         max_bank_size: int = 100_000,
         seed: int | None = None,
         pre_processor: PreProcessor | bool = True,

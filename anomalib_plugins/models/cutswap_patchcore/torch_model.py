@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from anomalib_plugins.components.backbone import Backbone
 from anomalib_plugins.components.checks import check_least
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, default_matching
+from anomalib_plugins.components.patchcore import Matching, PatchcoreModel
 
 
 class CutSwapPatchcoreModel(PatchcoreModel):
@@ -21,7 +21,7 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         layers: Stages whose features are joined; the first sets the resolution. ``None`` as in :class:`Backbone`.
         num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
-        matching: Way to compare patches, see :class:`PatchcoreModel`; ``None`` follows :func:`default_matching`.
+        matching: Way to compare patches, see :class:`PatchcoreModel`.
         head: Stage whose mean features a pretext sees, see :class:`Backbone`.
 
     Raises:
@@ -34,11 +34,11 @@ class CutSwapPatchcoreModel(PatchcoreModel):
         layers: Sequence[str] | None = None,
         num_neighbors: int = 9,
         search: Search = "exact",
-        matching: Matching | None = None,
+        matching: Matching = "joint",
         head: str | None = None,
     ) -> None:
         network = Backbone(backbone, layers, head=head)
-        super().__init__(network.out_dims, num_neighbors, search, matching or default_matching(backbone))
+        super().__init__(network.out_dims, num_neighbors, search, matching)
         self.backbone = network
 
     def features(self, images: Tensor) -> list[Tensor]:

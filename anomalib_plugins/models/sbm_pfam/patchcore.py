@@ -9,11 +9,13 @@ from anomalib.models import AnomalibModule
 from torch import Tensor
 
 from anomalib_plugins.components.memory_bank import Search
-from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, PatchMemory, default_matching
+from anomalib_plugins.components.patchcore import Matching, PatchcoreModel, PatchMemory
 from anomalib_plugins.models.sbm_pfam.pfam import PfamExtractor
 from anomalib_plugins.phases.schedule import Step
 
 from .base import SbmPfam
+
+PUBLISHED = ("resnet18", "wide_resnet50_2")  # the paper's networks, whose patches are compared as it does
 
 
 class SbmPfamPatchcoreModel(PatchcoreModel):
@@ -23,7 +25,8 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
         extractor: Network of the feature maps.
         num_neighbors: Number of neighbours that weight the image's score, see :class:`MemoryBank`.
         search: Search for nearest vectors, see :class:`MemoryBank`.
-        matching: Way to compare patches, see :class:`PatchcoreModel`; ``None`` follows :func:`default_matching`.
+        matching: Way to compare patches, see :class:`PatchcoreModel`; ``None`` as in
+            :class:`SbmPfamPatchcore`.
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class SbmPfamPatchcoreModel(PatchcoreModel):
         search: Search = "exact",
         matching: Matching | None = None,
     ) -> None:
-        matching = matching or default_matching(extractor.backbone.name)
+        if matching is None:
+            matching = "joint" if extractor.backbone.name in PUBLISHED else "layerwise"
         super().__init__(extractor.out_dims, num_neighbors, search, matching)
         self.extractor = extractor
 
@@ -62,7 +66,7 @@ class SbmPfamPatchcore(SbmPfam, AnomalibModule):
             nearly exact. Exported models are exact.
         matching: ``"layerwise"`` keeps a memory per layer, at its resolution: the map is the geometric mean of the
             distances, and its largest value scores the image. ``"joint"`` joins the layers, as published. ``None``
-            takes ``"joint"`` for the papers' networks, ResNet-18 and WideResNet-50, and ``"layerwise"`` for others.
+            takes ``"joint"`` for the paper's networks, ResNet-18 and WideResNet-50-2, and ``"layerwise"`` for others.
         max_bank_size: Largest number of patches to keep. More are refused before training, with an estimate of the
             memory.
         kwargs: Arguments of :class:`SbmPfam`, common to the three detectors.

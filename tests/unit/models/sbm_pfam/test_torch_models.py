@@ -143,3 +143,8 @@ def test_padim_of_an_older_version_keeps_its_grid():
 def test_impossible_options_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_patches_are_compared_as_published_with_the_papers_networks():
+    networks = [PfamExtractor(name, pfam=False, strides=(8, 16)) for name in ("resnet18", "tf_efficientnet_lite0")]
+    assert [len(SbmPfamPatchcoreModel(each).banks) for each in networks] == [1, 2]
