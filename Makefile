@@ -46,7 +46,7 @@ venv: $(VENV)/installed
 
 # Installed again when the requirements change; the package itself is editable.
 $(VENV)/installed: setup.cfg pyproject.toml
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): torch, anomalib and this package. A few GB; minutes."
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): torch, anomalib and this package. About 7 GB, 5 to 10 minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[test,openvino,weights]'

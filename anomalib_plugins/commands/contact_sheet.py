@@ -46,13 +46,14 @@ class Verdict(NamedTuple):
 
 
 def chosen(verdicts: Sequence[Verdict], good: int = 5, most: int = 15) -> list[Verdict]:
-    """A few good photos and some of every kind of defect, as evenly as there are photos.
+    """A few good photos and some of every kind of defect, as evenly as there are photos, wrong verdicts first.
 
     Args:
         verdicts: All of the test.
         good: Good photos to show.
         most: Photos to show.
     """
+    verdicts = sorted(verdicts, key=lambda each: each.called_defect == each.is_defect)
     normal = [each for each in verdicts if not each.is_defect]
     kinds: dict[str, list[Verdict]] = {}
     for each in verdicts:

@@ -19,8 +19,8 @@ THRESHOLDED_FIELDS = {"pred_label", "pred_mask"}
 CHANCE = 0.6  # image AUROC below which a model hardly separates good from bad images; random guessing reaches 0.5
 
 LEARNED_NOTHING = (
-    "image AUROC %.2f: this model hardly tells good from bad. Train longer, try a larger image_size, and check the "
-    "photos: anomalib-plugins check FOLDER"
+    "image AUROC %.2f: this model hardly tells good from bad. Train longer, which matters most if a limit cut the "
+    "schedule; try a larger image_size; and check the photos: anomalib-plugins check FOLDER"
 )
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# How patchcore_matching_cpu.csv was made: PatchCore that compares patches layer by layer, and jointly as published.
+# How patchcore_matching_cpu.csv and latency_patchcore_matching.json were made: PatchCore that compares patches layer by
+# layer, and jointly as published.
 #
 #   bash docs/results/patchcore_matching_cpu.sh DATA [CATEGORY ...]
 #
@@ -18,9 +19,14 @@ SbmPfamPatchcore-lite0-joint: {backbone: tf_efficientnet_lite0, shape_bias: fals
 SbmPfamPatchcore-resnet18-layerwise: {backbone: resnet18, shape_bias: false, matching: layerwise}
 SbmPfamPatchcore-resnet18-joint: {backbone: resnet18, shape_bias: false, matching: joint}
 YAML
-for seed in 0 1 2; do
-    python -m anomalib_plugins benchmark --root "$DATA" --image-size 256 --threads 1 --seeds $seed --no-predictions \
-        --models SbmPfamPatchcore-{lite0,lite0-joint,resnet18-layerwise,resnet18-joint}=SbmPfamPatchcore \
-        --model-args "$work/arguments.yaml" --output patchcore_matching_cpu.csv \
-        ${CATEGORIES[@]:+--categories "${CATEGORIES[@]}"}
-done
+python -m anomalib_plugins benchmark --root "$DATA" --image-size 256 --threads 1 --seeds 0 --no-predictions \
+    --models SbmPfamPatchcore-{lite0,lite0-joint,resnet18-layerwise,resnet18-joint}=SbmPfamPatchcore \
+    --model-args "$work/arguments.yaml" --output patchcore_matching_cpu.csv ${CATEGORIES[@]:+--categories "${CATEGORIES[@]}"}
+cat > "$work/latency.yaml" <<YAML
+SbmPfamPatchcore-lite0: {backbone: tf_efficientnet_lite0, shape_bias: false}
+SbmPfamPatchcore-lite0-joint: {backbone: tf_efficientnet_lite0, shape_bias: false, matching: joint}
+Patchcore: {backbone: resnet18, pre_trained: false}
+YAML
+python -m tools.latency --models SbmPfamPatchcore-lite0=SbmPfamPatchcore SbmPfamPatchcore-lite0-joint=SbmPfamPatchcore Patchcore \
+    --model-args "$work/latency.yaml" --image-size 256 --batches 2 --threads 1 --rounds 5 --bank-rows 15000 \
+    --output latency_patchcore_matching.json

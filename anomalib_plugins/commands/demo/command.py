@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError, OverflowError) as error:  # a port of 99999 overflows
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{args.path.name} answers at {server.url}  (Ctrl-C ends it)", flush=True)
+    print(f"The demo of {args.path.name} is at {server.url}  (Ctrl-C ends it)", flush=True)
     if not args.no_browser:
         webbrowser.open(server.url)
     try:

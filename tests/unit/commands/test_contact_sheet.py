@@ -26,6 +26,11 @@ def test_of_one_kind_more_are_chosen():
     assert [each.kind for each in chosen(every)] == ["good"] * 5 + ["bad"] * 10
 
 
+def test_wrong_verdicts_are_chosen_first():
+    every = [verdict("good", score) for score in (0.1, 0.2, 0.6)] + [verdict("bad", score) for score in (0.9, 0.4)]
+    assert [each.score for each in chosen(every, good=2)] == [0.6, 0.1, 0.4, 0.9]
+
+
 def test_the_column_of_masks_is_there_if_anybody_marked_a_defect():
     without = contact_sheet([verdict(), verdict("bad", 0.9)], columns=1)
     with_masks = contact_sheet([verdict(), verdict("bad", 0.9, torch.ones(8, 8))], columns=1)

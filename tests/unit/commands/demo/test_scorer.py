@@ -117,4 +117,4 @@ def test_the_command_serves_until_it_is_interrupted(onnx_file, monkeypatch, caps
 
     monkeypatch.setattr("anomalib_plugins.commands.demo.server.DemoServer.serve_forever", interrupt)
     assert command.main([str(onnx_file), "--port", "0", "--no-browser"]) == 0
-    assert "red.onnx answers at http://127.0.0.1:" in capsys.readouterr().out
+    assert "The demo of red.onnx is at http://127.0.0.1:" in capsys.readouterr().out
