@@ -16,13 +16,14 @@ from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 from anomalib.utils.config import flatten_dict
 
 from anomalib_plugins.benchmark.jobs import Job, as_text, class_of, without_folders, wrapped
+from anomalib_plugins.benchmark.results import NOT_A_SETTING
 from anomalib_plugins.benchmark.setup import Setup, known
 from anomalib_plugins.components.names import did_you_mean
 from anomalib_plugins.errors import UserError
 
 # Arguments that have a column of their own, or only say where the data are and how they are loaded.
 NOT_IN_MODEL = {"seed"}
-NOT_IN_DATASET = {"category", "root", "train_batch_size", "eval_batch_size", "num_workers"}
+NOT_IN_DATASET = NOT_A_SETTING - {"name"}
 
 Config = dict[str, Any]
 

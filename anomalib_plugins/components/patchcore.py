@@ -95,7 +95,7 @@ class PatchcoreModel(ABC, nn.Module):
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take as many banks as the state has; version 0.1 had one, named ``bank``."""
+        """Take as many banks as the state has; older checkpoints have one, named ``bank``."""
         for name in [name for name in state if name.startswith(f"{prefix}bank.")]:
             state[f"{prefix}banks.0.{name.removeprefix(f'{prefix}bank.')}"] = state.pop(name)
         count = sum(name.startswith(f"{prefix}banks.") and name.endswith(".vectors") for name in state)
