@@ -26,8 +26,10 @@ from lightning.pytorch import Callback, LightningModule, seed_everything
 from anomalib_plugins.benchmark.measure import PeakMemory, machine, speed_and_size, versions
 from anomalib_plugins.benchmark.predictions import Predictions, encode_images, file_stem, save_sheet
 from anomalib_plugins.benchmark.recorder import Progress, Recorder, TimedCheckpoint
+from anomalib_plugins.benchmark.results import MISTAKES
 from anomalib_plugins.benchmark.setup import LOCO_NAMES, METRIC_NAMES, Setup, known
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
+from anomalib_plugins.components.thresholds import mistakes
 from anomalib_plugins.inspection.photos import makes_anomalies
 from anomalib_plugins.metrics import SPRO, RawScoreEvaluator, loco_metrics, threshold_free_metrics
 from anomalib_plugins.phases.schedule import PhaseSchedule
@@ -146,6 +148,7 @@ class Job:
                 engine.validate(model, datamodule=data, verbose=False)
             metrics = engine.test(model, datamodule=data, verbose=False)[0]
             predictions = recorder.predictions()
+            errors = mistakes(predictions.scores, predictions.labels)
             if self.setup.predictions and makes_anomalies(data.test_data):
                 predictions = replace(predictions, images=encode_images(data.test_data))
             self._save_pictures_and_weights(predictions, data, engine)
@@ -158,6 +161,7 @@ class Job:
             "category": self.category,
             "seed": self.seed,
             **{column: f"{metrics.get(name, float('nan')):.4f}" for column, name in names.items()},
+            **{column: f"{share:.4f}" for column, share in zip(MISTAKES, errors, strict=True)},
             "batch_size": data.train_batch_size,
             "precision": self.setup.precision,
             "schedule": MEMORY_SCHEDULE if is_one_pass(model) else self.setup.schedule,

@@ -15,6 +15,7 @@ from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
 
 METRICS = ("image_auroc", "pixel_auroc", "aupro", "pixel_ap")
+MISTAKES = ("false_alarms", "misses")
 SETTING = ("image_size", "batch_size", "precision", "schedule", "class", "options", "data")
 MEASURED = (
     "train_seconds",
@@ -26,7 +27,19 @@ MEASURED = (
     "gmacs",
     "peak_memory_mb",
 )
-COLUMNS = ("model", "dataset", "category", "seed", *METRICS, *SETTING, *MEASURED, "machine", "versions", "job")
+COLUMNS = (
+    "model",
+    "dataset",
+    "category",
+    "seed",
+    *METRICS,
+    *MISTAKES,
+    *SETTING,
+    *MEASURED,
+    "machine",
+    "versions",
+    "job",
+)
 REQUIRED = ("model", "category", "seed", *METRICS, "schedule", "machine")
 # Arguments of data sets that have a column of their own, or only say where the data are and how they are loaded.
 NOT_A_SETTING = {"root", "name", "category", "train_batch_size", "eval_batch_size", "num_workers"}

@@ -26,6 +26,7 @@ from anomalib_plugins.callbacks.drift_warning import DriftWarning
 from anomalib_plugins.components.console import Console
 from anomalib_plugins.components.names import counted
 from anomalib_plugins.components.share_done import ShareDone
+from anomalib_plugins.components.thresholds import three_sigmas
 from anomalib_plugins.data import DemoParts, FewShot, SyntheticAnomaly
 from anomalib_plugins.errors import UserError
 from anomalib_plugins.inspection.folders import Layout, layouts, photos_in, refused
@@ -36,7 +37,6 @@ from .demo.scorer import load
 FEWEST = 20  # good photos: three of them set the threshold
 MOST = 200  # good photos to train on: more would take more than minutes
 HELD_OUT = 0.2  # share of the good photos that sets the threshold, and of those that test without a folder of their own
-SIGMAS = 3  # standard deviations between the mean score of good parts and the threshold
 MANY_MISSED = 0.2  # share of missed defects from which the summary says what to do
 
 
@@ -130,13 +130,10 @@ def _layout(folder: Path) -> tuple[Layout, int]:
 
 
 def _set_threshold(engine: Engine) -> Path:
-    """Set the threshold to three sigmas above the held-out good photos, and return the checkpoint.
-
-    anomalib takes the highest of their scores, which one good photo in so many exceeds by chance.
-    """
+    """Set the threshold to three sigmas above the held-out good photos, and return the checkpoint."""
     trainer, post_processor = engine.trainer, engine.model.post_processor
     scores: Any = next(each for each in trainer.callbacks if isinstance(each, DriftWarning)).scores
-    threshold = scores.mean() + SIGMAS * scores.std()
+    threshold = three_sigmas(scores)
     post_processor._image_threshold.copy_(threshold)  # noqa: SLF001 - anomalib's own buffer, without a setter
     if post_processor._pixel_threshold.isnan():  # noqa: SLF001 - nobody marked pixels
         post_processor._pixel_threshold.copy_(post_processor.pixel_max)  # noqa: SLF001

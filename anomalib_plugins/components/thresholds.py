@@ -6,10 +6,14 @@
 import math
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.post_processing import PostProcessor
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+SIGMAS = 3  # standard deviations between the mean score of good parts and the threshold
 
 
 class Scale(NamedTuple):
@@ -53,3 +57,35 @@ def pred_scores(post_processor: PostProcessor, scores: Tensor) -> Tensor:
     """Convert raw scores ``(N,)`` to those of predictions and exported models, in ``[0, 1]`` if normalised."""
     with torch.no_grad():
         return post_processor(InferenceBatch(pred_score=scores, anomaly_map=None)).pred_score
+
+
+def three_sigmas(scores: ArrayLike) -> float:
+    """Threshold three standard deviations above the mean score of good parts.
+
+    anomalib takes the highest of their scores, which one good part in so many exceeds by chance.
+
+    Args:
+        scores: Scores ``(N,)`` of at least two good parts that the model was not trained on.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    return float(values.mean() + SIGMAS * values.std(ddof=1))
+
+
+def mistakes(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Shares of good parts rejected and of defects missed at the threshold of :func:`three_sigmas`.
+
+    The threshold comes from good parts of the test alone, never from a defect, and that of each good part from the
+    others (leave-one-out), so no part is judged by a threshold that knows it.
+
+    Args:
+        scores: Image scores ``(N,)``; NaN is the most anomalous.
+        labels: True for defective parts, ``(N,)``.
+
+    Returns:
+        Two shares in ``[0, 1]``. The first is NaN with fewer than three good parts, the second also without defects.
+    """
+    good, bad = scores[~labels], scores[labels]
+    if len(good) < 3:
+        return math.nan, math.nan
+    rejected = [not score <= three_sigmas(np.delete(good, index)) for index, score in enumerate(good)]
+    return float(np.mean(rejected)), float(np.mean(bad <= three_sigmas(good))) if len(bad) else math.nan

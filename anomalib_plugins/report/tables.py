@@ -13,14 +13,17 @@ from anomalib_plugins.benchmark.results import Row
 from anomalib_plugins.report.groups import Group, Place, number, place_of
 from anomalib_plugins.report.published import Published, conditions, published
 
-# Columns of speed and size: header, unit, and factor from the column of the results.
+# Columns of mistakes, speed and size: header, unit, and factor from the column of the results.
 COSTS = {
+    "false_alarms": ("False alarms", "% of good parts", 100.0),
+    "misses": ("Misses", "% of defects", 100.0),
     "latency_ms": ("Latency", "ms", 1.0),
     "images_per_second": ("Throughput", "images/s", 1.0),
     "parameters": ("Parameters", "M", 1e-6),
     "gmacs": ("MACs", "G", 1.0),
     "peak_memory_mb": ("Peak memory", "MB", 1.0),
     "train_seconds": ("Training", "s", 1.0),
+    "train_cpu_seconds": ("Training", "CPU s", 1.0),
 }
 MEAN = "mean of the published"
 FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options", "machine", "versions")
