@@ -23,7 +23,7 @@ from anomalib_plugins.errors import UserError
 from anomalib_plugins.report import pictures
 from anomalib_plugins.report.curves import curves_of
 from anomalib_plugins.report.groups import NAMES, Group, Place, groups_of, metrics_of, place_of, sentences
-from anomalib_plugins.report.tables import COSTS, category_rows, mean_rows, run_facts
+from anomalib_plugins.report.tables import AXES, COSTS, category_rows, mean_rows, run_facts
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ def build(
     groups, metrics = groups_of(rows), metrics_of(rows)
     collect(groups, results, gallery)
     means = mean_rows(groups, metrics)
+    costs = {column: COSTS[column] for column in COSTS if any(row["costs"][column] is not None for row in means)}
     style, *scripts = ((FOLDER / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS))
     script = "".join(scripts)
     return _template().render(
@@ -145,7 +146,7 @@ def build(
         rows=rows,
         several=len({dataset for group in groups for dataset, _ in group.places}) > 1,
         metrics={metric: NAMES[metric] for metric in metrics},
-        costs={column: COSTS[column] for column in COSTS if any(row["costs"][column] is not None for row in means)},
+        costs=costs,
         means=means,
         categories=category_rows(groups, metrics, alias or {}),
         sentences=sentences(groups, metrics),
@@ -154,6 +155,7 @@ def build(
         gallery=gallery,
         data={
             "metrics": {metric: NAMES[metric] for metric in metrics},
+            "costs": {column: ", ".join(costs[column][:2]) for column in AXES if column in costs},
             "groups": [{"name": group.name, "ours": group.is_ours} for group in groups],
             "means": [{key: row[key] for key in ("group", "dataset", "metrics", "costs")} for row in means],
             "jobs": gallery.jobs,

@@ -25,6 +25,7 @@ COSTS = {
     "train_seconds": ("Training", "s", 1.0),
     "train_cpu_seconds": ("Training", "CPU s", 1.0),
 }
+AXES = ("latency_ms", "train_cpu_seconds", "train_seconds", "peak_memory_mb", "parameters")  # the lower, the better
 MEAN = "mean of the published"
 FACTS = ("seed", "schedule", "image_size", "batch_size", "precision", "options", "machine", "versions")
 

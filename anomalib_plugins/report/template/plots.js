@@ -24,7 +24,7 @@ function scaleOf(axis, start, end) {
   return (value) => start + ((of(value) - low) / (high - low)) * (end - start);
 }
 
-// series: [{name, index, ours, points: [[x, y], ...], mark}]; a mark is one point with its name beside it.
+// series: [{name, index, ours, points: [[x, y], ...], mark, colour}]; a mark is one point with its name beside it.
 function plot(title, x, y, series, width = WIDTH) {
   const [left, right, top, bottom] = [52, width - 12, 10, HEIGHT - 38];
   const [toX, toY] = [scaleOf(x, left, right), scaleOf(y, bottom, top)];
@@ -53,7 +53,7 @@ function plot(title, x, y, series, width = WIDTH) {
       image.append(mark, nameBeside(each.name, px, py, right, top, bottom, taken));
     } else {
       const d = each.points.map(([a, b], i) => `${i ? "L" : "M"}${toX(a).toFixed(1)} ${toY(b).toFixed(1)}`).join("");
-      image.append(svg("path", { class: `line${kind}`, d, stroke: colour(each.index) }));
+      image.append(svg("path", { class: `line${kind}`, d, stroke: each.colour ?? colour(each.index) }));
     }
   }
   followPointer(image, series.filter((each) => !each.mark), toX, toY, width, say);
@@ -91,26 +91,39 @@ function followPointer(image, lines, toX, toY, width, say) {
   image.addEventListener("pointerleave", () => hit.setAttribute("visibility", "hidden"));
 }
 
+// Models for which no other one is better at the same or a lower cost, cheapest first.
+function frontOf(series) {
+  const byCost = [...series].sort((a, b) => a.points[0][0] - b.points[0][0] || b.points[0][1] - a.points[0][1]);
+  let best = -Infinity;
+  return byCost.filter((each) => each.points[0][1] > best && ((best = each.points[0][1]), true));
+}
+
 function showSpeed() {
-  const [dataset, metric] = [byId("speed-dataset").value, byId("speed-metric").value];
+  const [dataset, metric, cost] = ["dataset", "metric", "cost"].map((name) => byId(`speed-${name}`).value);
   const series = data.means
-    .filter((row) => row.dataset === dataset && row.metrics[metric] !== null && row.costs.latency_ms !== null)
-    .map((row) => ({ ...data.groups[row.group], index: row.group, mark: true, points: [[row.costs.latency_ms, row.metrics[metric]]] }));
+    .filter((row) => row.dataset === dataset && row.metrics[metric] !== null && row.costs[cost] > 0)
+    .map((row) => ({ ...data.groups[row.group], index: row.group, mark: true, points: [[row.costs[cost], row.metrics[metric]]] }));
+  byId("speed-front").textContent = "";
   if (!series.length) {
     byId("speed-plot").replaceChildren(html("p", { class: "note" }, "No model has both numbers."));
     return;
   }
   const [xs, ys] = [0, 1].map((axis) => series.map((each) => each.points[0][axis]));
-  const x = { name: "latency, ms", log: true, domain: [Math.min(...xs) / 1.4, Math.max(...xs) * 1.4] };
+  const x = { name: data.costs[cost], log: true, domain: [Math.min(...xs) / 1.4, Math.max(...xs) * 1.4] };
   const margin = Math.max(0.02, (Math.max(...ys) - Math.min(...ys)) * 0.1);
   const y = { name: data.metrics[metric], domain: [Math.max(0, Math.min(...ys) - margin), Math.min(1.01, Math.max(...ys) + margin)] };
-  byId("speed-plot").replaceChildren(plot(`Mean over ${dataset || "all"} categories`, x, y, series, 720));
+  const front = frontOf(series);
+  const steps = front.flatMap(({ points: [[a, b]] }, i) => (i ? [[a, front[i - 1].points[0][1]], [a, b]] : [[a, b]]));
+  const line = { name: "Front", ours: false, colour: "currentColor", points: steps };
+  byId("speed-plot").replaceChildren(plot(`Mean over ${dataset || "all"} categories`, x, y, [line, ...series], 720));
+  byId("speed-front").textContent = `On the front: ${front.map((each) => each.name).join(", ")}.`;
 }
 
 if (byId("speed-plot")) {
   fill(byId("speed-dataset"), [...new Set(data.means.map((row) => row.dataset))].map((name) => [name, name || "–"]));
   fill(byId("speed-metric"), Object.entries(data.metrics));
-  for (const id of ["speed-dataset", "speed-metric"]) byId(id).addEventListener("input", showSpeed);
+  fill(byId("speed-cost"), Object.entries(data.costs));
+  for (const id of ["speed-dataset", "speed-metric", "speed-cost"]) byId(id).addEventListener("input", showSpeed);
   showSpeed();
 }
 
