@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands = "\n".join(f"  {name:<12}{text}" for name, (_, text) in COMMANDS.items())
         sys.stdout.write(HELP.format(commands=commands, anomalib=ANOMALIB))
         return 0 if argv else 2
+    if sys.stderr.isatty() and not {"-h", "--help"} & set(argv):
+        print("Loading torch and anomalib ...", file=sys.stderr)
     with warnings.catch_warnings():  # of what anomalib imports of itself: nothing the user could change
         warnings.simplefilter("ignore", FutureWarning)
         if argv[0] in COMMANDS:

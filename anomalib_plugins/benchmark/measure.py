@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.components.cost import count
+from anomalib_plugins.components.names import counted
 
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
@@ -98,7 +99,7 @@ def machine(device: torch.device) -> str:
     """Name of the GPU, or name of the CPU and number of torch's threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{cpu_name()}, {counted(torch.get_num_threads(), 'thread/threads')}"
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

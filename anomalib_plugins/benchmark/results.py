@@ -114,7 +114,7 @@ def _settings(row: Row) -> dict[str, str]:
     data = flat(json.loads(row.get("data") or "{}").get("init_args", {}))
     return {
         **{name: row.get(name, "") for name in ("class", "precision", "batch_size")},  # empty in older files
-        "accelerator": "cpu" if row["machine"].endswith(" threads") else "gpu",
+        "accelerator": "cpu" if row["machine"].endswith((" thread", " threads")) else "gpu",
         **{name: str(value) for name, value in options.items() if name != "seed"},
         **{name: str(value) for name, value in data.items() if name.rpartition(".")[2] not in NOT_A_SETTING},
     }

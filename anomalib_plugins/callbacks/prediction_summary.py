@@ -86,12 +86,12 @@ class PredictionSummary(BasePredictionWriter):
         scores = _unused(folder / "predictions.csv")
         table.drop(columns="defects").to_csv(scores, index=False)
         images = [each.output_dir for each in trainer.callbacks if isinstance(each, ImageVisualizer)]
-        where = f" Heatmaps: {images[0]}" if images else ""
-        where += f" Scores: {scores}"
+        where = f"\n  Heatmaps: {images[0]}" if images else ""
+        where += f"\n  Scores: {scores}"
         if table.defects.notna().all():  # all of their places are known
             places = scores.with_name(scores.name.replace("predictions", "defects"))
             _write_defects(table, places)
-            where += f" Defects: {places}"
+            where += f"\n  Defects: {places}"
         rank_zero_info(f"{table.pred_label.sum()} of {len(table)} images judged anomalous.{where}")
 
 

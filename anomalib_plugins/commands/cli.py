@@ -68,7 +68,8 @@ class SeededCLI(AnomalibCLI):
         if seed is True:
             # Processes that a distributed run starts find the first one's seed in the environment.
             seed = int(os.environ.get("PL_GLOBAL_SEED", secrets.randbelow(2**32)))
-        self.config[self.subcommand]["seed_everything"] = seed_everything(seed, workers=True)
+        trains = self.subcommand in {"fit", "train"}
+        self.config[self.subcommand]["seed_everything"] = seed_everything(seed, workers=True, verbose=trains)
 
 
 def suggestions(message: str, parser: Any) -> str:

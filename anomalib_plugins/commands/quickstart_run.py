@@ -4,6 +4,7 @@
 """Steps of the command ``quickstart``."""
 
 import csv
+import logging
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ import torch
 import yaml
 from anomalib.data import AnomalibDataModule, Folder
 from anomalib.engine import Engine
-from anomalib.models import get_model
+from anomalib.models import AnomalibModule, get_model
 from lightning.pytorch import seed_everything
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -33,6 +34,8 @@ from anomalib_plugins.inspection.folders import Layout, layouts, photos_in, refu
 
 from .contact_sheet import Verdict, chosen, contact_sheet
 from .demo.scorer import load
+
+logger = logging.getLogger(__name__)
 
 FEWEST = 20  # good photos: three of them set the threshold
 MOST = 200  # good photos to train on: more would take more than minutes
@@ -75,15 +78,18 @@ def run(folder: Path | None, name: str, options: Mapping[str, Any], output: Path
     settings, sheet, scores = (folder_of_run / each for each in ("model.yaml", "contact_sheet.png", "test_scores.csv"))
     settings.write_text(yaml.safe_dump({"model": config}, sort_keys=False), encoding="utf-8")
     with console.step("Export to OpenVINO"):
-        exported = Path(str(engine.export(model, "openvino", export_root=folder_of_run)))
-    with console.step("Predict with the exported model"):
-        verdicts = _predict(exported, data.test_data, console)
+        exported, problem = _export(engine, model, folder_of_run)
+    with console.step("Predict with the " + ("exported model" if exported else "checkpoint")):
+        verdicts = _predict(exported or checkpoint, data.test_data, console)
     contact_sheet(chosen(verdicts)).save(sheet)
     _write_scores(verdicts, scores)
     console.say("\n" + table(verdicts, metrics) + advice(verdicts, len(_good_photos(data.val_data)), checkpoint))
     console.say(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes. Look at {sheet}")
     console.say(f"The scores of all test photos are in {scores}\n")
-    console.say(_next(checkpoint, exported, settings, demo=folder is None))
+    console.say(_next(checkpoint, exported or checkpoint, settings, demo=folder is None))
+    if problem:
+        msg = f"the model could not be exported to OpenVINO: {problem}. All else is done: see above"
+        raise UserError(msg) from problem
 
 
 def _datamodule(folder: Path | None, output: Path, seed: int) -> AnomalibDataModule:
@@ -143,9 +149,18 @@ def _set_threshold(engine: Engine) -> Path:
     return checkpoint
 
 
-def _predict(exported: Path, photos: Any, console: Console) -> list[Verdict]:
-    """Score every photo of the test with the exported model."""
-    score, verdicts, seen = load(exported), [], set()
+def _export(engine: Engine, model: AnomalibModule, folder: Path) -> tuple[Path | None, Exception | None]:
+    """Export, and return the file or what went wrong: the results of a training must not be lost by it."""
+    try:
+        return Path(str(engine.export(model, "openvino", export_root=folder))), None
+    except Exception as error:
+        logger.exception("export failed")
+        return None, error
+
+
+def _predict(file: Path, photos: Any, console: Console) -> list[Verdict]:
+    """Score every photo of the test with an exported model or a checkpoint."""
+    score, verdicts, seen = load(file), [], set()
     for number in range(len(photos)):
         item = photos[number]
         bad, path = bool(item.gt_label), Path(item.image_path)
@@ -214,12 +229,12 @@ def script(name: str) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _next(checkpoint: Path, exported: Path, config: Path, *, demo: bool) -> str:
+def _next(checkpoint: Path, file: Path, config: Path, *, demo: bool) -> str:
     """Commands to continue with."""
     plugins = script("anomalib-plugins")
     predict = [plugins, "predict", "-c", str(config), "--ckpt_path", str(checkpoint), "--data", "FOLDER"]
     rows = {
-        "Drop photos on a page": f"{plugins} demo {shlex.quote(os.fspath(exported))}",
+        "Drop photos on a page": f"{plugins} demo {shlex.quote(os.fspath(file))}",
         "Score a folder": shlex.join(predict),
         "Choose how many false alarms": f"{plugins} threshold {shlex.quote(os.fspath(checkpoint))}",
     }

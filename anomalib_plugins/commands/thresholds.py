@@ -134,5 +134,7 @@ class Thresholds:
             low, high = normal.likely_rates(rate)
             lines.append(f"{rate:>12.1%}{exported.threshold_for(rate):>12.4f}   {low:.1%} to {high:.1%}")
         above = int((normal.scores > normal.threshold).sum())
-        lines += ["", f"Threshold now: {exported.threshold:.4g}. Of these good parts, {above} would be false alarms."]
+        low, high = normal.likely_rates_now()
+        lines += ["", f"Threshold now: {exported.threshold:.4g}. Of these good parts, {above} would be false alarms;"]
+        lines.append(f"of others, likely {low:.1%} to {high:.1%} (90 % confidence).")
         return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 
 from anomalib_plugins.components.files import atomic_write
 from anomalib_plugins.errors import UserError
@@ -86,6 +86,17 @@ class NormalScores:
         """
         rank, tail = self._rank(false_alarms), (1 - confidence) / 2
         low, high = beta.ppf([tail, 1 - tail], len(self.scores) + 1 - rank, rank)
+        return float(low), float(high)
+
+    def likely_rates_now(self, confidence: float = 0.9) -> tuple[float, float]:
+        """Confidence interval (Clopper and Pearson's) of the true false alarm rate at the threshold.
+
+        Args:
+            confidence: Probability that the interval holds the true rate, if the threshold was chosen without the
+                scores.
+        """
+        above = int((self.scores > self.threshold).sum())
+        low, high = binomtest(above, len(self.scores)).proportion_ci(confidence)
         return float(low), float(high)
 
     def _rank(self, false_alarms: float) -> int:

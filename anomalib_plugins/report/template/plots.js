@@ -114,7 +114,7 @@ function showSpeed() {
   const y = { name: data.metrics[metric], domain: [Math.max(0, Math.min(...ys) - margin), Math.min(1.01, Math.max(...ys) + margin)] };
   const front = frontOf(series);
   const steps = front.flatMap(({ points: [[a, b]] }, i) => (i ? [[a, front[i - 1].points[0][1]], [a, b]] : [[a, b]]));
-  const line = { name: "Front", ours: false, colour: "currentColor", points: steps };
+  const line = { name: "Front", ours: false, colour: "var(--soft)", points: steps };
   byId("speed-plot").replaceChildren(plot(`Mean over ${dataset || "all"} categories`, x, y, [line, ...series], 720));
   byId("speed-front").textContent = `On the front: ${front.map((each) => each.name).join(", ")}.`;
 }

@@ -117,6 +117,20 @@ def test_good_photos_alone_are_tested_on_simulated_defects(tmp_path, start):
     assert f"{len(good)} to test with" in printed
 
 
+def test_an_export_that_fails_loses_nothing_else(tmp_path, start, monkeypatch):
+    def fail(*_, **__):
+        msg = "no such operator"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(Engine, "export", fail)
+    photos(tmp_path / "part", 40)
+    code, printed = start(tmp_path / "part")
+    assert code == 2
+    assert "could not be exported to OpenVINO: no such operator" in printed
+    assert "good parts rejected" in printed
+    assert len(list((tmp_path / "out").rglob("contact_sheet.png"))) == 1
+
+
 def test_a_folder_with_an_umlaut_is_refused_and_a_link_to_it_is_taken(tmp_path, start):
     photos(tmp_path / "Größe" / "good", 20)
     code, printed = start(tmp_path / "Größe")

@@ -80,3 +80,12 @@ def test_another_file_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ValueError, match=r"x\.json does not hold scores of good parts"):
         NormalScores.load(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
+def test_the_likely_rate_of_a_threshold_holds_the_true_one(rate):
+    random, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        low, high = NormalScores(random.random(20), threshold=1 - rate).likely_rates_now()
+        held += low <= rate <= high
+    assert held / 400 >= 0.9

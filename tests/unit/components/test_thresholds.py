@@ -3,6 +3,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from anomalib.data import InferenceBatch
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from anomalib_plugins.components.thresholds import pred_scores, raw_threshold
+from anomalib_plugins.components.thresholds import mistakes, pred_scores, raw_threshold, three_sigmas
 
 SCORES = torch.linspace(-30, 30, 241) + 0.0137  # no threshold
 
@@ -54,3 +55,21 @@ def test_before_validation_it_is_that_of_raw_scores():
 def test_predictions_have_the_threshold_at_a_half_and_end_at_0_and_1():
     said = pred_scores(post_processor(0, 10, 4), torch.tensor([-9.0, 4.0, 5.0, 99.0]))
     assert said.tolist() == pytest.approx([0, 0.5, 0.6, 1])
+
+
+def test_mistakes_at_a_threshold_that_knows_no_part_it_judges():
+    good, bad = np.array([1.0, 2, 3, 4, 100]), np.array([3.0, 50, 1e6, math.nan])
+    # 100 is rejected only by the threshold of the other four, 6.4; all five together have one above 150.
+    assert three_sigmas(good[:-1]) == pytest.approx(2.5 + 3 * math.sqrt(5 / 3))
+    assert three_sigmas(torch.tensor(good)) > 150
+    order = np.random.default_rng(0).permutation(9)
+    labels = np.repeat([False, True], (5, 4))[order]
+    assert mistakes(np.concatenate([good, bad])[order], labels) == (0.2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "known"), [(2, 3, (False, False)), (3, 0, (True, False)), (3, 1, (True, True))]
+)
+def test_mistakes_are_unknown_without_parts_to_count(good, bad, known):
+    shares = mistakes(np.arange(good + bad), np.repeat([False, True], (good, bad)))
+    assert tuple(not math.isnan(share) for share in shares) == known

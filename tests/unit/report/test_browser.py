@@ -165,3 +165,19 @@ def test_hundreds_of_images_are_not_all_decoded(browser, tmp_path):
     assert browser.run("return new Promise(done => setTimeout(() => done(document.images.length), 500))") in range(
         1, 300
     )
+
+
+def test_the_front_names_models_that_nothing_cheaper_beats(browser, tmp_path):
+    costs = {"Slsg": (0.8, 10), "Pouta": (0.9, 20), "Padim": (0.9, 30), "Cfa": (0.7, 15), "Stfpm": (0.95, 40)}
+    rows = [
+        make_row(model, value=value, latency_ms=1, train_cpu_seconds=seconds)
+        for model, (value, seconds) in costs.items()
+    ]
+    path = tmp_path / "page.html"
+    path.write_text(build(rows, tmp_path / "results.csv"), encoding="utf-8")
+    browser.open(path)
+    front = "return document.getElementById('speed-front').textContent"
+    assert browser.run(front) == "On the front: Stfpm."  # all are as fast
+    browser.run(SET, "speed-cost", "train_cpu_seconds", "input")
+    assert browser.run(front) == "On the front: Slsg, Pouta, Stfpm."
+    assert browser.complaints() == []
