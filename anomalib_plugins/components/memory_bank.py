@@ -68,6 +68,9 @@ class MemoryBank(StoredVectors):
         """Fill the bank with all patches ``(M, C)``."""
         self._index = None
         self.store(patches.float())
+        if self.num_neighbors == 1:
+            self.neighbors = torch.arange(len(patches), device=patches.device)[:, None]
+            return
         wanted = min(self.num_neighbors, len(patches))
         with torch.autocast(patches.device.type, enabled=False):
             parts = self.vectors.split(rows_at_a_time(len(patches)))

@@ -55,9 +55,10 @@ class PatchcoreModel(ABC, nn.Module):
         check_choice("matching", matching, Matching)
         self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.pool = nn.AvgPool2d(3, stride=1, padding=1)
-        widths = [sum(channels)] if matching == "joint" else channels
-        self.banks = nn.ModuleList(MemoryBank(width, num_neighbors, search) for width in widths)
-        self.joint = matching == "joint"
+        self.joint, self.num_neighbors = matching == "joint", num_neighbors
+        # No bank of a layer scores images.
+        banks = [(sum(channels), num_neighbors)] if self.joint else [(width, 1) for width in channels]
+        self.banks = nn.ModuleList(MemoryBank(*each, search) for each in banks)
         self.anomaly_map = AnomalyMapGenerator()
 
     @abstractmethod
@@ -102,7 +103,7 @@ class PatchcoreModel(ABC, nn.Module):
         if count == 1 < len(self.banks):
             self.joint, like = True, self.banks[0]
             width = state[f"{prefix}banks.0.centre"].shape[0]
-            self.banks = nn.ModuleList([MemoryBank(width, like.num_neighbors, like.search).to(like.vectors.device)])
+            self.banks = nn.ModuleList([MemoryBank(width, self.num_neighbors, like.search).to(like.vectors.device)])
         super()._load_from_state_dict(state, prefix, *args)
 
 
@@ -121,8 +122,8 @@ class PatchMemory:
 
     Args:
         model: Model that embeds the patches and whose banks are filled.
-        ratio: Share of the patches to keep, above 0 and at most 1. At least the bank's ``num_neighbors`` are kept,
-            which the weights of image scores need.
+        ratio: Share of the patches to keep, above 0 and at most 1. At least a bank's ``num_neighbors`` are kept, which
+            the weights of image scores need.
         max_size: Largest number of patches to keep.
 
     Raises:
