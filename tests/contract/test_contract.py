@@ -122,7 +122,7 @@ def test_resumed_training_reaches_the_weights_of_an_unbroken_one(build, fit, tra
     exactly_equal(resumed.state, trained.state)
 
 
-LIMITS = {"max_epochs": 3, "max_steps": 4, "max_time": {"seconds": 4}}
+LIMITS = {"max_epochs": 3, "max_steps": 4, "max_time": {"seconds": 3}}
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +339,8 @@ def exported_at_other_size(limited, tmp_path_factory):
     """Model built and trained at another size, and how its files predict, which OpenVINO's is fixed to."""
     model = typical(limited("max_steps", OTHER_SIZE)[0].model)
     folder = tmp_path_factory.mktemp("exported")
-    fixed = openvino_runtimes(model.to_openvino(folder, input_size=OTHER_SIZE))
+    file = Engine(logger=False).export(model, "openvino", export_root=folder, input_size=OTHER_SIZE)
+    fixed = openvino_runtimes(file)
     yield model, {"torch": torch_runtime(model.to_torch(folder)), **fixed}
     shutil.rmtree(folder)
 
