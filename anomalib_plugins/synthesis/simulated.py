@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomalib_plugins.components.checks import check_choice, check_least, check_range, check_share
 from anomalib_plugins.errors import UserError
@@ -41,6 +42,7 @@ from anomalib_plugins.synthesis.sources import logical_sources, self_patches, tu
 from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 FAINT_OPACITY = 0.25
+NEIGHBOURHOOD = 7  # pixels
 SOURCE_CHANGE_PROBABILITY = 0.2
 SOURCE_COLOURS = (0.2, 0.2, 0.2, 0.1)  # brightness, contrast, saturation, hue
 BLUR_SIGMA = 2.0
@@ -72,6 +74,9 @@ class SimulatedAnomaly(AnomalyGenerator):
         structural_faint: Share of structural anomalies whose opacity is 0.25 instead (0.25).
         logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]`` (0.75 to 1).
         minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others (49).
+        minimum_change: Change, in ``[0, 0.5)``, that a channel shows within three pixels of every pixel of an anomaly.
+            Fainter parts stay normal: a model that has to find what nobody can see becomes unsure of everything. 0, as
+            published, keeps them.
         preset: Category of MVTec LOCO AD whose settings to use: ``"juice_bottle"``, ``"breakfast_box"``,
             ``"pushpins"``, ``"screw_bag"`` or ``"splicing_connectors"``. Other arguments that are given win over it.
 
@@ -102,6 +107,7 @@ class SimulatedAnomaly(AnomalyGenerator):
         structural_faint: float | None = None,
         logical_delta: Sequence[float] | None = None,
         minimum_area: int | None = None,
+        minimum_change: float = 0.12,
         preset: str | None = None,
     ) -> None:
         given: dict[str, Any] = {
@@ -122,6 +128,10 @@ class SimulatedAnomaly(AnomalyGenerator):
             msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
             raise UserError(msg)
         check_least("minimum_area", self.settings.minimum_area)
+        if not 0 <= minimum_change < 0.5:  # what takes the place of too faint a paint changes colours by 0.5
+            msg = f"minimum_change must be at least 0 and less than 0.5, got {minimum_change}"
+            raise UserError(msg)
+        self.minimum_change = minimum_change
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
         chosen = Foreground(foreground, foreground_threshold, foreground_polarity)
         self.foreground = self.settings.foreground if foreground == "auto" else chosen
@@ -139,15 +149,17 @@ class SimulatedAnomaly(AnomalyGenerator):
         delta = self._delta(logical, generator).tolist()
         mixed = torch.empty_like(images, memory_format=torch.contiguous_format)
         masks = torch.empty_like(mixed[:, :1], memory_format=torch.contiguous_format)
-        changed = torch.stack(list(map(blend, images, mixed, masks, places, paints, delta)))
+        for arguments in zip(images, mixed, masks, places, paints, delta, strict=True):
+            blend(*arguments)
         # Where the paint looks like the image too little has changed, so something that differs takes its place.
         for make in (self._texture_paints, opposite):
+            changed = keep_visible(images, mixed, masks, self.minimum_change)
             poor = (changed < self._minimum(images)).cpu().nonzero()[:, 0].tolist()
             if not poor:
                 break
             logical[poor] = False
             for number, paint in zip(poor, make(images, places, poor, generator), strict=True):
-                changed[number] = blend(images[number], mixed[number], masks[number], places[number], paint, 1.0)
+                blend(images[number], mixed[number], masks[number], places[number], paint, 1.0)
         kind = torch.where(logical, LOGICAL, STRUCTURAL).to(images.device)
         return SyntheticBatch(mixed, masks, kind)
 
@@ -234,6 +246,24 @@ class SimulatedAnomaly(AnomalyGenerator):
         delta = torch.lerp(low, high, share)
         delta[~logical & chance(len(logical), self.settings.structural_faint, generator)] = FAINT_OPACITY
         return delta
+
+
+def keep_visible(images: Tensor, mixed: Tensor, masks: Tensor, least: float) -> Tensor:
+    """Undo in place what is too faint to be seen.
+
+    Args:
+        images: Images before the change ``(N, 3, H, W)``.
+        mixed: Images after it.
+        masks: Changed pixels ``(N, 1, H, W)``, 1 or 0.
+        least: Change that a channel must show in the neighbourhood of a pixel to keep.
+
+    Returns:
+        Number of pixels kept of each image ``(N,)``.
+    """
+    change = (mixed - images).abs().amax(dim=1, keepdim=True)
+    masks *= F.max_pool2d(change, NEIGHBOURHOOD, stride=1, padding=NEIGHBOURHOOD // 2) >= least
+    mixed.copy_(mixed.where(masks > 0, images))
+    return masks.flatten(1).sum(dim=1)
 
 
 def opposite(

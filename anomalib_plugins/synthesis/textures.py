@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from scipy.spatial import KDTree
 
 from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.synthesis.base import integers, uniform
-from anomalib_plugins.synthesis.masks import perlin_noise
 
 logger = logging.getLogger(__name__)
 
@@ -124,14 +124,12 @@ def _fault(path: Path) -> str:
 
 
 class ProceduralTextures(TextureSource):
-    """Textures of coloured noise: four octaves of Perlin noise in three channels, mixed into random colours.
+    """Textures of noise, as cloudy, cracked, grained, cellular or woven as those of photos, in few colours.
 
     Args:
         count: Number of different textures. The same number always gives the same texture.
         cache_bytes: Largest size of the cache; 0 disables it.
     """
-
-    OCTAVES = 4
 
     def __init__(self, count: int = 256, cache_bytes: int = 512 * 2**20) -> None:
         super().__init__(cache_bytes)
@@ -143,16 +141,55 @@ class ProceduralTextures(TextureSource):
 
     def make(self, number: int, size: tuple[int, int]) -> np.ndarray:
         """Create texture ``number`` from a generator with that seed."""
-        generator = torch.Generator().manual_seed(number)
-        coarsest = 2 ** integers((1, 2), 1, 4, generator)
-        noise = torch.zeros(3, *size)
-        for octave in range(self.OCTAVES):
-            cells = (coarsest * 2**octave).expand(3, -1)
-            noise += 0.5**octave * perlin_noise(size, cells, generator)[:, 0]
-        colour = uniform((3, 1, 1), generator=generator)
-        mixing = uniform((3, 3), -0.5, 0.5, generator)
-        texture = colour + torch.einsum("cd,dhw->chw", mixing, noise)
-        return texture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+        random = np.random.default_rng(number)
+        height = PATTERNS[number % len(PATTERNS)](random, size)
+        low, high = np.quantile(height, (0.01, 0.99))
+        height = ((height - low) / (high - low + 1e-6)).clip(0, 1)
+        levels = random.permutation(np.linspace(random.uniform(0, 0.4), random.uniform(0.6, 1), random.integers(2, 5)))
+        tint = random.normal(0, random.choice([0.05, 0.3]), 3)  # mostly one hue, as in photos
+        colours = levels[:, None] + tint + random.normal(0, 0.05, (len(levels), 3))
+        steps = np.linspace(0, 1, len(colours))
+        texture = np.stack([np.interp(height, steps, channel) for channel in colours.T], axis=2)
+        texture += random.normal(0, random.uniform(0, 0.06), (*size, 1))  # grain
+        return (texture.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def clouds(random: np.random.Generator, size: tuple[int, int], slope: float | None = None) -> np.ndarray:
+    """Noise ``(H, W)`` whose amplitudes fall with a power of the frequency, from grains to clouds, in any direction."""
+    y, x = np.meshgrid(np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1]), indexing="ij")
+    angle, stretch = random.uniform(0, np.pi), 2 ** random.uniform(-2, 2)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    frequency = np.hypot(along * stretch, across / stretch) + 1 / max(size)
+    slope = random.uniform(0.5, 2) if slope is None else slope
+    noise = np.fft.irfft2(np.fft.rfft2(random.normal(size=size)) / frequency**slope, size)
+    return noise / noise.std()
+
+
+def cracks(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Thin lines where noise changes its sign."""
+    return np.exp(-np.abs(clouds(random, size, slope=random.uniform(1.2, 2))) / random.uniform(0.05, 0.4))
+
+
+def cells(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Distances to the nearest of random points (Worley noise), or a random height for each of their cells."""
+    points = random.random((int(2 ** random.uniform(4, 10)), 2)) * size
+    places = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij"), axis=2)
+    distances, nearest = KDTree(points).query(places)
+    return distances if random.random() < 0.5 else random.random(len(points))[nearest]
+
+
+def weave(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Stripes, or checks of two directions, bent by noise."""
+    y, x = np.meshgrid(*map(np.arange, size), indexing="ij")
+    bend = random.uniform(0, 3) * clouds(random, size, slope=2)
+    angle, period = random.uniform(0, np.pi), 2 ** random.uniform(2, 5.5)
+    waves = [
+        np.sin(2 * np.pi * (x * np.cos(turn) + y * np.sin(turn)) / period + bend) for turn in (angle, angle + np.pi / 2)
+    ]
+    return waves[0] * random.choice([1, 3]) if random.random() < 0.5 else waves[0] * waves[1]
+
+
+PATTERNS = (clouds, cracks, cells, weave)
 
 
 def texture_source(root: str | Path | None = None) -> TextureSource:

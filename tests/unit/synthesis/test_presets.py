@@ -167,7 +167,7 @@ def test_three_in_four_logical_anomalies_of_pushpins_lie_where_the_source_is_bri
     monkeypatch.setattr(simulated, "SOURCE_CHANGE_PROBABILITY", 0.0)
     images = photographs(8).repeat(8, 1, 1, 1)
     bright = BrightObject(36, dilate=(5, 5))(images)  # all have the same outline
-    anomaly = SimulatedAnomaly(preset="pushpins", use_structural=False, foreground="none")
+    anomaly = SimulatedAnomaly(preset="pushpins", use_structural=False, foreground="none", minimum_change=0)
     shares = []
     for rules in (anomaly.settings.mask_rules, ()):
         anomaly.settings = replace(anomaly.settings, logical_recipes=(Recipe(1.0, other=True),), mask_rules=rules)

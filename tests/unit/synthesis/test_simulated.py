@@ -17,10 +17,22 @@ from .conftest import seeded
 
 def test_rounding_of_a_white_background_is_no_anomaly(images):
     white = images.where(images > 0.5, 1.0)
-    batch = SimulatedAnomaly(use_structural=False, foreground="none")(white, seeded())
+    batch = SimulatedAnomaly(use_structural=False, foreground="none", minimum_change=0)(white, seeded())
     visible = (batch.image - white).abs().amax(dim=1, keepdim=True) > 0.5 / 255
     assert torch.equal(visible.float(), batch.mask)
     assert torch.equal((batch.image != white).any(dim=1, keepdim=True), visible)
+
+
+@pytest.mark.parametrize("least", [0.05, 0.12, 0.3])
+def test_every_part_of_an_anomaly_can_be_seen(images, least):
+    batch = SimulatedAnomaly(minimum_change=least)(images, seeded())
+    change = (batch.image - images).abs().amax(dim=1, keepdim=True)
+    assert change[~batch.mask.bool()].max() == 0
+    near = torch.nn.functional.max_pool2d(change, 7, stride=1, padding=3)
+    assert near[batch.mask.bool()].min() >= least
+    published = SimulatedAnomaly(minimum_change=0)(images, seeded())
+    assert published.mask.sum() > batch.mask.sum()
+    assert batch.mask.sum(dim=(1, 2, 3)).min() >= 1
 
 
 def test_anomalies_lie_on_the_object(make_images):
@@ -83,7 +95,7 @@ def test_opacities_are_those_of_the_paper():
 def test_structural_sources_can_be_textures_or_the_image_itself(source, share, monkeypatch):
     monkeypatch.setattr(simulated, "random_textures", lambda _, n, size, __: np.full((n, *size, 3), 255, np.uint8))
     monkeypatch.setattr(simulated, "self_patches", lambda images, _: torch.zeros_like(images))
-    anomaly = SimulatedAnomaly(use_logical=False, structural_source=source, foreground="none")
+    anomaly = SimulatedAnomaly(use_logical=False, structural_source=source, foreground="none", minimum_change=0)
     batch = anomaly(torch.full((400, 3, 32, 32), 0.5), seeded())
     textured = (batch.image > 0.5).flatten(1).any(dim=1).float().mean().item()
     assert textured == pytest.approx(share, abs=0.1 if source == "both" else 0)
@@ -133,6 +145,8 @@ test_wrong_options_are_refused = refusals(
     ({"use_structural": False, "use_logical": False}, "no anomaly is left to simulate"),
     ({"minimum_area": 0}, "minimum_area must be at least 1, got 0"),
     ({"foreground": "object"}, "unknown foreground 'object'"),
+    ({"minimum_change": 0.5}, "minimum_change must be at least 0 and less than 0.5, got 0.5"),
+    ({"minimum_change": -0.1}, "minimum_change must be at least 0"),
 )
 
 

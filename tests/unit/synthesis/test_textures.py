@@ -42,6 +42,18 @@ def test_procedural_textures_differ_but_stay_the_same():
     assert first.get(3, (50, 70)).std() > 5
 
 
+def test_procedural_textures_have_details_contrast_and_few_hues_as_photos_have():
+    textures = ProceduralTextures()
+    made = np.stack([textures.get(number, (128, 128)) for number in range(64)]) / 255
+    details = np.abs(np.diff(made.mean(axis=3), axis=2)).mean(axis=(1, 2))  # of photos of textures 0.01 to 0.15
+    assert np.median(details) > 0.03
+    assert 0.005 < details.min() < 0.03
+    assert np.median(made.mean(axis=3).std(axis=(1, 2))) > 0.1
+    grey = made.mean(axis=3)[..., None]
+    hues = np.abs(made - grey - (made - grey).mean(axis=(1, 2), keepdims=True)).mean()
+    assert hues < 0.05
+
+
 def test_folder_without_images_is_refused_with_the_extensions_looked_for(tmp_path):
     (tmp_path / "readme.txt").write_text("nothing here")
     with pytest.raises(FileNotFoundError, match=r"holds no image \(\.bmp, \.jpeg, \.jpg, \.png.*subfolders included\)"):
