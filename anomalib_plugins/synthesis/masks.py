@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.base import moved_together, uniform
+from anomalib_plugins.synthesis.base import integers, moved_together, uniform
 from anomalib_plugins.synthesis.colour import LUMA
-from anomalib_plugins.synthesis.geometry import rotate, rotations, warp_plane
+from anomalib_plugins.synthesis.geometry import pixel_scale, rotate, rotations, warp_plane
 
 ATTEMPTS = 20
 
@@ -157,6 +157,29 @@ def rectangle_masks(
     return (rows.transpose(1, 2) @ spans[1] > 0).unsqueeze(1)
 
 
+def scratch_masks(
+    count: int, size: Sequence[int], generator: torch.Generator | None = None, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Draw masks ``(count, 1, H, W)`` of one or two scratches: wandering lines, from a hair to a crack.
+
+    They are 1 to 4 pixels wide in an image of 256 x 256, and 10 pixels to 0.6 sides long.
+    """
+    masks = np.zeros((count, *size), np.uint8)
+    scale = pixel_scale(size)
+    for mask, seed in zip(masks, integers((count,), 0, 2**31 - 1, generator).tolist(), strict=True):
+        random = np.random.default_rng(seed)
+        for _ in range(random.integers(1, 3)):
+            length = np.exp(random.uniform(np.log(10 * scale), np.log(0.6 * max(size))))
+            bend = np.linspace(-1, 1, LINE_POINTS) * random.normal(0, 0.25)
+            wander = random.normal(0, random.choice([0.03, 0.3]), LINE_POINTS).cumsum()
+            angle = random.uniform(0, 2 * np.pi) + bend + wander
+            steps = np.stack([np.cos(angle), np.sin(angle)], axis=1) * length / LINE_POINTS
+            points = random.random(2) * size[::-1] + steps.cumsum(axis=0)
+            width = max(1, round(scale * random.choice([1, 1, 2, 3, 4])))
+            cv2.polylines(mask, [points.round().astype(np.int32)], isClosed=False, color=1, thickness=width)
+    return torch.from_numpy(masks)[:, None].bool().to(device)
+
+
 def areas(masks: Tensor) -> Tensor:
     """Count the pixels of each boolean mask ``(N, 1, H, W)`` and return them ``(N,)`` on the CPU."""
     return torch.tensor([np.count_nonzero(mask) for mask in masks.cpu().numpy()])
@@ -194,6 +217,7 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     return masks
 
 
+LINE_POINTS = 12
 BORDER = 5
 COVERAGE = (0.05, 0.95)
 # Share of the variance that lies between object and background. Values spread evenly reach 3/4, so that less than this

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from anomalib_plugins.components.checks import check_choice, check_least, check_range, check_share
 from anomalib_plugins.errors import UserError
@@ -35,6 +35,7 @@ from anomalib_plugins.synthesis.masks import (
     pixel_numbers,
     place_masks,
     rectangle_masks,
+    scratch_masks,
 )
 from anomalib_plugins.synthesis.patches import blend, read
 from anomalib_plugins.synthesis.presets import apply_rule, find_preset
@@ -42,7 +43,6 @@ from anomalib_plugins.synthesis.sources import logical_sources, self_patches, tu
 from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 FAINT_OPACITY = 0.25
-NEIGHBOURHOOD = 7  # pixels
 SOURCE_CHANGE_PROBABILITY = 0.2
 SOURCE_COLOURS = (0.2, 0.2, 0.2, 0.1)  # brightness, contrast, saturation, hue
 BLUR_SIGMA = 2.0
@@ -74,9 +74,10 @@ class SimulatedAnomaly(AnomalyGenerator):
         structural_faint: Share of structural anomalies whose opacity is 0.25 instead (0.25).
         logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]`` (0.75 to 1).
         minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others (49).
-        minimum_change: Change, in ``[0, 0.5)``, that a channel shows within three pixels of every pixel of an anomaly.
-            Fainter parts stay normal: a model that has to find what nobody can see becomes unsure of everything. 0, as
-            published, keeps them.
+        structural_scratches: Share of structural anomalies that are scratches, thin wandering lines. The paper has 0.
+        minimum_change: Smallest mean change of each blob of an anomaly, in ``[0, 0.5)``, of the channel that changes
+            most. Fainter blobs are not made: a model that has to find what nobody can see becomes unsure of everything.
+            The paper has no such limit, 0.
         preset: Category of MVTec LOCO AD whose settings to use: ``"juice_bottle"``, ``"breakfast_box"``,
             ``"pushpins"``, ``"screw_bag"`` or ``"splicing_connectors"``. Other arguments that are given win over it.
 
@@ -107,7 +108,8 @@ class SimulatedAnomaly(AnomalyGenerator):
         structural_faint: float | None = None,
         logical_delta: Sequence[float] | None = None,
         minimum_area: int | None = None,
-        minimum_change: float = 0.12,
+        structural_scratches: float = 0.25,
+        minimum_change: float = 0.1,
         preset: str | None = None,
     ) -> None:
         given: dict[str, Any] = {
@@ -131,7 +133,8 @@ class SimulatedAnomaly(AnomalyGenerator):
         if not 0 <= minimum_change < 0.5:  # what takes the place of too faint a paint changes colours by 0.5
             msg = f"minimum_change must be at least 0 and less than 0.5, got {minimum_change}"
             raise UserError(msg)
-        self.minimum_change = minimum_change
+        check_share("structural_scratches", structural_scratches)
+        self.minimum_change, self.scratches = minimum_change, structural_scratches
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
         chosen = Foreground(foreground, foreground_threshold, foreground_polarity)
         self.foreground = self.settings.foreground if foreground == "auto" else chosen
@@ -196,7 +199,10 @@ class SimulatedAnomaly(AnomalyGenerator):
 
         def draw(which: Tensor) -> Tensor:
             styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
-            return self.draw_masks(styles, images.shape[-2:], generator, images.device)
+            drawn = self.draw_masks(styles, images.shape[-2:], generator, images.device)
+            scratched = (~logical[which] & chance(len(which), self.scratches, generator)).nonzero()[:, 0]
+            drawn[scratched] = scratch_masks(len(scratched), images.shape[-2:], generator, images.device)
+            return drawn
 
         foreground, minimum = self.foreground(images), self._minimum(images)
         masks = place_masks(draw, foreground, minimum)
@@ -249,21 +255,32 @@ class SimulatedAnomaly(AnomalyGenerator):
 
 
 def keep_visible(images: Tensor, mixed: Tensor, masks: Tensor, least: float) -> Tensor:
-    """Undo in place what is too faint to be seen.
+    """Undo in place the blobs of anomalies that are too faint to be seen.
 
     Args:
         images: Images before the change ``(N, 3, H, W)``.
         mixed: Images after it.
         masks: Changed pixels ``(N, 1, H, W)``, 1 or 0.
-        least: Change that a channel must show in the neighbourhood of a pixel to keep.
+        least: Mean change of a blob to keep, of the channel that changes most.
 
     Returns:
         Number of pixels kept of each image ``(N,)``.
     """
-    change = (mixed - images).abs().amax(dim=1, keepdim=True)
-    masks *= F.max_pool2d(change, NEIGHBOURHOOD, stride=1, padding=NEIGHBOURHOOD // 2) >= least
+    change = (mixed - images).abs().amax(dim=1).cpu().numpy()
+    kept = np.stack([_visible(*each, least) for each in zip(change, masks[:, 0].byte().cpu().numpy(), strict=True)])
+    masks *= torch.from_numpy(kept)[:, None].to(masks.device)
     mixed.copy_(mixed.where(masks > 0, images))
     return masks.flatten(1).sum(dim=1)
+
+
+def _visible(change: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
+    """Pixels ``(H, W)`` of the connected parts of a mask whose mean change is large enough."""
+    count, parts = cv2.connectedComponents(mask)
+    parts = parts.ravel()
+    total, area = (np.bincount(parts, weights, minlength=count) for weights in (change.ravel(), None))
+    visible = total >= least * area
+    visible[0] = False
+    return visible[parts].reshape(mask.shape)
 
 
 def opposite(

@@ -16,6 +16,7 @@ from anomalib_plugins.synthesis.masks import (
     perlin_noise,
     place_masks,
     rectangle_masks,
+    scratch_masks,
 )
 
 SIX_OCTAVES = MaskStyle(octaves=6, threshold=0.5, rectangles=1, side=(0.1, 0.2))
@@ -60,6 +61,18 @@ def test_several_rectangles_are_drawn_but_not_more_than_allowed():
     masks = rectangle_masks([style] * 300, (200, 200), torch.Generator().manual_seed(0))
     counts = {ndimage.label(mask[0].numpy())[1] for mask in masks}
     assert counts == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(("size", "width"), [((256, 256), 4), ((128, 128), 2), ((96, 300), 4)])
+def test_scratches_are_thin_and_of_any_length(size, width):
+    masks = scratch_masks(200, size, torch.Generator().manual_seed(0))
+    assert masks.shape == (200, 1, *size)
+    assert torch.equal(masks, scratch_masks(200, size, torch.Generator().manual_seed(0)))
+    thickest = [ndimage.distance_transform_edt(mask[0]).max() for mask in masks.numpy()]
+    assert max(thickest) <= width + 2  # where a line turns or meets another one
+    assert sorted(thickest)[100] <= width / 2 + 1
+    assert len(set(areas(masks).tolist())) > 50
+    assert areas(masks).float().quantile(0.9) > 5 * areas(masks).float().quantile(0.1)
 
 
 def test_masks_are_redrawn_only_where_the_object_was_missed():
