@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from anomalib_plugins.errors import UserError
 
 MIN_SIZE = 32
 NORMAL, STRUCTURAL, LOGICAL = 0, 1, 2
+NEIGHBOURHOOD = 7  # pixels
 INVISIBLE = 0.5 / 255  # largest change of a channel that counts as rounding: half a grey level of 8 bits
 
 
@@ -105,3 +107,29 @@ def moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tens
     moved = torch.cat([each.flatten() for each in tensors]).to(device)
     parts = moved.split([each.numel() for each in tensors])
     return [part.view(each.shape) for part, each in zip(parts, tensors, strict=True)]
+
+
+def check_minimum_change(minimum_change: float) -> None:
+    """Check the smallest change that counts: where nothing else does, colours change by 0.5."""
+    if not 0 <= minimum_change < 0.5:
+        msg = f"minimum_change must be at least 0 and less than 0.5, got {minimum_change}"
+        raise UserError(msg)
+
+
+def keep_visible(images: Tensor, mixed: Tensor, masks: Tensor, least: float) -> Tensor:
+    """Undo in place the parts of anomalies that are too faint to be seen.
+
+    Args:
+        images: Images before the change ``(N, 3, H, W)``.
+        mixed: Images after it.
+        masks: Changed pixels ``(N, 1, H, W)``, 1 or 0.
+        least: Mean change around a pixel to keep, of the channel that changes most.
+
+    Returns:
+        Number of pixels kept of each image ``(N,)``.
+    """
+    change = (mixed - images).abs().amax(dim=1, keepdim=True)  # 0 outside of the masks
+    around, changed = (F.avg_pool2d(each, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2) for each in (change, masks))
+    masks *= around >= least * changed
+    mixed.copy_(mixed.where(masks > 0, images))
+    return masks.flatten(1).sum(dim=1)

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from anomalib_plugins.components.checks import check_choice, check_range
 from anomalib_plugins.errors import UserError
-from anomalib_plugins.synthesis.base import INVISIBLE, STRUCTURAL, AnomalyGenerator, SyntheticBatch, integers, uniform
+from anomalib_plugins.synthesis.base import (
+    INVISIBLE,
+    STRUCTURAL,
+    AnomalyGenerator,
+    SyntheticBatch,
+    check_minimum_change,
+    integers,
+    keep_visible,
+    uniform,
+)
 from anomalib_plugins.synthesis.geometry import roll, rotate
 from anomalib_plugins.synthesis.masks import Foreground, MaskStyle, perlin_masks, place_masks
 from anomalib_plugins.synthesis.sources import other_images
@@ -35,6 +44,7 @@ class MergedTexture(AnomalyGenerator):
         delta: Range of the foreign share of the mixture, in ``[0, 1]``.
         foreground: Region for anomalies: ``"none"`` is the whole image, ``"auto"`` detects the object, and the name of
             an MVTec AD object category uses its threshold.
+        minimum_change: Smallest change of anomalies, see :class:`SimulatedAnomaly`. The paper has no such limit, 0.
 
     Raises:
         ValueError: If an option is out of range or not among its choices.
@@ -53,13 +63,16 @@ class MergedTexture(AnomalyGenerator):
         source: Literal["texture", "pool"] = "texture",
         delta: Sequence[float] = (0.15, 1.0),
         foreground: str = "none",
+        minimum_change: float = 0.1,
     ) -> None:
         check_choice("source", source, ("texture", "pool"))
         check_range("delta", delta)
         if source == "pool" and texture_root is not None:
             msg = f'source="pool" uses no textures: remove it or texture_root={str(texture_root)!r}'
             raise UserError(msg)
+        check_minimum_change(minimum_change)
         self.low, self.high = delta
+        self.minimum_change = minimum_change
         self.foreground = Foreground(foreground)
         self.textures = texture_source(texture_root) if source == "texture" else None
 
@@ -73,14 +86,14 @@ class MergedTexture(AnomalyGenerator):
         foreign = self._foreign(images, pool, generator)
         delta = uniform((len(images), 1, 1, 1), self.low, self.high, generator).to(images)
         mixture = torch.lerp(moved(images, generator), foreign, delta)
-        mask = place & ((mixture - images).abs_().amax(dim=1, keepdim=True) > INVISIBLE)
-        merged = torch.where(mask, mixture, images)
-        same = ~mask.flatten(1).any(dim=1)
-        if same.any():  # the mixture equals the image: shift every value by half the range instead
+        changed = place & ((mixture - images).abs_().amax(dim=1, keepdim=True) > INVISIBLE)
+        merged, mask = torch.where(changed, mixture, images), changed.to(images.dtype)
+        same = keep_visible(images, merged, mask, self.minimum_change) == 0
+        if same.any():  # the mixture looks like the image: shift every value by half the range instead
             merged[same] = torch.where(place[same], (images[same] + 0.5) % 1, images[same])
-            mask[same] = place[same]
+            mask[same] = place[same].to(images.dtype)
         kind = torch.full((len(images),), STRUCTURAL, device=images.device)
-        return SyntheticBatch(merged, mask.to(images.dtype), kind)
+        return SyntheticBatch(merged, mask, kind)
 
     def _foreign(self, images: Tensor, pool: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw a foreign image for each image ``(N, 3, H, W)``."""

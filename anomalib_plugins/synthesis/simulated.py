@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from anomalib_plugins.components.checks import check_choice, check_least, check_range, check_share
 from anomalib_plugins.errors import UserError
@@ -22,6 +21,8 @@ from anomalib_plugins.synthesis.base import (
     AnomalyGenerator,
     SyntheticBatch,
     chance,
+    check_minimum_change,
+    keep_visible,
     moved_together,
     uniform,
 )
@@ -43,7 +44,6 @@ from anomalib_plugins.synthesis.sources import logical_sources, self_patches, tu
 from anomalib_plugins.synthesis.textures import random_textures, texture_source
 
 FAINT_OPACITY, CLEAR = 0.25, (0.4, 1.0)
-NEIGHBOURHOOD = 7  # pixels
 SOURCE_CHANGE_PROBABILITY = 0.2
 SOURCE_COLOURS = (0.2, 0.2, 0.2, 0.1)  # brightness, contrast, saturation, hue
 BLUR_SIGMA = 2.0
@@ -131,9 +131,7 @@ class SimulatedAnomaly(AnomalyGenerator):
             msg = "use_structural and use_logical are both False: no anomaly is left to simulate"
             raise UserError(msg)
         check_least("minimum_area", self.settings.minimum_area)
-        if not 0 <= minimum_change < 0.5:  # what takes the place of too faint a paint changes colours by 0.5
-            msg = f"minimum_change must be at least 0 and less than 0.5, got {minimum_change}"
-            raise UserError(msg)
+        check_minimum_change(minimum_change)
         check_share("structural_scratches", structural_scratches)
         self.minimum_change, self.scratches = minimum_change, structural_scratches
         self.logical_probability = float(use_logical) * (logical_probability if use_structural else 1.0)
@@ -254,25 +252,6 @@ class SimulatedAnomaly(AnomalyGenerator):
         delta = torch.lerp(low, high, share)
         delta[~logical & chance(len(logical), self.settings.structural_faint, generator)] = FAINT_OPACITY
         return delta
-
-
-def keep_visible(images: Tensor, mixed: Tensor, masks: Tensor, least: float) -> Tensor:
-    """Undo in place the parts of anomalies that are too faint to be seen.
-
-    Args:
-        images: Images before the change ``(N, 3, H, W)``.
-        mixed: Images after it.
-        masks: Changed pixels ``(N, 1, H, W)``, 1 or 0.
-        least: Mean change around a pixel to keep, of the channel that changes most.
-
-    Returns:
-        Number of pixels kept of each image ``(N,)``.
-    """
-    change = (mixed - images).abs().amax(dim=1, keepdim=True)  # 0 outside of the masks
-    around, changed = (F.avg_pool2d(each, NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2) for each in (change, masks))
-    masks *= around >= least * changed
-    mixed.copy_(mixed.where(masks > 0, images))
-    return masks.flatten(1).sum(dim=1)
 
 
 def opposite(
