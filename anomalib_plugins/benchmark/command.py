@@ -60,7 +60,7 @@ def add_model_options(cli: argparse.ArgumentParser | argparse._ArgumentGroup, de
     """
     labels = "names of models; labels distinguish variants of one, e.g. Patchcore-1%%=Patchcore"
     cli.add_argument("--models", nargs="+", default=default, metavar="[LABEL=]NAME", help=labels)
-    arguments = "YAML or JSON file with constructor arguments by label"
+    arguments = "YAML or JSON file with constructor arguments by label, e.g. SbmPfamPadim: {shape_bias: false}"
     cli.add_argument("--model-args", type=Path, metavar="FILE", help=arguments)
 
 

@@ -117,4 +117,4 @@ def line(job: Job, outcome: Outcome | Exception) -> str:
         error = outcome if str(outcome) or outcome.__cause__ is None else outcome.__cause__
         return f"{job.title}: FAILED, " + "".join(traceback.format_exception_only(error)).splitlines()[0]
     values = " / ".join(f"{outcome.row[metric]}" for metric in results.METRICS)
-    return f"{job.title}: {values} in {outcome.row['train_seconds']} s"
+    return f"{job.title}: {values}, trained in {outcome.row['train_seconds']} s"

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 FEWEST = 20  # good photos: three of them set the threshold
 MOST = 200  # good photos to train on: more would take more than minutes
 HELD_OUT = 0.2  # share of the good photos that sets the threshold, and of those that test without a folder of their own
-MANY_MISSED = 0.2  # share of missed defects from which the summary says what to do
+MANY_WRONG = 0.2  # share of missed defects or rejected good parts from which the summary says what to do
 
 
 def run(folder: Path | None, name: str, options: Mapping[str, Any], output: Path, seed: int, console: Console) -> None:
@@ -203,22 +203,27 @@ def table(verdicts: Sequence[Verdict], metrics: Mapping[str, float]) -> str:
 
 
 def advice(verdicts: Sequence[Verdict], held_out: int, checkpoint: Path) -> str:
-    """Say what to do if many defects were missed.
+    """Say what other thresholds would do if many verdicts were wrong.
 
     Args:
         verdicts: Results of the test.
         held_out: Number of good photos that set the threshold.
         checkpoint: Checkpoint of the model.
     """
-    defects = [each for each in verdicts if each.is_defect]
-    missed = sum(not each.called_defect for each in defects)
-    if missed <= MANY_MISSED * len(defects):
+    scores = {kind: [each.score for each in verdicts if each.is_defect == kind] for kind in (True, False)}
+    wrong = [sum((each.score > 0.5) != kind for each in verdicts if each.is_defect == kind) for kind in (True, False)]
+    if all(count <= MANY_WRONG * len(scores[kind]) for count, kind in zip(wrong, (True, False), strict=True)):
         return ""
-    return (
-        f"\n\n  {counted(missed, 'defect/defects was/were')} missed. The threshold comes from {held_out} good photos; "
-        f"a lower one finds more defects and rejects more good parts:\n    {script('anomalib-plugins')} threshold "
-        f"{shlex.quote(os.fspath(checkpoint))} --image-threshold 0.4"
-    )
+    lines = [
+        f"  Other thresholds in this test; 0.5 comes from {held_out} good photos, and more of them set a better one:"
+    ]
+    lines.append(f"    {'threshold':>9}{'good parts rejected':>22}{'defects found':>16}")
+    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7):
+        found, rejected = (sum(score > threshold for score in scores[kind]) for kind in (True, False))
+        of = f"{rejected} of {len(scores[False])}", f"{found} of {len(scores[True])}"
+        lines.append(f"    {threshold:>9}{of[0]:>22}{of[1]:>16}")
+    command = f"{script('anomalib-plugins')} threshold {shlex.quote(os.fspath(checkpoint))} --image-threshold 0.4"
+    return "\n\n" + "\n".join([*lines, f"  To set another one:\n    {command}"])
 
 
 def script(name: str) -> str:

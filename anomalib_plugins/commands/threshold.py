@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if changed:
         output = arguments.output or given.with_name(f"{given.stem}_threshold{given.suffix}")
         thresholds.save(output)
-        print(f"New checkpoint: {output}\n")
+        print(f"New checkpoint, to predict and export with: {output}\nIn its scores the threshold you set is 0.5.\n")
     if arguments.scores:
         thresholds.exported.save(arguments.scores)
         print(f"Scores of good parts: {arguments.scores}\n")

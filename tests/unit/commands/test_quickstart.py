@@ -174,15 +174,25 @@ def test_wrong_arguments_and_a_missing_exporter_are_named_before_anything_else(t
     assert not inside.exists()
 
 
-def test_many_missed_defects_are_answered_with_what_to_do():
+def test_many_wrong_verdicts_are_answered_with_what_to_do():
     photo = torch.zeros(3, 8, 8)
-    bad = [
-        Verdict("bad", is_defect=True, score=score, photo=photo, mask=None, heatmap=photo[0], path=Path("0.png"))
-        for score in (0.4, 0.9, 0.9)
+    parts = [
+        Verdict("part", is_defect=bad, score=score, photo=photo, mask=None, heatmap=photo[0], path=Path("0.png"))
+        for bad, score in ((True, 0.45), (True, 0.9), (True, 0.9), (False, 0.1), (False, 0.35))
     ]
-    said = quickstart_run.advice(bad, 2, Path("m.ckpt"))
-    assert "1 defect was missed. The threshold comes from 2 good photos" in said
-    assert not quickstart_run.advice(bad[1:], 2, Path("m.ckpt"))
+    said = quickstart_run.advice(parts, 2, Path("m.ckpt"))
+    rows = [line.split() for line in said.splitlines() if re.match(r" +0\.\d ", line)]
+    assert [(row[0], row[1], row[4]) for row in rows] == [
+        ("0.3", "1", "3"),
+        ("0.4", "0", "3"),
+        ("0.5", "0", "2"),
+        ("0.6", "0", "2"),
+        ("0.7", "0", "2"),
+    ]
+    assert "0.5 comes from 2 good photos" in said
+    assert not quickstart_run.advice(parts[1:], 2, Path("m.ckpt"))
+    good = [each._replace(is_defect=False) for each in parts]
+    assert "good parts rejected" in quickstart_run.advice(good, 2, Path("m.ckpt"))
 
 
 def test_commands_are_called_by_their_path_where_no_environment_is_active(monkeypatch, tmp_path):
