@@ -170,7 +170,7 @@ class DataCheck(Callback):
         if bad:
             what = f"{len(bad)} image files have changed since they were checked"
             _explain(exception, Finding(what, bad, "Train on a copy that nobody writes to."))
-        elif "DataLoader worker" in str(exception):
+        elif "DataLoader worker" in str(exception) or isinstance(exception, ConnectionResetError):
             way_out = "Mostly for want of memory: fewer loader processes (num_workers, 0 is none) or smaller batches."
             _explain(exception, Finding("A process that loads images has been killed", {}, way_out))
         elif not self._checked:  # the datamodule could not be set up

@@ -157,10 +157,8 @@ def rectangle_masks(
     return (rows.transpose(1, 2) @ spans[1] > 0).unsqueeze(1)
 
 
-def scratch_masks(
-    count: int, size: Sequence[int], generator: torch.Generator | None = None, device: torch.device | str = "cpu"
-) -> Tensor:
-    """Draw masks ``(count, 1, H, W)`` of one or two scratches: wandering lines, from a hair to a crack.
+def scratch_masks(count: int, size: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
+    """Draw masks ``(count, 1, H, W)``, on the CPU, of one or two scratches: wandering lines, from a hair to a crack.
 
     They are 1 to 4 pixels wide in an image of 256 x 256, and 10 pixels to 0.6 sides long.
     """
@@ -177,7 +175,7 @@ def scratch_masks(
             points = random.random(2) * size[::-1] + steps.cumsum(axis=0)
             width = max(1, round(scale * random.choice([1, 1, 2, 3, 4])))
             cv2.polylines(mask, [points.round().astype(np.int32)], isClosed=False, color=1, thickness=width)
-    return torch.from_numpy(masks)[:, None].bool().to(device)
+    return torch.from_numpy(masks)[:, None].bool()
 
 
 def areas(masks: Tensor) -> Tensor:

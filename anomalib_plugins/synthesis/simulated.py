@@ -200,9 +200,11 @@ class SimulatedAnomaly(AnomalyGenerator):
         def draw(which: Tensor) -> Tensor:
             styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
             drawn = self.draw_masks(styles, images.shape[-2:], generator, images.device)
-            scratched = (~logical[which] & chance(len(which), self.scratches, generator)).nonzero()[:, 0]
-            drawn[scratched] = scratch_masks(len(scratched), images.shape[-2:], generator, images.device)
-            return drawn
+            scratched = ~logical[which] & chance(len(which), self.scratches, generator)
+            lines = torch.zeros(drawn.shape, dtype=torch.bool)
+            lines[scratched] = scratch_masks(int(scratched.sum()), images.shape[-2:], generator)
+            lines = lines.to(images.device) if scratched.any() else torch.zeros_like(drawn)
+            return torch.where(lines.flatten(1).any(dim=1)[:, None, None, None], lines, drawn)
 
         foreground, minimum = self.foreground(images), self._minimum(images)
         masks = place_masks(draw, foreground, minimum)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -52,7 +53,8 @@ class KillLoader(Callback):
 
     def on_train_batch_start(self, trainer, *_):
         for worker in multiprocessing.active_children():
-            os.kill(worker.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
 
 def train(part, folder, *callbacks, ckpt_path=None, saves=False, num_workers=0):
@@ -117,7 +119,8 @@ def test_a_batch_that_does_not_end_is_left_after_the_grace(original, tmp_path, f
 
 
 def test_a_killed_loader_process_is_named(original, tmp_path, fork):
-    data, running = datamodule(original, num_workers=1), engine(tmp_path, KillLoader(), saves=False)
+    data = datamodule(original, num_workers=1, train_batch_size=1)  # of which some are still to be loaded
+    running = engine(tmp_path, KillLoader(), saves=False)
     child = fork(lambda: running.fit(small(Slsg, pretrain="none"), datamodule=data))
     assert child.wait() == 1
     assert "A process that loads images has been killed" in child.said
