@@ -27,6 +27,8 @@ SKIP = (
     "--trainer.callbacks DataCheck --trainer.callbacks.on_bad_image skip."
 )
 
+CUT_OFF = (ConnectionResetError, EOFError)  # of a loader process that dies while it hands over images
+
 
 class DataCheckError(UserError):
     """The image files cannot be trained, tested or predicted on."""
@@ -170,12 +172,16 @@ class DataCheck(Callback):
         if bad:
             what = f"{len(bad)} image files have changed since they were checked"
             _explain(exception, Finding(what, bad, "Train on a copy that nobody writes to."))
-        elif "DataLoader worker" in str(exception) or isinstance(exception, ConnectionResetError):
+        elif "DataLoader worker" in str(exception) or (_has_loaders(trainer) and isinstance(exception, CUT_OFF)):
             way_out = "Mostly for want of memory: fewer loader processes (num_workers, 0 is none) or smaller batches."
             _explain(exception, Finding("A process that loads images has been killed", {}, way_out))
         elif not self._checked:  # the datamodule could not be set up
             for finding in folder_faults(getattr(trainer, "datamodule", None)):
                 _explain(exception, finding)
+
+
+def _has_loaders(trainer: Trainer) -> bool:
+    return getattr(getattr(trainer, "datamodule", None), "num_workers", 0) > 0
 
 
 def _explain(exception: BaseException, finding: Finding) -> None:
