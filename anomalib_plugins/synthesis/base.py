@@ -15,7 +15,7 @@ from anomalib_plugins.errors import UserError
 
 MIN_SIZE = 32
 NORMAL, STRUCTURAL, LOGICAL = 0, 1, 2
-NEIGHBOURHOOD = 7  # pixels
+NEIGHBOURHOOD = 7  # pixels, in which a change is seen or not
 INVISIBLE = 0.5 / 255  # largest change of a channel that counts as rounding: half a grey level of 8 bits
 
 

@@ -20,6 +20,7 @@ from anomalib_plugins.synthesis.colour import LUMA
 from anomalib_plugins.synthesis.geometry import pixel_scale, rotate, rotations, warp_plane
 
 ATTEMPTS = 20
+LINE_POINTS = 12
 
 
 @lru_cache(maxsize=128)
@@ -215,7 +216,6 @@ def place_masks(draw: Callable[[Tensor], Tensor], foreground: Tensor, minimum: f
     return masks
 
 
-LINE_POINTS = 12
 BORDER = 5
 COVERAGE = (0.05, 0.95)
 # Share of the variance that lies between object and background. Values spread evenly reach 3/4, so that less than this

@@ -75,7 +75,8 @@ class SimulatedAnomaly(AnomalyGenerator):
         structural_faint: Share of structural anomalies whose opacity is 0.25 instead (0.25).
         logical_delta: Range of the opacity of logical anomalies, in ``[0, 1]`` (0.75 to 1).
         minimum_area: Fewest pixels of a mask in an image of 256 x 256, scaled with the area of others (49).
-        structural_scratches: Share of structural anomalies that are scratches, thin wandering lines. The paper has 0.
+        structural_scratches: Share of structural anomalies that become scratches, thin wandering lines, if these have
+            ``minimum_area``. The paper has 0.
         minimum_change: Smallest mean change in the neighbourhood of each pixel of an anomaly, in ``[0, 0.5)``, of the
             channel that changes most. Fainter parts are not made: a model that has to find what nobody can see becomes
             unsure of everything. The paper has no such limit, 0.
@@ -199,15 +200,16 @@ class SimulatedAnomaly(AnomalyGenerator):
 
         def draw(which: Tensor) -> Tensor:
             styles = [LOGICAL_STYLE if kind else STRUCTURAL_STYLE for kind in logical[which]]
-            drawn = self.draw_masks(styles, images.shape[-2:], generator, images.device)
-            scratched = ~logical[which] & chance(len(which), self.scratches, generator)
-            lines = torch.zeros(drawn.shape, dtype=torch.bool)
-            lines[scratched] = scratch_masks(int(scratched.sum()), images.shape[-2:], generator)
-            lines = lines.to(images.device) if scratched.any() else torch.zeros_like(drawn)
-            return torch.where(lines.flatten(1).any(dim=1)[:, None, None, None], lines, drawn)
+            return self.draw_masks(styles, images.shape[-2:], generator, images.device)
 
         foreground, minimum = self.foreground(images), self._minimum(images)
         masks = place_masks(draw, foreground, minimum)
+        chosen = ~logical & chance(len(images), self.scratches, generator)
+        if chosen.any():
+            lines = torch.zeros(masks.shape, dtype=torch.bool)
+            lines[chosen] = scratch_masks(int(chosen.sum()), images.shape[-2:], generator)
+            lines = lines.to(images.device) & foreground
+            masks = torch.where(lines.sum(dim=(1, 2, 3), keepdim=True) >= minimum, lines, masks)
         for rule in self.settings.mask_rules:
             apply_rule(rule, masks, sources, logical, foreground, minimum, generator)
         return masks

@@ -186,7 +186,7 @@ def weave(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     waves = [
         np.sin(2 * np.pi * (x * np.cos(turn) + y * np.sin(turn)) / period + bend) for turn in (angle, angle + np.pi / 2)
     ]
-    return waves[0] * random.choice([1, 3]) if random.random() < 0.5 else waves[0] * waves[1]
+    return waves[0] if random.random() < 0.5 else waves[0] * waves[1]
 
 
 PATTERNS = (clouds, cracks, cells, weave)

@@ -35,7 +35,7 @@ SBM_PFAM: dict[str, Any] = {
 
 CASES = {
     "Slsg": Case(
-        small={"width": 0.25, "pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 5, "batch_size": 2},
+        small={"seed": 1, "width": 0.25, "pretrain_epochs": 2, "pretrain_batch_size": 2, "steps": 5, "batch_size": 2},
         endless={"pretrain_epochs": 1000, "steps": 3000},
     ),
     "CutSwapPatchcore": Case(

@@ -29,9 +29,9 @@ MOST = {
     "Slsg": {"pretext": (2, 9), "segmentation": (8, 26)},
     "CutSwapPatchcore": {"pretext": (1, 8), "memory": (0, 1)},
     "Pouta": {"training": (4, 17)},
-    "SbmPfamPatchcore": {"jigsaw": (9, 29), "memory": (0, 1)},
-    "SbmPfamPadim": {"jigsaw": (9, 29), "memory": (0, 1)},
-    "SbmPfamCfa": {"jigsaw": (9, 29), "memory": (1, 1), "adaptation": (1, 3)},
+    "SbmPfamPatchcore": {"jigsaw": (9, 26), "memory": (0, 1)},
+    "SbmPfamPadim": {"jigsaw": (9, 26), "memory": (0, 1)},
+    "SbmPfamCfa": {"jigsaw": (9, 26), "memory": (1, 1), "adaptation": (1, 3)},
 }
 
 
