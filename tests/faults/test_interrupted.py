@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from lightning.pytorch import Callback
 from torch.testing import assert_close
 
 from anomalib_plugins import Slsg
+from anomalib_plugins.callbacks.data_check import DataCheck
 from anomalib_plugins.callbacks.safe_checkpoints import SafeCheckpoints
 
 from .conftest import datamodule, engine, small
@@ -125,6 +127,15 @@ def test_a_killed_loader_process_is_named(original, tmp_path, fork):
     assert child.wait() == 1
     assert "A process that loads images has been killed" in child.said
     assert "num_workers" in child.said
+
+
+@pytest.mark.parametrize("kind", [ConnectionResetError, EOFError])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_process_that_dies_while_it_hands_over_is_named_and_nothing_else(kind, workers):
+    error, trainer = kind("cut off"), SimpleNamespace(datamodule=SimpleNamespace(num_workers=workers))
+    DataCheck().on_exception(trainer, None, error)
+    said = " ".join([*map(str, error.args), *getattr(error, "__notes__", [])])  # Python 3.10 has no notes
+    assert ("A process that loads images has been killed" in said) == (workers > 0)
 
 
 def test_the_command_line_ends_with_143(original, tmp_path):

@@ -12,6 +12,18 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def faintest(batch, images):
+    """Smallest mean change of the anomalous ones of 7 x 7 pixels around an anomalous one."""
+    change = (
+        torch.nn.functional
+        .pad((batch.image - images).abs().amax(dim=1, keepdim=True), (3, 3, 3, 3))
+        .unfold(2, 7, 1)
+        .unfold(3, 7, 1)
+    )
+    counted = change > 0
+    return (change.sum(dim=(4, 5)) / counted.sum(dim=(4, 5)))[batch.mask.bool()].min()
+
+
 def distinct(count, height, width):
     """Images in which any two pixels differ by more than half a grey level."""
     pixels = torch.stack([torch.randperm(height * width, generator=seeded(seed)) for seed in range(count)])

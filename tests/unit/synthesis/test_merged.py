@@ -9,7 +9,7 @@ from anomalib_plugins.synthesis import MergedTexture, merged
 from anomalib_plugins.synthesis.merged import moved
 
 from ...refusals import refusals
-from .conftest import seeded
+from .conftest import faintest, seeded
 
 
 def test_anomalies_are_mixed_as_the_equation_says_pixel_by_pixel(images, monkeypatch):
@@ -82,3 +82,10 @@ test_textures_that_nothing_paints_with_are_refused = refusals(
     MergedTexture,
     ({"source": "pool", "texture_root": "."}, r'source="pool" uses no textures: remove it or texture_root='),
 )
+
+
+def test_anomalies_too_faint_to_be_seen_are_not_made(images):
+    assert faintest(MergedTexture(delta=(0.02, 1), minimum_change=0)(images, seeded()), images) < 0.05
+    batch = MergedTexture(delta=(0.02, 1))(images, seeded())
+    assert faintest(batch, images) > 0.05
+    assert batch.mask.flatten(1).any(dim=1).all()

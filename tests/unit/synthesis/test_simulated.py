@@ -6,13 +6,14 @@ from itertools import starmap
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.testing import assert_close
 
 from anomalib_plugins.synthesis import STRUCTURAL, SimulatedAnomaly, simulated
 from anomalib_plugins.synthesis.patches import blend, read
 
 from ...refusals import refusals
-from .conftest import seeded
+from .conftest import faintest, seeded
 
 
 def test_rounding_of_a_white_background_is_no_anomaly(images):
@@ -23,24 +24,20 @@ def test_rounding_of_a_white_background_is_no_anomaly(images):
     assert torch.equal((batch.image != white).any(dim=1, keepdim=True), visible)
 
 
-def faintest(batch, images):
-    """Smallest mean change of the anomalous ones of 7 x 7 pixels around an anomalous one."""
-    change = (
-        torch.nn.functional
-        .pad((batch.image - images).abs().amax(dim=1, keepdim=True), (3, 3, 3, 3))
-        .unfold(2, 7, 1)
-        .unfold(3, 7, 1)
-    )
-    counted = change > 0
-    return (change.sum(dim=(4, 5)) / counted.sum(dim=(4, 5)))[batch.mask.bool()].min()
-
-
 @pytest.mark.parametrize("least", [0.05, 0.12, 0.3])
 def test_every_part_of_an_anomaly_can_be_seen(images, least):
     batch = SimulatedAnomaly(minimum_change=least)(images, seeded())
     assert torch.equal((batch.image != images).any(dim=1, keepdim=True).float(), batch.mask)
     assert faintest(batch, images) > 0.5 * least  # once more than less is gone around it
     assert faintest(SimulatedAnomaly(minimum_change=0)(images, seeded()), images) < 0.5 * least
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0.05), (1, 0.4, 1)])
+def test_structural_anomalies_become_scratches(share, least, most):
+    images = torch.rand(64, 3, 128, 128, generator=seeded())
+    anomaly = SimulatedAnomaly(use_logical=False, structural_scratches=share, foreground="none", minimum_change=0)
+    thickest = [ndimage.distance_transform_edt(mask[0]).max() for mask in anomaly(images, seeded()).mask.numpy()]
+    assert least <= np.mean(np.array(thickest) <= 2) <= most
 
 
 def test_anomalies_lie_on_the_object(make_images):
