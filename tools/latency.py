@@ -64,17 +64,16 @@ def build(name: str, size: int, arguments: dict[str, Any] | None = None, bank_ro
     from anomalib.models.components import DynamicBufferMixin
     from anomalib.models.image.patchcore import Patchcore
 
-    from anomalib_plugins.components.patchcore import PatchcoreModel
-
     torch.manual_seed(0)
     options = {**MODEL_ARGS.get(name, {}), **(arguments or {})}
     model = get_model(name, visualizer=False, evaluator=False, **options)
     model.pre_processor = model.configure_pre_processor((size, size))
     if any(isinstance(part, DynamicBufferMixin) for part in model.modules()):
         _fill_memory(model, size)
-    if bank_rows and isinstance(model.model, PatchcoreModel):
-        patches = len(model.model.banks[0].vectors)
-        for bank in model.model.banks:
+    banks = getattr(model.model, "banks", ())
+    if bank_rows and len(banks):
+        patches = len(banks[0].vectors)
+        for bank in banks:
             rows = -(-bank_rows * len(bank.vectors) // patches)
             bank.keep(torch.randn(rows, bank.vectors.shape[1]))
     elif bank_rows and isinstance(model, Patchcore):

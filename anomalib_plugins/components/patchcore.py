@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from anomalib.data import InferenceBatch
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Matching = Literal["joint", "layerwise"]
 
 
-class PatchcoreModel(ABC, nn.Module):
-    """Network of PatchCore (Roth et al., 2022); subclasses provide feature maps by :meth:`features`.
+class PatchBanks(nn.Module):
+    """Memory banks of PatchCore (Roth et al., 2022) for the feature maps of any network.
 
     Args:
         channels: Number of channels of each feature map.
@@ -53,7 +53,6 @@ class PatchcoreModel(ABC, nn.Module):
     ) -> None:
         super().__init__()
         check_choice("matching", matching, Matching)
-        self.tiler: Tiler | None = None  # set by anomalib's TilerConfigurationCallback
         self.pool = nn.AvgPool2d(3, stride=1, padding=1)
         self.joint, self.num_neighbors = matching == "joint", num_neighbors
         # No bank of a layer scores images.
@@ -61,15 +60,53 @@ class PatchcoreModel(ABC, nn.Module):
         self.banks = nn.ModuleList(MemoryBank(*each, search) for each in banks)
         self.anomaly_map = AnomalyMapGenerator()
 
+    def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Embed every patch of feature maps ``(N, C, h, w)`` for each memory bank: ``(N, C, h, w)``."""
+        maps = [self.pool(each) for each in features]
+        return [torch.cat([resized(each, maps[0]) for each in maps], dim=1)] if self.joint else maps
+
+    def measure(self, maps: Sequence[Tensor], size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Measure the distances of embedded patches to the nearest normal ones.
+
+        Args:
+            maps: Patches for each memory bank ``(N, C, h, w)``, float32.
+            size: Height and width of the images, in pixels.
+
+        Returns:
+            Scores ``(N,)`` and distances ``(N, 1, *size)``, at least 0, and a score that no image reaches, a scalar.
+        """
+        found = [bank(each.flatten(2).transpose(1, 2)) for bank, each in zip(self.banks, maps, strict=True)]
+        with torch.autocast(maps[0].device.type, enabled=False):
+            distances = [each.unflatten(1, of.shape[-2:])[:, None] for (each, _), of in zip(found, maps, strict=True)]
+            joined = geometric_mean([resized(each, distances[0]) for each in distances])
+            anomaly_map = self.anomaly_map(joined, size)
+            score = found[0][1] if self.joint else anomaly_map.amax(dim=(1, 2, 3))
+        return score, anomaly_map, torch.stack([bank.broken for bank in self.banks]).amax(dim=0)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take as many banks as the state has; older checkpoints have one, named ``bank``."""
+        for name in [name for name in state if name.startswith(f"{prefix}bank.")]:
+            state[f"{prefix}banks.0.{name.removeprefix(f'{prefix}bank.')}"] = state.pop(name)
+        count = sum(name.startswith(f"{prefix}banks.") and name.endswith(".vectors") for name in state)
+        if count == 1 < len(self.banks):
+            self.joint, like = True, self.banks[0]
+            width = state[f"{prefix}banks.0.centre"].shape[0]
+            self.banks = nn.ModuleList([MemoryBank(width, self.num_neighbors, like.search).to(like.vectors.device)])
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+class PatchcoreModel(PatchBanks, ABC):
+    """Network of PatchCore; subclasses provide feature maps by :meth:`features`."""
+
+    tiler: "Tiler | None" = None  # set by anomalib's TilerConfigurationCallback
+
     @abstractmethod
     def features(self, images: Tensor) -> Sequence[Tensor]:
         """Compute feature maps ``(N, C, h, w)`` of RGB images in ``[0, 1]``; the first sets the resolution."""
 
     def embed(self, images: Tensor) -> list[Tensor]:
         """Embed every patch by its pooled features, for each memory bank: ``(N, C, h, w)``, float32."""
-        maps = [self.pool(each) for each in self.features(cut(images, self.tiler))]
-        if self.joint:
-            maps = [torch.cat([resized(each, maps[0]) for each in maps], dim=1)]
+        maps = self.pooled(self.features(cut(images, self.tiler)))
         return [merge(each.float(), self.tiler, images.shape[-2:]) for each in maps]
 
     def forward(self, images: Tensor) -> list[Tensor] | InferenceBatch:
@@ -85,26 +122,9 @@ class PatchcoreModel(ABC, nn.Module):
         maps = self.embed(images)
         if self.training:
             return maps
-        found = [bank(each.flatten(2).transpose(1, 2)) for bank, each in zip(self.banks, maps, strict=True)]
-        with torch.autocast(images.device.type, enabled=False):
-            distances = [each.unflatten(1, of.shape[-2:])[:, None] for (each, _), of in zip(found, maps, strict=True)]
-            joined = geometric_mean([resized(each, distances[0]) for each in distances])
-            anomaly_map = self.anomaly_map(joined, images.shape[-2:])
-            score = found[0][1] if self.joint else anomaly_map.amax(dim=(1, 2, 3))
-        broken = torch.stack([bank.broken for bank in self.banks]).amax(dim=0)
+        score, anomaly_map, broken = self.measure(maps, images.shape[-2:])
         score, anomaly_map = mark_non_finite(images, score, anomaly_map, broken)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take as many banks as the state has; older checkpoints have one, named ``bank``."""
-        for name in [name for name in state if name.startswith(f"{prefix}bank.")]:
-            state[f"{prefix}banks.0.{name.removeprefix(f'{prefix}bank.')}"] = state.pop(name)
-        count = sum(name.startswith(f"{prefix}banks.") and name.endswith(".vectors") for name in state)
-        if count == 1 < len(self.banks):
-            self.joint, like = True, self.banks[0]
-            width = state[f"{prefix}banks.0.centre"].shape[0]
-            self.banks = nn.ModuleList([MemoryBank(width, self.num_neighbors, like.search).to(like.vectors.device)])
-        super()._load_from_state_dict(state, prefix, *args)
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
@@ -117,11 +137,25 @@ def geometric_mean(values: Sequence[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else math.prod(values[1:], start=values[0]).pow(1 / len(values))
 
 
+class Remembering(Protocol):
+    """A network with memory banks for the patches that it embeds."""
+
+    @property
+    def banks(self) -> nn.ModuleList:
+        """Memory banks, each a :class:`MemoryBank`."""
+
+    def eval(self) -> Any:
+        """Leave the training mode, as any module does."""
+
+    def embed(self, images: Tensor) -> list[Tensor]:
+        """Embed every patch of images ``(N, 3, H, W)`` for each bank: ``(N, C, h, w)``, float32."""
+
+
 class PatchMemory:
     """Collects the patches of all training images and fills the model's banks with coresets of them.
 
     Args:
-        model: Model that embeds the patches and whose banks are filled.
+        model: Network that embeds the patches and whose banks are filled.
         ratio: Share of the patches to keep, above 0 and at most 1. At least a bank's ``num_neighbors`` are kept, which
             the weights of image scores need.
         max_size: Largest number of patches to keep.
@@ -130,7 +164,7 @@ class PatchMemory:
         ValueError: If ``ratio`` or ``max_size`` is outside its range.
     """
 
-    def __init__(self, model: PatchcoreModel, ratio: float = 0.1, max_size: int = 100_000) -> None:
+    def __init__(self, model: Remembering, ratio: float = 0.1, max_size: int = 100_000) -> None:
         check_share("coreset_sampling_ratio", ratio, above_zero=True)
         check_least("max_bank_size", max_size)
         self.model, self.ratio, self.max_size = model, ratio, max_size

@@ -19,7 +19,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from anomalib_plugins.components.checks import check_choice, check_positive
+from anomalib_plugins.components.checks import check_choice, check_positive, check_share
+from anomalib_plugins.components.patchcore import PatchMemory
 from anomalib_plugins.components.weights import saved_options
 from anomalib_plugins.errors import MissingFileError, UserError
 from anomalib_plugins.models.base import check_size, options_of
@@ -34,6 +35,7 @@ from .loss import SegmentationLoss, adversarial_loss, discriminator_loss, inpain
 from .torch_model import SlsgModel
 
 PRETEXT = "pretext"
+MEMORY = "memory"
 SEGMENTATION = "segmentation"
 LEARNING_RATES = {"sgd": 0.04, "adamw": 0.001}
 
@@ -62,6 +64,10 @@ class Slsg(PhasedModule, AnomalibModule):
         freeze_encoder: Whether the encoder's parameters are fixed in the segmentation phase, as in the paper's code.
         encoder_bn: ``"train"`` updates the batch statistics of the frozen encoder, as in the paper's code; ``"eval"``
             fixes them, too.
+        memory: Share of the normal patches to remember, in ``[0, 1]``. A phase ``memory`` before the segmentation fills
+            PatchCore's memory banks with features of the encoder, which must not change afterwards. Each pixel's
+            distance to the nearest normal patch, times a power of its anomaly probability, is then the anomaly map.
+            0, as published, remembers nothing; with tiling, a tile of each image is remembered.
         texture_root: Folder of textures for structural anomalies, e.g. DTD; ``None`` makes procedural textures.
         foreground: Region for anomalies: ``"auto"`` finds the object, ``"none"`` takes the whole image.
         preset: A category of MVTec LOCO AD whose simulation settings to use, or ``None``.
@@ -102,6 +108,7 @@ class Slsg(PhasedModule, AnomalibModule):
         weights: str | Path | None = None,
         freeze_encoder: bool = True,
         encoder_bn: str = "train",
+        memory: float = 0.0,
         texture_root: str | Path | None = None,
         foreground: str = "auto",
         preset: str | None = None,
@@ -123,10 +130,14 @@ class Slsg(PhasedModule, AnomalibModule):
     ) -> None:
         check_choice("encoder_bn", encoder_bn, ("train", "eval"))
         check_choice("optimizer", optimizer, LEARNING_RATES)
+        check_share("memory", memory)
+        if memory and not (freeze_encoder and encoder_bn == "eval"):
+            msg = f"memory={memory} keeps features of the encoder: set freeze_encoder=True and encoder_bn='eval', too"
+            raise UserError(msg)
         learning_rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
         check_positive("learning_rate", learning_rate)
         from_imagenet = pre_trained or weights is not None or pretrain == "imagenet"
-        network = options_of(SlsgModel, network, given=("encoder", "width"))
+        network = options_of(SlsgModel, network, given=("encoder", "width", "memory"))
         if from_imagenet and pretrain in {"imagenet", "none"}:
             network = {"stem": "standard"} | network
         masking = options_of(InpaintingMask, masking)
@@ -149,15 +160,18 @@ class Slsg(PhasedModule, AnomalibModule):
         self.masks = InpaintingMask(**masking)
         self.loss = SegmentationLoss(**loss)
         phases = [Phase(SEGMENTATION, batch_size, steps=steps)]
+        if memory:
+            phases.insert(0, Phase(MEMORY, 32, epochs=1, full_pass=True))
         if self.runs_pretext:
             phases.insert(0, Phase(PRETEXT, pretrain_batch_size, epochs=pretrain_epochs))
         self.schedule = PhaseSchedule(phases, seed)
         with seeded(seed):
-            self.model = SlsgModel(encoder, width, **network)
+            self.model = SlsgModel(encoder, width, memory=memory > 0, **network)
             self._load_encoder(pretrain, weights, from_imagenet)
             if self.runs_pretext:
                 self.decoder = InpaintingDecoder(self.model.encoder.channels, self.model.widths)
                 self.discriminator = PatchDiscriminator()
+        self.memory = PatchMemory(self.model, memory) if memory else None
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
@@ -183,14 +197,33 @@ class Slsg(PhasedModule, AnomalibModule):
             )
             raise UserError(msg)
 
+    def on_train_start(self) -> None:
+        """Refuse a memory that is too large."""
+        super().on_train_start()
+        if self.memory is not None:
+            dataset = self.trainer.train_dataloader.dataset
+            self.memory.check(len(dataset), self.resized(dataset[0].image).to(self.device))
+
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the optimizer steps for which the images of this batch and those left of earlier ones suffice."""
         del batch_idx
-        for step in self.schedule.steps_of(self.tile_of_each(batch.image)):
+        remembers = False
+        for step in self.schedule.steps_of(self.tile_of_each(batch.image), batch.image_path):
+            remembers = step.phase == MEMORY
             if step.phase == PRETEXT:
                 self._inpaint(step)
-            else:
+            elif step.phase == SEGMENTATION:
                 self._segment(step)
+            elif self.memory is not None:
+                self._remember(step, self.memory)
+        if self.memory is not None and remembers and self.schedule.phase.name == SEGMENTATION:
+            self.memory.fill(self.schedule.seed)
+
+    def _remember(self, step: Step, memory: PatchMemory) -> None:
+        """Gather the patches of unchanged images."""
+        if step.progress == 0:
+            memory.clear()
+        memory.gather(step.paths, step.images)
 
     def _inpaint(self, step: Step) -> None:
         """Take a step of the discriminator, then of the generator, on masked images (least-squares GAN)."""
@@ -216,6 +249,7 @@ class Slsg(PhasedModule, AnomalibModule):
         inputs = torch.cat([images, simulated.image])
         target = torch.cat([torch.zeros_like(simulated.mask), simulated.mask])
 
+        self.model.train()
         self.model.encoder.requires_grad_(not self.freeze_encoder).train(self.encoder_bn == "train")
         logits, aux_logits = self.model(inputs)
         loss = self.loss(logits, aux_logits, target)

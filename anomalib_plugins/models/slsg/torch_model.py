@@ -3,6 +3,8 @@
 
 """SegNet, the network that detects anomalies."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,17 +13,25 @@ from torch import Tensor, nn
 
 from anomalib_plugins.components.backbone import Normalize
 from anomalib_plugins.components.checks import check_least
-from anomalib_plugins.components.inference import mark_non_finite, top_k_score
+from anomalib_plugins.components.inference import BROKEN_SCORE, mark_non_finite, top_k_score
+from anomalib_plugins.components.patchcore import PatchBanks
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut, merge
 from anomalib_plugins.errors import UserError
 
 from .decoder import BottleneckHead, Decoder, Laterals, resize_to, scaled_widths
-from .encoder import SlsgEncoder, Stem, TimmEncoder
+from .encoder import Features, SlsgEncoder, Stem, TimmEncoder
 from .sg_block import AttnScale, SelfAttentiveGraphBlock, ValueConv
 
 if TYPE_CHECKING:
     from anomalib.data.utils.tiler import Tiler
+
+
+REMEMBERED_STRIDES = (8, 16)
+# With a memory, the map is distance * max(probability, LEAST_PROBABILITY) ** PROBABILITY_EXPONENT: where the decoder
+# sees nothing, the distance falls by 29 %.
+LEAST_PROBABILITY = 0.001
+PROBABILITY_EXPONENT = 0.05
 
 
 class SkipRefinement(nn.Module):
@@ -74,6 +84,8 @@ class SlsgModel(nn.Module):
         attn_scale: Whether attention divides by the root of its dimension (``"sqrt"``) or not (``"none"``).
         value_conv: Form of the attention's value layer, see :class:`SelfAttentiveGraphBlock`.
         top_k: Number of largest pixels whose mean is the score of an image; all pixels if it has fewer.
+        memory: Whether to remember the encoder's features of normal patches, of strides 8 and 16, as PatchCore does.
+            The map is then their distance to the nearest of these times a power of the anomaly probability.
 
     Raises:
         ValueError: If ``top_k`` is less than 1, ``width`` is not above 0, or an option of the encoder or the SG block
@@ -96,6 +108,7 @@ class SlsgModel(nn.Module):
         attn_scale: AttnScale = "none",
         value_conv: ValueConv = "reference",
         top_k: int = 100,
+        memory: bool = False,
     ) -> None:
         super().__init__()
         check_least("top_k", top_k)
@@ -125,13 +138,29 @@ class SlsgModel(nn.Module):
         context = self.widths[0] // 2
         self.aux_head = BottleneckHead(2, self.widths[-1], context)
         self.decoder = Decoder(2, context if bottleneck_skip else 0, self.widths)
+        self._remembered = [1 + int(math.log2(stride / finest_stride)) for stride in REMEMBERED_STRIDES]
+        channels = [self.encoder.channels[level] for level in self._remembered]
+        self.memory = PatchBanks(channels, matching="layerwise") if memory else None
+
+    @property
+    def banks(self) -> nn.ModuleList:
+        """Memory banks; none without a memory."""
+        return self.memory.banks if self.memory else nn.ModuleList()
+
+    def features(self, images: Tensor) -> Features:
+        """Extract the encoder's features of images ``(N, 3, H, W)``."""
+        features: Features = self.encoder(self.normalize(images))
+        return features
 
     def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute logits of the normal and the anomalous class, and auxiliary logits from the bottleneck alone.
 
         The first include the second; both are ``(N, 2, H, W)``.
         """
-        s0, f1, f2, f3, f4 = self.laterals(self.encoder(self.normalize(images)))
+        return self._segment(self.features(images), images)
+
+    def _segment(self, features: Features, images: Tensor) -> tuple[Tensor, Tensor]:
+        s0, f1, f2, f3, f4 = self.laterals(features)
         size = images.shape[-2:] if self.finest_stride == 2 else s0.shape[-2:]
         bottleneck = self.sg_block(f4)
         aux_logits, context = self.aux_head(bottleneck, size)
@@ -141,6 +170,16 @@ class SlsgModel(nn.Module):
             return logits + aux_logits, aux_logits
         return resize_to(logits + aux_logits, images.shape[-2:]), resize_to(aux_logits, images.shape[-2:])
 
+    def embed(self, images: Tensor) -> list[Tensor]:
+        """Embed every patch of images ``(N, 3, H, W)`` for each memory bank: ``(N, C, h, w)``, float32."""
+        return self._embed(self.features(cut(images, self.tiler)), images.shape[-2:])
+
+    def _embed(self, features: Features, size: Sequence[int]) -> list[Tensor]:
+        if self.memory is None:
+            return []
+        maps = self.memory.pooled([features[level] for level in self._remembered])
+        return [merge(each.float(), self.tiler, size) for each in maps]
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor] | InferenceBatch:
         """Segment images, and score them unless in training mode.
 
@@ -148,12 +187,18 @@ class SlsgModel(nn.Module):
             images: RGB images in ``[0, 1]`` ``(N, 3, H, W)``.
 
         Returns:
-            Result of :meth:`segment` in training mode, else anomaly probabilities ``(N, 1, H, W)`` and scores ``(N,)``.
-            Both are in ``[0, 1]``, except for images with a NaN or an infinity, which get 2 everywhere.
+            Result of :meth:`segment` in training mode, else scores ``(N,)`` and maps ``(N, 1, H, W)`` of anomaly
+            probabilities in ``[0, 1]``, or with a memory of weighted distances, at least 0. Images with a NaN or an
+            infinity get a score and a map which no other image reaches: 2 without a memory.
         """
         if self.training:
             return self.segment(images)
-        logits, _ = self.segment(cut(images, self.tiler))
-        anomaly_map = merge(anomaly_probability(logits), self.tiler, images.shape[-2:])
-        pred_score, anomaly_map = mark_non_finite(images, top_k_score(anomaly_map, self.top_k), anomaly_map)
-        return InferenceBatch(pred_score=pred_score, anomaly_map=anomaly_map)
+        size, tiles = images.shape[-2:], cut(images, self.tiler)
+        features = self.features(tiles)
+        logits, _ = self._segment(features, tiles)
+        anomaly_map, broken = merge(anomaly_probability(logits), self.tiler, size), BROKEN_SCORE
+        if self.memory is not None:
+            _, distances, broken = self.memory.measure(self._embed(features, size), size)
+            anomaly_map = distances * anomaly_map.clamp(min=LEAST_PROBABILITY).pow(PROBABILITY_EXPONENT)
+        score, anomaly_map = mark_non_finite(images, top_k_score(anomaly_map, self.top_k), anomaly_map, broken)
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)

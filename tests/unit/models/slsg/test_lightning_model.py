@@ -10,18 +10,20 @@ import torch
 from anomalib.data import ImageBatch, ImageItem
 from anomalib.data.utils.tiler import Tiler
 from anomalib.models import get_model
+from onnxruntime import InferenceSession
 from PIL import Image
 from torch.optim import SGD, Adam, AdamW
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
 
+from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models import Slsg
 from anomalib_plugins.models.slsg import lightning_model
 
 from ....refusals import refusals
-from ....training import fit, moved, state
+from ....training import fit, good_images, moved, state
 
 SIZE = (32, 32)
 SHORT = {"image_size": SIZE, "pretrain_epochs": 1, "pretrain_batch_size": 2, "steps": 2, "batch_size": 2, "seed": 0}
@@ -211,6 +213,35 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
     assert read["simulation"] == options["simulation"]
 
 
+def test_memory_is_filled_in_front_of_the_segmentation_and_weighs_distances_by_probabilities(tmp_path):
+    model = fit(Slsg(**SHORT, encoder="test_resnet", width=0.125, encoder_bn="eval", memory=0.5, pretrain="none"))
+    network, images = model.model.eval(), next(iter(good_images())).image.roll(5, dims=-1)
+    assert [len(bank.vectors) for bank in network.banks] == [4 * 16 // 2, 4 * 4 // 2]
+    _, distances, _ = network.memory.measure(network.embed(images), SIZE)
+    probability = anomaly_probability(network.segment(images)[0])
+    found = network(images)
+    assert_close(found.anomaly_map, distances * probability.clamp(min=0.001) ** 0.05)
+    assert_close(found.pred_score, found.anomaly_map.flatten(1).topk(100).values.mean(dim=1))
+    assert network(torch.full((1, 3, *SIZE), torch.nan)).pred_score > found.pred_score.max()
+
+    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    loaded = Slsg.load_from_checkpoint(tmp_path / "slsg.ckpt").eval()
+    assert_close(loaded.model(images).anomaly_map, found.anomaly_map, rtol=0, atol=0)
+    loaded.post_processor.enable_normalization = False
+    session = InferenceSession(loaded.to_onnx(tmp_path, input_size=SIZE))
+    names = [each.name for each in session.get_outputs()]
+    exported = dict(zip(names, session.run(None, {"input": images.numpy()}), strict=True))
+    assert_close(torch.tensor(exported["anomaly_map"]), found.anomaly_map)
+
+
+def test_memory_takes_a_tile_of_each_image_where_images_are_cut():
+    model = Slsg(**SHORT, encoder="test_resnet", width=0.125, encoder_bn="eval", memory=1.0, pretrain="none")
+    model.model.tiler = Tiler(tile_size=32, stride=32)
+    fit(model, good_images(size=(64, 64)))
+    assert [len(bank.vectors) for bank in model.model.banks] == [4 * 16, 4 * 4]
+    assert model.model.eval()(torch.rand(1, 3, 64, 64)).anomaly_map.shape == (1, 1, 64, 64)
+
+
 test_option_out_of_range_or_unknown_is_refused_at_construction = refusals(
     Slsg,
     ({"image_size": (256,)}, "image_size must be"),
@@ -218,6 +249,10 @@ test_option_out_of_range_or_unknown_is_refused_at_construction = refusals(
     ({"pretrain": "imgnet"}, FileNotFoundError, '"gpt", "imagenet", "none" or a file .* \'imgnet\''),
     ({"weights": "no/such.pth", "pretrain": "imagenet"}, FileNotFoundError, "no/such.pth does not exist"),
     ({"encoder_bn": "frozen"}, "encoder_bn must be"),
+    ({"memory": 1.5}, r"memory must be in \[0, 1\]"),
+    ({"memory": 0.1}, "memory=0.1 keeps features of the encoder: set freeze_encoder=True and encoder_bn='eval'"),
+    ({"memory": 0.1, "encoder_bn": "eval", "freeze_encoder": False}, "set freeze_encoder=True"),
+    ({"network": {"memory": True}}, TypeError, "no option 'memory' here"),
     ({"texture_root": "no/such/folder"}, FileNotFoundError, "no/such/folder does not exist"),
     ({"foreground": "somewhere"}, "foreground"),
     ({"pretrain_epochs": 0}, "'pretext' needs epochs or steps"),
