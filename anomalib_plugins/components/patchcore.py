@@ -140,12 +140,14 @@ def geometric_mean(values: Sequence[Tensor]) -> Tensor:
 class Remembering(Protocol):
     """A network with memory banks for the patches that it embeds."""
 
+    training: bool
+
     @property
     def banks(self) -> nn.ModuleList:
         """Memory banks, each a :class:`MemoryBank`."""
 
-    def eval(self) -> Any:
-        """Leave the training mode, as any module does."""
+    def train(self, mode: bool = True) -> Any:
+        """Set the training mode, as any module does."""
 
     def embed(self, images: Tensor) -> list[Tensor]:
         """Embed every patch of images ``(N, 3, H, W)`` for each bank: ``(N, C, h, w)``, float32."""
@@ -159,15 +161,22 @@ class PatchMemory:
         ratio: Share of the patches to keep, above 0 and at most 1. At least a bank's ``num_neighbors`` are kept, which
             the weights of image scores need.
         max_size: Largest number of patches to keep.
+        option: Name of the option for ``ratio``, for messages.
 
     Raises:
         ValueError: If ``ratio`` or ``max_size`` is outside its range.
     """
 
-    def __init__(self, model: Remembering, ratio: float = 0.1, max_size: int = 100_000) -> None:
-        check_share("coreset_sampling_ratio", ratio, above_zero=True)
+    def __init__(
+        self,
+        model: Remembering,
+        ratio: float = 0.1,
+        max_size: int = 100_000,
+        option: str = "coreset_sampling_ratio",
+    ) -> None:
+        check_share(option, ratio, above_zero=True)
         check_least("max_bank_size", max_size)
-        self.model, self.ratio, self.max_size = model, ratio, max_size
+        self.model, self.ratio, self.max_size, self.option = model, ratio, max_size, option
         self._patches: dict[str, tuple[Tensor, ...]] = {}  # of each bank (P, C)
 
     def count(self, patches: int) -> int:
@@ -185,7 +194,9 @@ class PatchMemory:
         Raises:
             ValueError: If more than ``max_size`` patches would be kept, or the patches need more memory than is free.
         """
-        shapes = [each.shape[1:] for each in self.model.eval().embed(example[None])]
+        learns = self.model.training
+        shapes = [each.shape[1:] for each in self.model.train(mode=False).embed(example[None])]
+        self.model.train(learns)
         counts = [(images * height * width, channels * 4 / 2**20) for channels, height, width in shapes]  # float32
         patches, kept = (sum(counted for counted, _ in counts), sum(self.count(counted) for counted, _ in counts))
         size = sum(self.count(counted) * megabytes for counted, megabytes in counts)
@@ -194,7 +205,7 @@ class PatchMemory:
         if kept > self.max_size:
             msg = (
                 f"the memory bank would keep {estimate}, more than max_bank_size={self.max_size}: lower "
-                f"coreset_sampling_ratio={self.ratio} or image_size, or raise max_bank_size"
+                f"{self.option}={self.ratio} or image_size, or raise max_bank_size"
             )
             raise UserError(msg)
         free = free_megabytes(example.device)
@@ -209,7 +220,7 @@ class PatchMemory:
     @torch.no_grad()
     def gather(self, paths: Sequence[str], images: Tensor) -> None:
         """Collect the patches of images ``(N, 3, H, W)`` with their files; an image that occurs again counts once."""
-        maps = [each.flatten(2).transpose(1, 2) for each in self.model.eval().embed(images)]  # (N, P, C)
+        maps = [each.flatten(2).transpose(1, 2) for each in self.model.train(mode=False).embed(images)]  # (N, P, C)
         self._patches.update(zip(paths, zip(*maps, strict=True), strict=True))
 
     def fill(self, seed: int) -> None:

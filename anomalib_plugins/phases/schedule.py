@@ -256,7 +256,8 @@ class PhaseSchedule(Callback):
         shared = f"; {n} share an optimizer step" if (n := self.gradients.accumulate) > 1 else ""
         rank_zero_info(f"Phases: {described}{shared}.")
         for index, phase in enumerate(self.phases):
-            if phase.full_pass and self.taken[index] != self.lengths[index]:
+            is_over = index < min(self.index, len(self.phases) - 1)  # and the phases after it have used its memory
+            if phase.full_pass and not is_over and self.taken[index] != self.lengths[index]:
                 self.taken[index] = 0  # what it has gathered is in no checkpoint, or is of other images
         to_go = [length - taken for length, taken in zip(self.lengths, self.taken, strict=True)]
         return sum(max(0, left) / epoch for left, epoch in zip(to_go, per_epoch, strict=True))

@@ -23,8 +23,8 @@ SbmPfamPatchcore-resnet18-joint: {backbone: resnet18, shape_bias: false, matchin
 CutSwapPatchcore-plain: {backbone: tf_efficientnet_lite0, augmentation: none}
 YAML
 cat > "$work/slsg.yaml" <<YAML
-Slsg-cpu: {encoder: tf_efficientnet_lite0, width: 0.25, pretrain: imagenet, encoder_bn: eval, steps: 1000,
-    optimizer: adamw, learning_rate: 0.002, network: {finest_stride: 4, skip_refine: false}}
+Slsg-cpu: {encoder: tf_efficientnet_lite0, width: 0.25, pretrain: imagenet, encoder_bn: eval, memory: 0.1,
+    steps: 1000, optimizer: adamw, learning_rate: 0.002, network: {finest_stride: 4, skip_refine: false}}
 YAML
 run() {
     python -m anomalib_plugins benchmark --root "$DATA" --image-size 256 --threads 1 --seeds $SEEDS \

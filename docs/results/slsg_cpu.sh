@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# How slsg_cpu.csv was made: Slsg for CPUs on simulated anomalies that can be seen, and on the paper's.
+# How slsg_cpu.csv was made: Slsg for CPUs with and without a memory of normal patches, and without one on the
+# anomalies that the paper simulates.
 #
 #   bash docs/results/slsg_cpu.sh DATA [CATEGORY ...]
 #
@@ -14,9 +15,10 @@ trap 'rm -r "$work"' EXIT
 network="encoder: tf_efficientnet_lite0, width: 0.25, network: {finest_stride: 4, skip_refine: false}"
 training="pretrain: imagenet, encoder_bn: eval, steps: 1000, optimizer: adamw, learning_rate: 0.002"
 cat > "$work/arguments.yaml" <<YAML
-Slsg-cpu: {$network, $training}
+Slsg-cpu: {$network, $training, memory: 0.1}
+Slsg-cpu-no-memory: {$network, $training}
 Slsg-cpu-published: {$network, $training, simulation: {minimum_change: 0, structural_scratches: 0}}
 YAML
 python -m anomalib_plugins benchmark --root "$DATA" --image-size 256 --threads 1 --seeds 0 --precision bf16-mixed \
-    --models Slsg-cpu{,-published}=Slsg --model-args "$work/arguments.yaml" --output slsg_cpu.csv \
+    --models Slsg-cpu{,-no-memory,-published}=Slsg --model-args "$work/arguments.yaml" --output slsg_cpu.csv \
     ${CATEGORIES[@]:+--categories "${CATEGORIES[@]}"}

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.components.checks import check_choice, check_positive, check_share
 from anomalib_plugins.components.patchcore import PatchMemory
 from anomalib_plugins.components.weights import saved_options
@@ -45,11 +46,12 @@ class Slsg(PhasedModule, AnomalibModule):
 
     Phase ``pretext`` trains the encoder to fill masked regions of the normal images against a patch discriminator.
     Phase ``segmentation`` freezes it and trains decoder and graph block to segment simulated structural and logical
-    anomalies. Only the segmentation network is used afterwards. Yang et al., "SLSG: Industrial image anomaly detection
-    by learning better feature embeddings and one-class classification" (2024).
+    anomalies. Only the segmentation network is used afterwards, and with ``memory`` what it remembers. Yang et al.,
+    "SLSG: Industrial image anomaly detection by learning better feature embeddings and one-class classification"
+    (2024).
 
     Trains on normal images alone and needs no pretrained weights. A shorter ``max_epochs``, ``max_steps`` or
-    ``max_time`` of the trainer shortens both phases alike.
+    ``max_time`` of the trainer shortens both phases alike; a memory always sees all images.
 
     Args:
         image_size: Height and width the network works at, in pixels, each at least 32.
@@ -68,6 +70,7 @@ class Slsg(PhasedModule, AnomalibModule):
             PatchCore's memory banks with features of the encoder, which must not change afterwards. Each pixel's
             distance to the nearest normal patch, times a power of its anomaly probability, is then the anomaly map.
             0, as published, remembers nothing; with tiling, a tile of each image is remembered.
+        max_bank_size: Largest number of patches to remember. More are refused before training.
         texture_root: Folder of textures for structural anomalies, e.g. DTD; ``None`` makes procedural textures.
         foreground: Region for anomalies: ``"auto"`` finds the object, ``"none"`` takes the whole image.
         preset: A category of MVTec LOCO AD whose simulation settings to use, or ``None``.
@@ -109,6 +112,7 @@ class Slsg(PhasedModule, AnomalibModule):
         freeze_encoder: bool = True,
         encoder_bn: str = "train",
         memory: float = 0.0,
+        max_bank_size: int = 100_000,
         texture_root: str | Path | None = None,
         foreground: str = "auto",
         preset: str | None = None,
@@ -171,7 +175,7 @@ class Slsg(PhasedModule, AnomalibModule):
             if self.runs_pretext:
                 self.decoder = InpaintingDecoder(self.model.encoder.channels, self.model.widths)
                 self.discriminator = PatchDiscriminator()
-        self.memory = PatchMemory(self.model, memory) if memory else None
+        self.memory = PatchMemory(self.model, memory, max_bank_size, "memory") if memory else None
         # Convolutions run faster in this layout, most so in bfloat16.
         self.to(memory_format=torch.channels_last)
 
@@ -198,11 +202,18 @@ class Slsg(PhasedModule, AnomalibModule):
             raise UserError(msg)
 
     def on_train_start(self) -> None:
-        """Refuse a memory that is too large."""
+        """Refuse a memory that is too large, or of images that it cannot tell apart."""
         super().on_train_start()
-        if self.memory is not None:
-            dataset = self.trainer.train_dataloader.dataset
-            self.memory.check(len(dataset), self.resized(dataset[0].image).to(self.device))
+        if self.memory is None:
+            return
+        dataset = self.trainer.train_dataloader.dataset
+        if not dataset[0].image_path:
+            msg = (
+                f"memory={self.memory.ratio} tells images apart by their file: the items of the dataset need image_path"
+            )
+            raise UserError(msg)
+        example = self.resized(dataset[0].image).to(self.device)
+        self.memory.check(len(dataset), self.tile_of_each(example[None])[0])
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
         """Take the optimizer steps for which the images of this batch and those left of earlier ones suffice."""
@@ -286,6 +297,9 @@ class Slsg(PhasedModule, AnomalibModule):
         options["network"] = {**(options.get("network") or {}), "stem": self.model.stem}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another stem, whose tensors have the same names and shapes."""
+        """Refuse a checkpoint of another stem, whose tensors have the same names and shapes, or without the memory."""
         self._refuse_other_stem("the checkpoint", checkpoint.get("hyper_parameters"))
+        if self.memory is not None and "model.memory.banks.0.vectors" not in checkpoint["state_dict"]:
+            msg = f"the checkpoint was trained without a memory, and memory is {self.memory.ratio} here: give memory=0"
+            raise CheckpointError(msg)
         super().on_load_checkpoint(checkpoint)

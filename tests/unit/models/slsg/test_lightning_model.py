@@ -17,16 +17,18 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
 
+from anomalib_plugins.callbacks.checkpoint_files import CheckpointError
 from anomalib_plugins.components.segmentation import anomaly_probability
 from anomalib_plugins.components.tiling import cut
 from anomalib_plugins.models import Slsg
 from anomalib_plugins.models.slsg import lightning_model
 
 from ....refusals import refusals
-from ....training import fit, good_images, moved, state
+from ....training import fit, good_images, moved, quiet_trainer, state
 
 SIZE = (32, 32)
 SHORT = {"image_size": SIZE, "pretrain_epochs": 1, "pretrain_batch_size": 2, "steps": 2, "batch_size": 2, "seed": 0}
+REMEMBERING = {**SHORT, "encoder": "test_resnet", "width": 0.125, "encoder_bn": "eval"}
 
 
 def statistics(names):
@@ -214,7 +216,7 @@ def test_options_of_a_benchmark_configuration_become_plain_data(tmp_path):
 
 
 def test_memory_is_filled_in_front_of_the_segmentation_and_weighs_distances_by_probabilities(tmp_path):
-    model = fit(Slsg(**SHORT, encoder="test_resnet", width=0.125, encoder_bn="eval", memory=0.5, pretrain="none"))
+    model = fit(Slsg(**REMEMBERING, memory=0.5, pretrain="none"))
     network, images = model.model.eval(), next(iter(good_images())).image.roll(5, dims=-1)
     assert [len(bank.vectors) for bank in network.banks] == [4 * 16 // 2, 4 * 4 // 2]
     _, distances, _ = network.memory.measure(network.embed(images), SIZE)
@@ -234,8 +236,41 @@ def test_memory_is_filled_in_front_of_the_segmentation_and_weighs_distances_by_p
     assert_close(torch.tensor(exported["anomaly_map"]), found.anomaly_map)
 
 
+def test_memory_leaves_the_pretext_as_it_is():
+    plain, remembering = (Slsg(**REMEMBERING, memory=memory) for memory in (0.0, 0.5))
+    fit(plain)
+    fit(remembering)
+    assert_close(remembering.model.encoder.state_dict(), plain.model.encoder.state_dict(), rtol=0, atol=0)
+
+
+def test_memory_stays_when_a_run_goes_on_with_other_batches(tmp_path, recwarn):
+    model = fit(Slsg(**REMEMBERING, memory=0.5, pretrain="none"), good_images(6, batch_size=2))
+    model.trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    longer = Slsg(**{**REMEMBERING, "steps": 4}, memory=0.5, pretrain="none")
+    quiet_trainer().fit(longer, good_images(6, batch_size=6), ckpt_path=tmp_path / "slsg.ckpt", weights_only=True)
+    assert longer.schedule.taken[-1] == 4
+    assert [len(bank.vectors) for bank in longer.model.banks] == [48, 12]
+    assert not [each for each in recwarn if "never trained" in str(each.message)]
+
+
+def test_memory_needs_names_of_images_and_a_checkpoint_with_one(tmp_path):
+    data = good_images()
+    for item in data.dataset:
+        item.image_path = None
+    with pytest.raises(ValueError, match="the items of the dataset need image_path"):
+        fit(Slsg(**REMEMBERING, memory=0.5, pretrain="none"), data)
+    fit(Slsg(**REMEMBERING, pretrain="none"), good_images()).trainer.save_checkpoint(tmp_path / "slsg.ckpt")
+    with pytest.raises(CheckpointError, match=r"trained without a memory, and memory is 0\.5 here"):
+        quiet_trainer().fit(
+            Slsg(**REMEMBERING, memory=0.5, pretrain="none"),
+            good_images(),
+            ckpt_path=tmp_path / "slsg.ckpt",
+            weights_only=True,
+        )
+
+
 def test_memory_takes_a_tile_of_each_image_where_images_are_cut():
-    model = Slsg(**SHORT, encoder="test_resnet", width=0.125, encoder_bn="eval", memory=1.0, pretrain="none")
+    model = Slsg(**REMEMBERING, memory=1.0, pretrain="none", max_bank_size=80)
     model.model.tiler = Tiler(tile_size=32, stride=32)
     fit(model, good_images(size=(64, 64)))
     assert [len(bank.vectors) for bank in model.model.banks] == [4 * 16, 4 * 4]
