@@ -40,7 +40,7 @@ RECIPES = {
     ),
     # configs/model/slsg/cpu.yaml with fewer steps.
     "Slsg": Recipe(
-        4,
+        3,
         {
             "encoder": "tf_efficientnet_lite0",
             "width": 0.25,
