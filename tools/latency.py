@@ -70,7 +70,7 @@ def build(name: str, size: int, arguments: dict[str, Any] | None = None, bank_ro
     model.pre_processor = model.configure_pre_processor((size, size))
     if any(isinstance(part, DynamicBufferMixin) for part in model.modules()):
         _fill_memory(model, size)
-    banks = getattr(model.model, "banks", ())
+    banks: Any = getattr(model.model, "banks", ())
     if bank_rows and len(banks):
         patches = len(banks[0].vectors)
         for bank in banks:
