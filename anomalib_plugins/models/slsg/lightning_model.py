@@ -229,6 +229,7 @@ class Slsg(PhasedModule, AnomalibModule):
                 self._remember(step, self.memory)
         if self.memory is not None and remembers and self.schedule.phase.name == SEGMENTATION:
             self.memory.fill(self.schedule.seed)
+            self.model.train()
 
     def _remember(self, step: Step, memory: PatchMemory) -> None:
         """Gather the patches of unchanged images."""
@@ -260,7 +261,6 @@ class Slsg(PhasedModule, AnomalibModule):
         inputs = torch.cat([images, simulated.image])
         target = torch.cat([torch.zeros_like(simulated.mask), simulated.mask])
 
-        self.model.train()
         self.model.encoder.requires_grad_(not self.freeze_encoder).train(self.encoder_bn == "train")
         logits, aux_logits = self.model(inputs)
         loss = self.loss(logits, aux_logits, target)

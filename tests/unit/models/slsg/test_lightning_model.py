@@ -219,6 +219,8 @@ def test_memory_is_filled_in_front_of_the_segmentation_and_weighs_distances_by_p
     model = fit(Slsg(**REMEMBERING, memory=0.5, pretrain="none"))
     network, images = model.model.eval(), next(iter(good_images())).image.roll(5, dims=-1)
     assert [len(bank.vectors) for bank in network.banks] == [4 * 16 // 2, 4 * 4 // 2]
+    counts = {name: int(each) for name, each in network.decoder.state_dict().items() if "num_batches" in name}
+    assert set(counts.values()) == {SHORT["steps"]}  # the decoder learned with statistics of its own
     _, distances, _ = network.memory.measure(network.embed(images), SIZE)
     probability = anomaly_probability(network.segment(images)[0])
     found = network(images)
