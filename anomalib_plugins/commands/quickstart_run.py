@@ -218,7 +218,7 @@ def advice(verdicts: Sequence[Verdict], held_out: int, checkpoint: Path) -> str:
         f"  Other thresholds in this test; 0.5 comes from {held_out} good photos, and more of them set a better one:"
     ]
     lines.append(f"    {'threshold':>9}{'good parts rejected':>22}{'defects found':>16}")
-    for threshold in (0.3, 0.4, 0.5, 0.6, 0.7):
+    for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         found, rejected = (sum(score > threshold for score in scores[kind]) for kind in (True, False))
         of = f"{rejected} of {len(scores[False])}", f"{found} of {len(scores[True])}"
         lines.append(f"    {threshold:>9}{of[0]:>22}{of[1]:>16}")

@@ -185,11 +185,15 @@ def test_many_wrong_verdicts_are_answered_with_what_to_do():
     said = quickstart_run.advice(parts, 2, Path("m.ckpt"))
     rows = [line.split() for line in said.splitlines() if re.match(r" +0\.\d ", line)]
     assert [(row[0], row[1], row[4]) for row in rows] == [
+        ("0.1", "1", "3"),
+        ("0.2", "1", "3"),
         ("0.3", "1", "3"),
         ("0.4", "0", "3"),
         ("0.5", "0", "2"),
         ("0.6", "0", "2"),
         ("0.7", "0", "2"),
+        ("0.8", "0", "2"),
+        ("0.9", "0", "0"),
     ]
     assert "0.5 comes from 2 good photos" in said
     assert not quickstart_run.advice(parts[1:], 2, Path("m.ckpt"))
