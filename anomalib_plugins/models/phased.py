@@ -69,8 +69,15 @@ class PhasedModule(PluginModule):
         network.load(weights, **({"prefix": f"{name}.network."} if isinstance(network, Backbone) else {}))
 
     def on_fit_start(self) -> None:
-        """Leave evaluation, where using the model before its training has put it."""
+        """Leave evaluation, where using the model before its training has put it.
+
+        Raises:
+            ValueError: If several devices would fill a memory, each with its share of the images.
+        """
         super().on_fit_start()
+        if self.remembers and self.trainer.world_size > 1:
+            msg = f"{type(self).__name__} fills its memory on one device, not {self.trainer.world_size}: set devices=1"
+            raise UserError(msg)
         self.train()
 
     def setup(self, stage: str) -> None:
@@ -194,10 +201,14 @@ class PhasedModule(PluginModule):
             self.tuning.load_state_dict(checkpoint["tuning"])
 
     @property
+    def remembers(self) -> bool:
+        """Whether a phase fills a memory."""
+        return any(phase.full_pass for phase in self.schedule.phases)
+
+    @property
     def trainer_arguments(self) -> dict[str, Any]:
         """No sanity check, whose thresholds mean nothing; one device for a memory, which would hold its share only."""
-        remembers = any(phase.full_pass for phase in self.schedule.phases)
-        return {"num_sanity_val_steps": 0, **({"devices": 1} if remembers else {})}
+        return {"num_sanity_val_steps": 0, **({"devices": 1} if self.remembers else {})}
 
 
 @contextmanager

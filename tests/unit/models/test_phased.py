@@ -117,3 +117,9 @@ def test_precision_16_mixed_becomes_bf16_mixed_on_a_cpu_and_lightning_says_so(tm
         trainer = fit(model, tmp_path, precision="16-mixed")
     assert trainer.precision == "bf16-mixed"
     assert len(model.norms) == 2
+
+
+def test_two_devices_may_not_fill_a_memory_with_half_of_the_images_each(tmp_path):
+    model = Line(Phase("memory", 8, epochs=1, full_pass=True))
+    with pytest.raises(Exception, match="Line fills its memory on one device, not 2: set devices=1"):
+        fit(model, tmp_path, devices=2, strategy="ddp_fork")
