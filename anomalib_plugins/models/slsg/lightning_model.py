@@ -207,12 +207,13 @@ class Slsg(PhasedModule, AnomalibModule):
         if self.memory is None:
             return
         dataset = self.trainer.train_dataloader.dataset
-        if not dataset[0].image_path:
+        first = dataset[0]
+        if not first.image_path:
             msg = (
                 f"memory={self.memory.ratio} tells images apart by their file: the items of the dataset need image_path"
             )
             raise UserError(msg)
-        example = self.resized(dataset[0].image).to(self.device)
+        example = self.resized(first.image).to(self.device)
         self.memory.check(len(dataset), self.tile_of_each(example[None])[0])
 
     def training_step(self, batch: Batch, batch_idx: int) -> STEP_OUTPUT:
