@@ -20,7 +20,7 @@ class Recipe(NamedTuple):
     """What a model is trained with.
 
     Attributes:
-        minutes: Duration of all steps on two CPU cores.
+        minutes: Duration of all steps with the demo parts on two idle CPU cores.
         arguments: Constructor arguments.
     """
 
@@ -82,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     log, recipe = arguments.output / "quickstart.log", RECIPES[arguments.model]
     try:
         with quiet(log) as console:
-            console.say(f"{arguments.model} takes about {counted(recipe.minutes, 'minute/minutes')} on two CPU cores.")
+            console.say(
+                f"{arguments.model} takes about {counted(recipe.minutes, 'minute/minutes')} on two idle CPU cores."
+            )
             with console.step("Load anomalib"):
                 from .quickstart_run import run
             run(arguments.folder, arguments.model, recipe.arguments, arguments.output, arguments.seed, console)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from anomalib.engine import Engine
 from PIL import Image
 
@@ -199,6 +200,14 @@ def test_many_wrong_verdicts_are_answered_with_what_to_do():
     assert not quickstart_run.advice(parts[1:], 2, Path("m.ckpt"))
     good = [each._replace(is_defect=False) for each in parts]
     assert "good parts rejected" in quickstart_run.advice(good, 2, Path("m.ckpt"))
+
+
+def test_slsg_is_that_of_its_configuration_with_fewer_steps():
+    file = Path(__file__).parents[3] / "configs/model/slsg/cpu.yaml"
+    options = yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["init_args"]
+    recipe = dict(quickstart.RECIPES["Slsg"].arguments)
+    assert recipe.pop("steps") < options.pop("steps")
+    assert {**recipe, "image_size": [256, 256], "seed": 0} == options
 
 
 def test_commands_are_called_by_their_path_where_no_environment_is_active(monkeypatch, tmp_path):
