@@ -272,7 +272,7 @@ def test_memory_needs_names_of_images_and_a_checkpoint_with_one(tmp_path):
 
 
 def test_memory_takes_a_tile_of_each_image_where_images_are_cut():
-    model = Slsg(**REMEMBERING, memory=1.0, pretrain="none", max_bank_size=80)
+    model = Slsg(**{**REMEMBERING, "image_size": (64, 64)}, memory=1.0, pretrain="none", max_bank_size=80)
     model.model.tiler = Tiler(tile_size=32, stride=32)
     fit(model, good_images(size=(64, 64)))
     assert [len(bank.vectors) for bank in model.model.banks] == [4 * 16, 4 * 4]
